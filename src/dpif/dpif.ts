@@ -1,0 +1,95 @@
+/**
+ * The border between the slow path and a datapath. A datapath has ports and megaflows, executes actions on packets, and
+ * hands up what it has no megaflow for. Whether it runs in worker threads, in this thread, or in the kernel is its own
+ * affair.
+ *
+ * Calls return at once. They take effect in the order they were made: an `execute` after a `flowPut` meets the new
+ * flow. `quiesce()` resolves when every packet from then on meets all that was asked before it.
+ *
+ * `DpFlowKey` masks and keys use only the first `DP_WORDS` words.
+ */
+import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
+import type { FlowKey, FlowMask } from '../flow/key.ts';
+import type { Netdev } from '../netdev/netdev.ts';
+
+export interface DpPort {
+  readonly no: number;
+  readonly netdev: Netdev;
+}
+
+/** A megaflow as the slow path sees it. */
+export interface DpFlow {
+  /** 128 bits as 32 hex digits; the same key and mask always give the same. */
+  readonly ufid: string;
+  readonly key: FlowKey;
+  readonly mask: FlowMask;
+  readonly actions: readonly DpAction[];
+  /** The PMD that holds it (`pmdId` of its upcall), -1 for the main thread. */
+  readonly pmdId: number;
+  /** Owned by the slow path: what it made the flow from. */
+  user: unknown;
+}
+
+export interface DpFlowStats {
+  packets: number;
+  bytes: number;
+  /** Milliseconds on the datapath's clock, 0 for never. */
+  usedMs: number;
+  tcpFlags: number;
+}
+
+/** A packet the datapath hands up. The slow path answers by `flowPut` and `execute`, in any order, or not at all. */
+export interface Upcall {
+  readonly reason: 'miss' | 'action';
+  /** A copy; the receiver may keep and change it. */
+  readonly packet: Uint8Array;
+  readonly key: FlowKey;
+  /** Only with `action`. */
+  readonly userspace: UserspaceAction | null;
+  readonly pmdId: number;
+}
+
+export interface DpifStats {
+  hit: number;
+  missed: number;
+  lost: number;
+  flows: number;
+  maskHit: number;
+  masks: number;
+  cacheHit: number;
+}
+
+export interface Dpif {
+  /** `netdev` or `system`; and the instance's name (`ovs-netdev`). */
+  readonly type: string;
+  readonly name: string;
+
+  /** Takes the netdev over. `wanted` null picks a free number. */
+  portAdd(netdev: Netdev, wanted: number | null): Promise<DpPort | { readonly error: string }>;
+  portDel(no: number): Promise<void>;
+  ports(): Iterable<DpPort>;
+  portByNo(no: number): DpPort | undefined;
+
+  /** Adds, or replaces the actions of, the flow with this key and mask. Null when the flow table is full. */
+  flowPut(key: FlowKey, mask: FlowMask, actions: readonly DpAction[], pmdId: number, user: unknown): DpFlow | null;
+  flowDel(flow: DpFlow): void;
+  flowFlush(): void;
+  flows(): Iterable<DpFlow>;
+  flowByUfid(ufid: string): DpFlow | undefined;
+  flowStats(flow: DpFlow, into: DpFlowStats): void;
+
+  /**
+   * Runs actions on a packet. `key` is what the packet's metadata (in_port, recirc_id, ct, tunnel) shall be; `pmdId` is
+   * the upcall's, or -1.
+   */
+  execute(packet: Uint8Array, key: FlowKey, actions: readonly DpAction[], pmdId: number): void;
+
+  /** At most one receiver, set once. It gets upcalls in batches and must not throw. */
+  onUpcalls(receiver: (upcalls: readonly Upcall[]) => void): void;
+
+  quiesce(): Promise<void>;
+  stats(): DpifStats;
+  /** `Open_vSwitch` and `Bridge` other_config keys that concern datapaths (`pmd-cpu-mask`, `emc-insert-inv-prob`, …). */
+  configure(config: ReadonlyMap<string, string>): void;
+  close(): Promise<void>;
+}

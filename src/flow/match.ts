@@ -1,0 +1,50 @@
+/** An OpenFlow match: `key` is always zero where `mask` is. */
+import { FLOW_WORDS } from './layout.ts';
+import { FlowKey, type FlowMask } from './key.ts';
+
+export class Match {
+  readonly key: FlowKey;
+  readonly mask: FlowMask;
+
+  constructor(key: FlowKey = new FlowKey(), mask: FlowMask = new FlowKey()) {
+    this.key = key;
+    this.mask = mask;
+  }
+
+  clone(): Match {
+    return new Match(this.key.clone(), this.mask.clone());
+  }
+
+  equals(other: Match): boolean {
+    return this.key.equals(other.key) && this.mask.equals(other.mask);
+  }
+
+  /** Does this match let `flow` through? */
+  matches(flow: FlowKey): boolean {
+    const k = this.key.w;
+    const m = this.mask.w;
+    const f = flow.w;
+    for (let i = 0; i < FLOW_WORDS; i++) if (((f[i] ^ k[i]) & m[i]) !== 0) return false;
+    return true;
+  }
+
+  /** Is every packet that this matches also matched by `criteria` (a non-strict flow-mod's selection)? */
+  isSubsetOf(criteria: Match): boolean {
+    const k = this.key.w;
+    const m = this.mask.w;
+    const ck = criteria.key.w;
+    const cm = criteria.mask.w;
+    for (let i = 0; i < FLOW_WORDS; i++) if ((cm[i] & ~m[i]) !== 0 || ((k[i] ^ ck[i]) & cm[i]) !== 0) return false;
+    return true;
+  }
+
+  /** Is there a packet that both match? */
+  overlaps(other: Match): boolean {
+    const k = this.key.w;
+    const m = this.mask.w;
+    const ok = other.key.w;
+    const om = other.mask.w;
+    for (let i = 0; i < FLOW_WORDS; i++) if (((k[i] ^ ok[i]) & m[i] & om[i]) !== 0) return false;
+    return true;
+  }
+}

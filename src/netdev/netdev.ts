@@ -1,0 +1,122 @@
+/**
+ * A network device as the switch uses it, in two halves.
+ *
+ * `Netdev` is the control half and lives in the main thread: configuration, addresses, link state, counters.
+ * `NetdevPort` is the packet half. It is made from the plain data of `Netdev.portSpec()` in the thread that polls the
+ * device, and touches nothing but the arena and the kernel.
+ *
+ * Frames are named by the byte offset of their chunk in the arena; `src/packet/frame.ts` says what is in a chunk.
+ */
+import type { Arena } from '../base/arena.ts';
+import type { FramePool } from '../packet/frame.ts';
+
+/** Counters as `Interface.statistics` names them; absent means that the device does not count it. */
+export type NetdevStats = Partial<
+  Record<
+    | 'rx_packets'
+    | 'tx_packets'
+    | 'rx_bytes'
+    | 'tx_bytes'
+    | 'rx_errors'
+    | 'tx_errors'
+    | 'rx_dropped'
+    | 'tx_dropped'
+    | 'multicast'
+    | 'collisions'
+    | 'rx_length_errors'
+    | 'rx_over_errors'
+    | 'rx_crc_errors'
+    | 'rx_frame_errors'
+    | 'rx_fifo_errors'
+    | 'rx_missed_errors',
+    number
+  >
+>;
+
+/** What `NetdevPort` is made from; goes through `postMessage`, so plain data only. `kind` names the file. */
+export interface PortSpec {
+  readonly kind: string;
+  readonly name: string;
+  readonly nRxq: number;
+  readonly [detail: string]: unknown;
+}
+
+export interface Netdev extends Disposable {
+  readonly name: string;
+  /** The database's `Interface.type`: `system` for '' too. */
+  readonly type: string;
+
+  /** `Interface.options`. Returns what is wrong with them, or null. */
+  setConfig(options: ReadonlyMap<string, string>): string | null;
+  /** `Interface.status`, e.g. `driver_name`. */
+  status(): ReadonlyMap<string, string>;
+
+  /** 6 bytes. */
+  mac(): Uint8Array;
+  /** Returns an error's text or null. */
+  setMac(mac: Uint8Array): string | null;
+  mtu(): number;
+  setMtu(mtu: number): string | null;
+  /** 0 where there is none. */
+  ifindex(): number;
+  /** Administrative state; null where the device has none. */
+  isUp(): boolean;
+  setUp(up: boolean): string | null;
+  carrier(): boolean;
+  /** How often the link came up, for `Interface.link_resets`. */
+  linkResets(): number;
+  /** Megabits a second and duplex; null where unknown. OFPPF_* bits for OpenFlow. */
+  features(): { readonly curr: number; readonly advertised: number; readonly supported: number; readonly peer: number; readonly speedMbps: number | null; readonly fullDuplex: boolean | null };
+  /** IPv4 address and netmask of the device, for `in-band` and `ofproto/…`; null without. */
+  stats(): NetdevStats;
+
+  /** Called when anything above may have changed, until disposed. */
+  onChange(listener: () => void): Disposable;
+
+  /** What the polling thread needs; opens the device's sockets. May be called again after the device came back. */
+  portSpec(): PortSpec;
+  /** For devices whose packets do not pass a polling thread (`patch`): null instead of a spec's kind. */
+  readonly polled: boolean;
+}
+
+/** The packet half. No method allocates or throws; errors are counted. */
+export interface NetdevPort {
+  readonly name: string;
+  readonly nRxq: number;
+  /** File descriptors to sleep on for queue `q`; empty when the device must be polled. */
+  rxFds(q: number): readonly number[];
+  /** Puts up to `max` received frames into `frames` and returns how many. The caller owns them. */
+  rx(q: number, frames: Int32Array, max: number): number;
+  /**
+   * Sends `n` frames; the device owns them and gives each back to `pool` when sent (or dropped, which it counts).
+   */
+  tx(frames: Int32Array, n: number): void;
+  /** Pushes out what `tx` has gathered and takes back what the kernel has finished. Called at least once a round. */
+  flush(): void;
+  /** Everything received into and waiting in the device's rings goes back to the pool; descriptors are closed. */
+  close(): void;
+  /** Counters kept here for devices the kernel does not count: see each kind. Lives in the arena: Float64 index. */
+  readonly statsAt: number;
+}
+
+export interface PortContext {
+  readonly arena: Arena;
+  readonly pool: FramePool;
+  /** Milliseconds, monotonic. */
+  now(): number;
+}
+
+/** How each file of this room makes its two halves; `index.ts` holds the table of them by `type`. */
+export interface NetdevKind {
+  readonly type: string;
+  /** `kind` of its `PortSpec`. */
+  open(name: string, env: NetdevEnv): Netdev | { readonly error: string };
+  openPort(spec: PortSpec, context: PortContext): NetdevPort;
+}
+
+/** What control halves may use: one per process. */
+export interface NetdevEnv {
+  readonly arena: Arena;
+  /** Commands such as `netdev-dummy/receive` reach netdevs through this registry. */
+  readonly byName: Map<string, Netdev>;
+}

@@ -1,0 +1,105 @@
+/**
+ * What the rest of the switch sees of a bridge: `vswitchd` configures it through this, unixctl commands look at it
+ * through this. `bridge.ts` implements it.
+ *
+ * All bridges of one datapath type share a `Backer` (one `Dpif`, one upcall handler, one set of revalidators), as
+ * patch ports carry packets from bridge to bridge inside one translation.
+ */
+import type { Dpif } from '../dpif/dpif.ts';
+import type { Netdev } from '../netdev/netdev.ts';
+
+export interface PortVlanConfig {
+  readonly mode: 'access' | 'trunk' | 'native-tagged' | 'native-untagged' | 'dot1q-tunnel';
+  /** Access or native VLAN; null without. */
+  readonly tag: number | null;
+  /** Empty means all. */
+  readonly trunks: readonly number[];
+  readonly cvlans: readonly number[];
+  readonly priorityTags: 'no' | 'if-nonzero' | 'always';
+  readonly protected: boolean;
+}
+
+/** A `Port` of the database: one interface, or several that form a bond. */
+export interface BundleConfig {
+  readonly name: string;
+  readonly ofports: readonly number[];
+  readonly vlan: PortVlanConfig;
+}
+
+export interface ControllerConfig {
+  /** `tcp:…`, `unix:…`, `ssl:…`, `ptcp:…`, `punix:…`, `pssl:…` */
+  readonly target: string;
+  readonly connectionMode: 'in-band' | 'out-of-band';
+  readonly maxBackoffMs: number;
+  /** 0 for never. */
+  readonly inactivityProbeMs: number;
+  readonly rateLimit: number | null;
+  readonly burstLimit: number | null;
+}
+
+/** For the `Controller` table. */
+export interface ControllerStatus {
+  readonly target: string;
+  readonly isConnected: boolean;
+  readonly role: 'other' | 'master' | 'slave';
+  readonly status: ReadonlyMap<string, string>;
+}
+
+export interface FlowTableConfig {
+  readonly name: string;
+  readonly flowLimit: number | null;
+  readonly overflowPolicy: 'refuse' | 'evict';
+  readonly groups: readonly string[];
+  /** Field names for prefix tries; null means the default (`ip_src`, `ip_dst`, …). */
+  readonly prefixes: readonly string[] | null;
+}
+
+export interface OfprotoConfig {
+  readonly datapathId: bigint;
+  readonly failMode: 'standalone' | 'secure';
+  readonly controllers: readonly ControllerConfig[];
+  /** OpenFlow wire versions the bridge accepts. */
+  readonly protocols: readonly number[];
+  /** Directory and name of `BRIDGE.mgmt` and `BRIDGE.snoop`. */
+  readonly rundir: string;
+  readonly macAgingSeconds: number;
+  readonly macTableSize: number;
+  readonly forwardBpdu: boolean;
+  readonly floodVlans: readonly number[];
+  readonly flowTables: ReadonlyMap<number, FlowTableConfig>;
+  readonly desc: { readonly mfr: string; readonly hw: string; readonly sw: string; readonly serial: string; readonly dp: string };
+}
+
+export interface Ofproto {
+  readonly name: string;
+  readonly type: string;
+
+  /** Adds a device; resolves with its OpenFlow port number. `request` null picks one. */
+  portAdd(netdev: Netdev, request: number | null): Promise<{ readonly ofport: number } | { readonly error: string }>;
+  portDel(ofport: number): Promise<void>;
+  ofportOf(netdevName: string): number | undefined;
+
+  setBundle(bundle: BundleConfig): void;
+  removeBundle(name: string): void;
+
+  setConfig(config: OfprotoConfig): void;
+  controllerStatus(): readonly ControllerStatus[];
+  /** Deletes all rules and learned MACs, as when fail mode or controllers change. */
+  flushFlows(): void;
+
+  /** Counters of ports that have no device of their own in the datapath (`patch`). Null for others. */
+  virtualPortStats(ofport: number): { rxPackets: number; txPackets: number; rxBytes: number; txBytes: number } | null;
+
+  /** Resolves when all that was configured is in force for every packet. */
+  settled(): Promise<void>;
+  destroy(): Promise<void>;
+}
+
+/** One for each datapath type; owns the `Dpif`. */
+export interface OfprotoBacker {
+  readonly dpif: Dpif;
+  createBridge(name: string, type: string): Ofproto;
+  /** `Open_vSwitch.other_config`: `max-idle`, `max-revalidator`, `flow-limit`, `n-handler-threads`, … */
+  configure(config: ReadonlyMap<string, string>): void;
+  close(): Promise<void>;
+}
