@@ -1,6 +1,7 @@
 /** An OpenFlow match: `key` is always zero where `mask` is. */
-import { FLOW_WORDS } from './layout.ts';
+
 import { FlowKey, type FlowMask } from './key.ts';
+import { FLOW_WORDS } from './layout.ts';
 
 export class Match {
   readonly key: FlowKey;

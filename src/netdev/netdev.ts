@@ -66,7 +66,14 @@ export interface Netdev extends Disposable {
   /** How often the link came up, for `Interface.link_resets`. */
   linkResets(): number;
   /** Megabits a second and duplex; null where unknown. OFPPF_* bits for OpenFlow. */
-  features(): { readonly curr: number; readonly advertised: number; readonly supported: number; readonly peer: number; readonly speedMbps: number | null; readonly fullDuplex: boolean | null };
+  features(): {
+    readonly curr: number;
+    readonly advertised: number;
+    readonly supported: number;
+    readonly peer: number;
+    readonly speedMbps: number | null;
+    readonly fullDuplex: boolean | null;
+  };
   /** IPv4 address and netmask of the device, for `in-band` and `ofproto/…`; null without. */
   stats(): NetdevStats;
 

@@ -67,7 +67,13 @@ export interface OfprotoConfig {
   readonly forwardBpdu: boolean;
   readonly floodVlans: readonly number[];
   readonly flowTables: ReadonlyMap<number, FlowTableConfig>;
-  readonly desc: { readonly mfr: string; readonly hw: string; readonly sw: string; readonly serial: string; readonly dp: string };
+  readonly desc: {
+    readonly mfr: string;
+    readonly hw: string;
+    readonly sw: string;
+    readonly serial: string;
+    readonly dp: string;
+  };
 }
 
 export interface Ofproto {
