@@ -124,6 +124,8 @@ export interface NetdevKind {
 /** What control halves may use: one per process. */
 export interface NetdevEnv {
   readonly arena: Arena;
+  /** All frame chunks there are: byte offset (page-aligned) and bytes. AF_XDP registers them with the kernel. */
+  readonly frames: { readonly at: number; readonly bytes: number };
   /** Commands such as `netdev-dummy/receive` reach netdevs through this registry. */
   readonly byName: Map<string, Netdev>;
 }
