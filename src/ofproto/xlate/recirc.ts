@@ -1,0 +1,101 @@
+/**
+ * Recirculation ids: where a translation stops because the rest depends on what the datapath will find out (conntrack,
+ * the header behind an MPLS label, a hash), the rest is frozen under a number. When the packet comes back with that
+ * `recirc_id`, translation thaws it and goes on. Packets for controllers find their metadata in the same way.
+ *
+ * Equal states get the same id, so that megaflows made twice are equal. Id 0 means "not recirculated".
+ */
+import type { FlowKey } from '../../flow/key.ts';
+import { DP_WORDS, FLOW_WORDS, OFS } from '../../flow/layout.ts';
+import type { Ofpact } from '../../openflow/actions/types.ts';
+import type { XlateBridge } from './types.ts';
+
+export interface FrozenState {
+  readonly bridge: XlateBridge;
+  /** Table to look up next, unless there are `actions` to carry on with. */
+  readonly table: number;
+  /** Table and cookie of the rule whose actions these are. */
+  readonly cookie: bigint;
+  /** The in_port of OpenFlow and words `DP_WORDS…` of the flow: metadata and registers. */
+  readonly inPort: number;
+  readonly registers: Int32Array;
+  readonly stack: readonly Uint8Array[];
+  /** What was left to do. */
+  readonly actions: readonly Ofpact[];
+  readonly actionSet: readonly Ofpact[];
+  readonly conntracked: boolean;
+  /** Of a `controller` action. */
+  readonly userdata: Uint8Array | null;
+}
+
+export const freezeRegisters = (flow: FlowKey): Int32Array => flow.w.slice(DP_WORDS, FLOW_WORDS);
+
+export function thawRegisters(state: FrozenState, flow: FlowKey): void {
+  flow.w.set(state.registers, DP_WORDS);
+  flow.set32(OFS.in_port, state.inPort);
+}
+
+export class RecircTable {
+  private readonly states = new Map<number, FrozenState>();
+  private readonly ids = new Map<string, number>();
+  private readonly keys = new Map<number, string>();
+  private next = 1;
+
+  /** The id of this state, a new one if there is none yet. */
+  allocate(state: FrozenState): number {
+    const key = stateKey(state);
+    const known = this.ids.get(key);
+    if (known !== undefined) return known;
+    while (this.next === 0 || this.states.has(this.next)) this.next = (this.next + 1) >>> 0;
+    const id = this.next++;
+    this.states.set(id, state);
+    this.ids.set(key, id);
+    this.keys.set(id, key);
+    return id;
+  }
+
+  lookup(id: number): FrozenState | undefined {
+    return this.states.get(id);
+  }
+
+  /** Forgets all ids but those still in use by a megaflow, in key or actions. */
+  retain(used: ReadonlySet<number>): void {
+    for (const [id, key] of this.keys) {
+      if (used.has(id)) continue;
+      this.states.delete(id);
+      this.ids.delete(key);
+      this.keys.delete(id);
+    }
+  }
+
+  get size(): number {
+    return this.states.size;
+  }
+}
+
+const bridgeIds = new WeakMap<XlateBridge, number>();
+let lastBridgeId = 0;
+
+function stateKey(s: FrozenState): string {
+  let bridge = bridgeIds.get(s.bridge);
+  if (bridge === undefined) {
+    bridge = ++lastBridgeId;
+    bridgeIds.set(s.bridge, bridge);
+  }
+  return JSON.stringify(
+    [
+      bridge,
+      s.table,
+      s.cookie,
+      s.inPort,
+      s.registers.join(),
+      s.stack,
+      s.actions,
+      s.actionSet,
+      s.conntracked,
+      s.userdata,
+    ],
+    (_, value: unknown) =>
+      typeof value === 'bigint' ? `n${value}` : value instanceof Uint8Array ? `b${value.join()}` : value,
+  );
+}

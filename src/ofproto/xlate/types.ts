@@ -1,0 +1,167 @@
+/** What translation needs to know of a bridge, and what it gives back. `bridge.ts` implements the first part. */
+import type { DpAction } from '../../flow/dp-actions.ts';
+import type { FlowKey, FlowMask } from '../../flow/key.ts';
+import type { Ofpact } from '../../openflow/actions/types.ts';
+import type { MacLearning } from '../mac-learning.ts';
+import type { PortVlanConfig } from '../ofproto.ts';
+import type { Rule } from '../rule.ts';
+import type { FlowTable, FlowTables } from '../tables.ts';
+import type { RecircTable } from './recirc.ts';
+
+/** Bits of `XlatePort.config`, OpenFlow 1.0 numbers. */
+export const PortConfig = {
+  down: 1 << 0,
+  noStp: 1 << 1,
+  noRecv: 1 << 2,
+  noRecvStp: 1 << 3,
+  noFlood: 1 << 4,
+  noFwd: 1 << 5,
+  noPacketIn: 1 << 6,
+} as const;
+
+export interface XlatePort {
+  readonly ofport: number;
+  /** As `output:NAME` and errors print it. */
+  readonly name: string;
+  /** Datapath port number, null for patch ports. */
+  readonly dpPort: number | null;
+  /** `PortConfig` bits. */
+  readonly config: number;
+  /** False when the link is down and packets sent to the port would be lost (bond members, fast failover). */
+  readonly mayEnable: boolean;
+  readonly bundle: XlateBundle | null;
+  /** The other end of a patch port that has one. */
+  readonly peer: { readonly bridge: XlateBridge; readonly port: XlatePort } | null;
+  /** Counters of a port that has no device, `patch`. */
+  readonly stats: { rxPackets: number; rxBytes: number; txPackets: number; txBytes: number } | null;
+  /** Linux `skb_priority` of a queue of this port, null when there is no such queue. */
+  queuePriority(queue: number): number | null;
+}
+
+export interface XlateBundle {
+  readonly name: string;
+  readonly vlan: PortVlanConfig;
+  /** Ports in the bundle; more than one makes a bond. */
+  readonly ports: readonly XlatePort[];
+  readonly isFloodable: boolean;
+}
+
+export interface XlateGroup {
+  readonly id: number;
+  readonly type: 'all' | 'select' | 'indirect' | 'ff';
+  readonly buckets: readonly {
+    readonly id: number;
+    readonly weight: number;
+    readonly watchPort: number;
+    readonly watchGroup: number;
+    readonly actions: readonly Ofpact[];
+  }[];
+  readonly selection: { readonly method: '' | 'hash' | 'dp_hash'; readonly basis: number };
+  /** `bucket` -1 counts for the group alone. */
+  credit(bucket: number, packets: number, bytes: number): void;
+}
+
+export interface XlateBridge {
+  readonly name: string;
+  readonly tables: FlowTables;
+  readonly macs: MacLearning<XlateBundle> | null;
+  readonly forwardBpdu: boolean;
+  /** Do controllers of OpenFlow 1.2 or before want the packets that miss? */
+  readonly wantsPacketInOnMiss: boolean;
+  /** What the bridge's own ports may use in one packet; `vlan-limit`, 0 to 2. */
+  readonly vlanLimit: number;
+  port(ofport: number): XlatePort | undefined;
+  /** In the order in which `FLOOD` and `ALL` send. */
+  ports(): Iterable<XlatePort>;
+  /** In the order in which `NORMAL` floods. */
+  bundles(): Iterable<XlateBundle>;
+  /** Null where there is none; the group table comes with its messages. */
+  group(id: number): XlateGroup | null;
+  /** Datapath meter of an OpenFlow meter, null where there is none. */
+  meter(id: number): number | null;
+}
+
+/**
+ * What a translated packet does besides its actions. A translation changes nothing by itself; whoever handles packets
+ * of its megaflow calls `creditEffects` with their number.
+ */
+export type XlateEffect =
+  | { readonly kind: 'table'; readonly table: FlowTable; readonly matched: boolean }
+  | { readonly kind: 'rule'; readonly rule: Rule; readonly tables: FlowTables }
+  | { readonly kind: 'patch'; readonly from: XlatePort; readonly to: XlatePort }
+  | {
+      readonly kind: 'learn_mac';
+      readonly bridge: XlateBridge;
+      readonly mac: string;
+      readonly vlan: number;
+      readonly bundle: XlateBundle;
+      readonly isGratuitousArp: boolean;
+    }
+  | { readonly kind: 'group'; readonly group: XlateGroup; readonly bucket: number }
+  | { readonly kind: 'fin_timeout'; readonly rule: Rule; readonly idle: number; readonly hard: number }
+  | {
+      readonly kind: 'learn';
+      readonly bridge: XlateBridge;
+      readonly mod: import('../../openflow/messages.ts').FlowMod;
+    };
+
+export interface XlateInput {
+  readonly bridge: XlateBridge;
+  /** Slow-path flow: `in_port` is an OpenFlow port. Not changed. */
+  readonly flow: FlowKey;
+  /** The packet itself, where there is one. */
+  readonly packet: Uint8Array | null;
+  readonly recirc: RecircTable;
+  readonly nowMs: number;
+  /** Start with these actions (packet-out) rather than a lookup in table 0. */
+  readonly actions?: readonly Ofpact[];
+  /** Flags of the TCP packets so far (for `fin_timeout`). */
+  readonly tcpFlags?: number;
+  readonly observer?: XlateObserver | null;
+  /** False in a dry run: `ofproto/trace`, the property tests. Learned flows then are not installed on the way. */
+  readonly sideEffects?: boolean;
+}
+
+export type XlateError =
+  | 'OK'
+  | 'Recirculation context not found'
+  | 'Recirculation conflict'
+  | 'Too many resubmits'
+  | 'Recursion too deep'
+  | 'Stack too deep'
+  | 'No recirculation context'
+  | 'Too many MPLS labels'
+  | 'Invalid tunnel metadata'
+  | 'Unsupported packet type'
+  | 'ECN mismatch at tunnel decapsulation'
+  | 'Forwarding disabled on port';
+
+export interface XlateResult {
+  /** Empty means drop. */
+  readonly actions: readonly DpAction[];
+  /** The megaflow's mask, in slow-path layout; its first `DP_WORDS` are the datapath's. */
+  readonly mask: FlowMask;
+  /** What the packet became. */
+  readonly finalFlow: FlowKey;
+  readonly effects: readonly XlateEffect[];
+  /** `SlowReason` bits: the datapath must hand every packet up. */
+  readonly slow: number;
+  readonly error: XlateError;
+  /** The translation depends on the MAC table of these bridges. */
+  readonly hasNormal: boolean;
+}
+
+/**
+ * Hears each step of a translation as it is taken. `text` is made only when somebody listens. Steps between a `begin`
+ * and its `end` happened because of it.
+ */
+export interface XlateObserver {
+  begin(step: XlateStep): void;
+  end(): void;
+}
+
+export type XlateStep =
+  | { readonly type: 'bridge'; readonly bridge: XlateBridge; readonly text: string }
+  | { readonly type: 'table'; readonly table: number; readonly rule: Rule | null; readonly text: string }
+  | { readonly type: 'action'; readonly action: Ofpact; readonly text: string }
+  | { readonly type: 'thaw' | 'detail' | 'warn' | 'error' | 'bucket'; readonly text: string };
