@@ -6,6 +6,7 @@
  */
 import type { Match } from '../flow/match.ts';
 import type { Ofpact } from './actions/types.ts';
+import type { OfMessageExt, TableFeatures } from './messages-ext.ts';
 
 /** Wire number: 1 is OpenFlow 1.0, 4 is 1.3, 5 is 1.4, 6 is 1.5. */
 export type OfpVersion = 1 | 2 | 3 | 4 | 5 | 6;
@@ -32,6 +33,8 @@ export interface FlowMod {
   readonly outGroup: number;
   readonly flags: FlowModFlags;
   readonly actions: readonly Ofpact[];
+  /** OpenFlow 1.0: came, or is to go, as NXT_FLOW_MOD. */
+  readonly nxm?: boolean;
 }
 
 export interface FlowModFlags {
@@ -56,6 +59,8 @@ export interface FlowRemoved {
   readonly hardTimeout: number;
   readonly packets: number;
   readonly bytes: number;
+  /** OpenFlow 1.0: NXT_FLOW_REMOVED. */
+  readonly nxm?: boolean;
 }
 
 /** `ofp_packet_in_reason`; the numbers are the wire's. */
@@ -81,6 +86,8 @@ export interface PacketIn {
   readonly metadata: Match;
   readonly userdata: Uint8Array | null;
   readonly continuation: Uint8Array | null;
+  /** Which message carries it; without, what the connection has agreed on. */
+  readonly format?: 'standard' | 'nxt_packet_in' | 'nxt_packet_in2';
 }
 
 export interface PacketOut {
@@ -131,6 +138,8 @@ export interface FlowStatsRequest {
   readonly outGroup: number;
   readonly cookie: bigint;
   readonly cookieMask: bigint;
+  /** OpenFlow 1.0: NXST_FLOW, NXST_AGGREGATE. */
+  readonly nxm?: boolean;
 }
 
 export interface TableStats {
@@ -142,6 +151,8 @@ export interface TableStats {
   readonly matchedCount: number;
   /** OFPTC11_TABLE_MISS_*: 0 controller, 1 continue, 2 drop, 3 default. */
   readonly missConfig: number;
+  /** OpenFlow 1.1 and 1.2 tell what the table can do along with its statistics; 1.0 tells its wildcards. */
+  readonly features?: TableFeatures;
 }
 
 export interface PortStats {
@@ -159,6 +170,10 @@ export interface PortStats {
   readonly rxOverErr: number;
   readonly rxCrcErr: number;
   readonly collisions: number;
+  /** Counters of RFC 2819 (the ONF's property of OpenFlow 1.4+), in the order of `RFC2819_COUNTERS`; -1 unknown. */
+  readonly rfc2819?: readonly number[];
+  /** Counters under names of the device's own. */
+  readonly custom?: readonly { readonly name: string; readonly value: number }[];
 }
 
 export interface SwitchDesc {
@@ -174,8 +189,10 @@ export interface OfError {
   readonly type: 'error';
   /** Symbolic name, `OFPBMC_BAD_PREREQ`. */
   readonly name: string;
-  /** The first bytes of the request that failed. */
+  /** The first bytes of the request that failed; for a failed hello, text. */
   readonly data: Uint8Array;
+  /** Set when the numbers have no name here. */
+  readonly unknown?: { readonly vendor: number; readonly type: number; readonly code: number };
 }
 
 /**
@@ -215,7 +232,16 @@ export type OfMessage =
       readonly mask: number;
       readonly advertise: number;
     }
-  | { readonly type: 'table_mod'; readonly table: number; readonly config: number }
+  | {
+      readonly type: 'table_mod';
+      readonly table: number;
+      /** OFPTC_*: bits 0–1 the miss behaviour of OpenFlow 1.1/1.2, 4 eviction, 8 vacancy events. */
+      readonly config: number;
+      /** OFPTMPEF14_*; absent where not said. */
+      readonly evictionFlags?: number;
+      readonly vacancyDown?: number;
+      readonly vacancyUp?: number;
+    }
   | { readonly type: 'barrier_request' | 'barrier_reply' }
   | {
       readonly type: 'role_request' | 'role_reply';
@@ -225,8 +251,19 @@ export type OfMessage =
   | { readonly type: 'desc_request' }
   | { readonly type: 'desc_reply'; readonly desc: SwitchDesc }
   | ({ readonly type: 'flow_stats_request' | 'aggregate_request' } & FlowStatsRequest)
-  | { readonly type: 'flow_stats_reply'; readonly more: boolean; readonly flows: readonly FlowStats[] }
-  | { readonly type: 'aggregate_reply'; readonly packets: number; readonly bytes: number; readonly flows: number }
+  | {
+      readonly type: 'flow_stats_reply';
+      readonly more: boolean;
+      readonly flows: readonly FlowStats[];
+      readonly nxm?: boolean;
+    }
+  | {
+      readonly type: 'aggregate_reply';
+      readonly packets: number;
+      readonly bytes: number;
+      readonly flows: number;
+      readonly nxm?: boolean;
+    }
   | { readonly type: 'table_stats_request' }
   | { readonly type: 'table_stats_reply'; readonly more: boolean; readonly tables: readonly TableStats[] }
   | { readonly type: 'port_stats_request'; readonly portNo: number }
@@ -244,8 +281,21 @@ export type OfMessage =
       readonly packetIn: readonly [number, number];
       readonly portStatus: readonly [number, number];
       readonly flowRemoved: readonly [number, number];
+      readonly roleStatus?: readonly [number, number];
+      readonly tableStatus?: readonly [number, number];
+      readonly requestForward?: readonly [number, number];
     }
-  | { readonly type: 'get_async_request' };
+  | { readonly type: 'get_async_request' }
+  /** A packet-in that paused goes on (NXT_RESUME). */
+  | { readonly type: 'nx_resume'; readonly packetIn: PacketIn }
+  | OfMessageExt;
 
 export type OfMessageType = OfMessage['type'];
-export type OfMessageOf<T extends OfMessageType> = Extract<OfMessage, { type: T }>;
+/** Members that share a shape (`echo_request | echo_reply`) are one arm of the union, so `Extract` would miss them. */
+export type OfMessageOf<T extends OfMessageType> = OfMessage extends infer M
+  ? M extends { readonly type: infer U }
+    ? T extends U
+      ? M & { readonly type: T }
+      : never
+    : never
+  : never;
