@@ -1,0 +1,89 @@
+/** Device features, speed and driver through SIOCETHTOOL. `ethtool(8)`, `include/uapi/linux/ethtool.h` */
+import { AF, SOCK } from './constants.ts';
+import { addressOf, check, libc } from './libc.ts';
+
+const SIOCETHTOOL = 0x8946;
+const ETHTOOL = { GSET: 1, GDRVINFO: 3, GTXCSUM: 0x16, STXCSUM: 0x17, GFLAGS: 0x25, SFLAGS: 0x26 } as const;
+/** Bits of GFLAGS/SFLAGS. */
+export const ETH_FLAG = { TXVLAN: 1 << 7, RXVLAN: 1 << 8 } as const;
+
+function ethtool(fd: number, name: string, command: Buffer): number {
+  const ifreq = Buffer.alloc(40);
+  ifreq.write(name, 0, 15, 'latin1');
+  ifreq.writeBigUInt64LE(BigInt(addressOf(command)), 16);
+  return libc().ioctl(fd, SIOCETHTOOL, ifreq);
+}
+
+/** Runs `body` with a socket that reaches the devices of the namespace the thread is in. */
+export function withControlSocket<T>(body: (fd: number) => T): T {
+  const fd = check(libc().socket(AF.INET, SOCK.DGRAM | SOCK.CLOEXEC, 0), 'control socket');
+  try {
+    return body(fd);
+  } finally {
+    libc().close(fd);
+  }
+}
+
+function getValue(fd: number, name: string, get: number): number | null {
+  const b = Buffer.alloc(8);
+  b.writeUInt32LE(get, 0);
+  return ethtool(fd, name, b) < 0 ? null : b.readUInt32LE(4);
+}
+
+function setValue(fd: number, name: string, set: number, value: number): boolean {
+  const b = Buffer.alloc(8);
+  b.writeUInt32LE(set, 0);
+  b.writeUInt32LE(value >>> 0, 4);
+  return ethtool(fd, name, b) >= 0;
+}
+
+export const txChecksum = {
+  get: (fd: number, name: string): number | null => getValue(fd, name, ETHTOOL.GTXCSUM),
+  set: (fd: number, name: string, on: number): boolean => setValue(fd, name, ETHTOOL.STXCSUM, on),
+};
+
+export const deviceFlags = {
+  get: (fd: number, name: string): number | null => getValue(fd, name, ETHTOOL.GFLAGS),
+  set: (fd: number, name: string, flags: number): boolean => setValue(fd, name, ETHTOOL.SFLAGS, flags),
+};
+
+export interface LinkSettings {
+  /** `SUPPORTED_*` and `ADVERTISED_*` bits. */
+  readonly supported: number;
+  readonly advertised: number;
+  /** Mbps, null where unknown. */
+  readonly speedMbps: number | null;
+  readonly fullDuplex: boolean | null;
+}
+
+export function linkSettings(name: string): LinkSettings | null {
+  return withControlSocket((fd) => {
+    const b = Buffer.alloc(44);
+    b.writeUInt32LE(ETHTOOL.GSET, 0);
+    if (ethtool(fd, name, b) < 0) return null;
+    const speed = b.readUInt16LE(12) | (b.readUInt16LE(28) << 16);
+    const duplex = b[14];
+    return {
+      supported: b.readUInt32LE(4),
+      advertised: b.readUInt32LE(8),
+      speedMbps: speed === 0 || speed === -1 || speed === 0xffff ? null : speed,
+      fullDuplex: duplex === 1 ? true : duplex === 0 ? false : null,
+    };
+  });
+}
+
+export interface DriverInfo {
+  readonly driver: string;
+  readonly version: string;
+  readonly firmware: string;
+}
+
+export function driverInfo(name: string): DriverInfo | null {
+  return withControlSocket((fd) => {
+    const b = Buffer.alloc(196);
+    b.writeUInt32LE(ETHTOOL.GDRVINFO, 0);
+    if (ethtool(fd, name, b) < 0) return null;
+    const text = (at: number): string => b.toString('latin1', at, at + 32).replace(/\0.*/s, '');
+    return { driver: text(4), version: text(36), firmware: text(68) };
+  });
+}

@@ -1,0 +1,21 @@
+/** Tap devices: a network interface of the host whose other end is a file descriptor. `Documentation/networking/tuntap.rst` */
+import { O } from './constants.ts';
+import { check, LinuxError, libc } from './libc.ts';
+
+const TUNSETIFF = 0x400454ca;
+const IFF_TAP = 0x0002;
+const IFF_NO_PI = 0x1000;
+
+/** Creates (or takes over) the tap device `name`; it goes when the descriptor closes. Throws `LinuxError`. */
+export function openTap(name: string): number {
+  const fd = check(libc().open('/dev/net/tun', O.RDWR | O.NONBLOCK | O.CLOEXEC), 'opening "/dev/net/tun" failed');
+  const ifreq = Buffer.alloc(40);
+  ifreq.write(name, 0, 15, 'latin1');
+  ifreq.writeUInt16LE(IFF_TAP | IFF_NO_PI, 16);
+  if (libc().ioctl(fd, TUNSETIFF, ifreq) < 0) {
+    const error = new LinuxError(`${name}: creating tap device failed`);
+    libc().close(fd);
+    throw error;
+  }
+  return fd;
+}

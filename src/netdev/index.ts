@@ -1,0 +1,42 @@
+/** The door to this room: every kind of device by its `Interface.type`, and every packet half by its spec's `kind`. */
+import { dummyKind } from './dummy.ts';
+import type { Netdev, NetdevEnv, NetdevKind, NetdevPort, PortContext, PortSpec } from './netdev.ts';
+import { nullKind } from './null.ts';
+import { patchKind } from './patch.ts';
+import { systemKind } from './system.ts';
+import { internalKind, tapKind } from './tap.ts';
+
+/** In the order that `iface_types` lists them. */
+const KINDS: readonly NetdevKind[] = [dummyKind, internalKind, nullKind, patchKind, systemKind, tapKind];
+const BY_TYPE = new Map(KINDS.map((k) => [k.type, k]));
+
+/** Which file drives the packets of a spec. */
+const BY_SPEC = new Map<string, NetdevKind>([
+  ['af_packet', systemKind],
+  ['af_xdp', systemKind],
+  ['tap', tapKind],
+  ['null', nullKind],
+  ['dummy', dummyKind],
+]);
+
+export function netdevTypes(): string[] {
+  return [...BY_TYPE.keys()];
+}
+
+/** Opens the device `name` of `type` ('' is `system`). Never throws. */
+export function openNetdev(name: string, type: string, env: NetdevEnv): Netdev | { readonly error: string } {
+  const kind = BY_TYPE.get(type === '' ? 'system' : type);
+  if (!kind) return { error: `could not create netdev ${name} of unknown type ${type}` };
+  try {
+    return kind.open(name, env);
+  } catch (e) {
+    return { error: e instanceof Error ? e.message : String(e) };
+  }
+}
+
+/** Makes the packet half in the thread that polls it. */
+export function openNetdevPort(spec: PortSpec, context: PortContext): NetdevPort {
+  const kind = BY_SPEC.get(spec.kind);
+  if (!kind) throw new Error(`no packet half of kind ${spec.kind}`);
+  return kind.openPort(spec, context);
+}
