@@ -65,6 +65,8 @@ export interface Field {
   readonly width: number;
   /** Bytes on the wire, value right-aligned. */
   readonly bytes: number;
+  /** Bits that a subfield can name; differs from `width` where the wire or the text knows more or fewer than the key. */
+  readonly nBits: number;
   readonly masking: FieldMasking;
   readonly format: FieldFormat;
   readonly prereq: FieldPrereq;
