@@ -1,0 +1,115 @@
+/** What the benchmarks share: a switch of either make in a sandbox of its own, and tables of ratios. */
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpus, tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+export const SCHEMA = join(ROOT, 'schema', 'vswitch.ovsschema');
+
+export type Make = 'original' | 'signalbox';
+
+/** A database server and a switch, of one make, with the tools of the same make. */
+export class Switch implements AsyncDisposable {
+  readonly make: Make;
+  readonly dir: string;
+  readonly env: NodeJS.ProcessEnv;
+  private readonly daemons: ChildProcess[] = [];
+
+  private constructor(make: Make) {
+    this.make = make;
+    this.dir = mkdtempSync(join(tmpdir(), 'sb-bench-'));
+    const where = { OVS_RUNDIR: this.dir, OVS_DBDIR: this.dir, OVS_LOGDIR: this.dir, OVS_SYSCONFDIR: this.dir };
+    this.env = { ...process.env, ...where };
+  }
+
+  static async start(make: Make, vswitchdOptions: readonly string[] = ['--disable-system']): Promise<Switch> {
+    const s = new Switch(make);
+    s.run('ovsdb-tool', 'create', join(s.dir, 'conf.db'), SCHEMA);
+    s.spawn('ovsdb-server', `--remote=punix:${s.dir}/db.sock`, join(s.dir, 'conf.db'));
+    await until(() => existsSync(join(s.dir, 'db.sock')), 'ovsdb-server');
+    s.run('ovs-vsctl', '--no-wait', 'init');
+    s.spawn('ovs-vswitchd', ...vswitchdOptions, `unix:${s.dir}/db.sock`);
+    await until(() => s.tryRun('ovs-appctl', '-t', s.control(), 'version').status === 0, 'ovs-vswitchd');
+    return s;
+  }
+
+  /** The path of a program of this make. */
+  program(name: string): string {
+    if (this.make === 'signalbox') return join(ROOT, 'bin', name);
+    return name === 'ovsdb-server' || name === 'ovs-vswitchd' ? `/usr/sbin/${name}` : `/usr/bin/${name}`;
+  }
+
+  run(name: string, ...args: string[]): string {
+    return execFileSync(this.program(name), args, { env: this.env, encoding: 'utf8', maxBuffer: 1 << 30 });
+  }
+
+  /** The same program for both makes: Debian's. */
+  runOriginal(name: string, ...args: string[]): string {
+    return execFileSync(`/usr/bin/${name}`, args, { env: this.env, encoding: 'utf8', maxBuffer: 1 << 30 });
+  }
+
+  tryRun(name: string, ...args: string[]): { status: number | null } {
+    return spawnSync(this.program(name), args, { env: this.env, stdio: 'ignore' });
+  }
+
+  appctl(...args: string[]): string {
+    return this.run('ovs-appctl', '-t', this.control(), ...args);
+  }
+
+  get vswitchdPid(): number {
+    return this.daemons[1]?.pid ?? 0;
+  }
+
+  private control(): string {
+    return join(this.dir, 'vswitchd.ctl');
+  }
+
+  private spawn(name: string, ...args: string[]): void {
+    const control = name === 'ovs-vswitchd' ? [`--unixctl=${this.control()}`] : [];
+    const child = spawn(this.program(name), [...control, '-vconsole:off', ...args], { env: this.env, stdio: 'ignore' });
+    this.daemons.push(child);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const d of this.daemons.reverse()) {
+      const gone = new Promise((resolve) => d.once('exit', resolve));
+      if (d.exitCode === null && d.kill('SIGTERM')) await gone;
+    }
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+export async function until(condition: () => boolean, what: string, ms = 20000): Promise<void> {
+  const end = Date.now() + ms;
+  while (!condition()) {
+    if (Date.now() > end) throw new Error(`${what}: not ready after ${ms} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[sorted.length >> 1] ?? 0;
+}
+
+export function percentile(values: readonly number[], p: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * p) / 100))] ?? 0;
+}
+
+export function machine(): string {
+  const model = cpus()[0]?.model ?? 'unknown CPU';
+  return `${cpus().length} cores of ${model}, Linux ${execFileSync('uname', ['-r'], { encoding: 'utf8' }).trim()}, Node ${process.version}`;
+}
+
+/** Prints rows as a Markdown table. */
+export function printTable(head: readonly string[], rows: readonly (readonly string[])[]): void {
+  const all = [head, head.map(() => '---'), ...rows];
+  for (const row of all) console.log(`| ${row.join(' | ')} |`);
+  console.log();
+}
+
+export const mpps = (pps: number): string => `${(pps / 1e6).toFixed(2)} Mpps`;
+export const ratio = (ours: number, theirs: number): string => `${(ours / theirs).toFixed(2)} ×`;
