@@ -1,0 +1,199 @@
+/**
+ * What all bridges of one datapath type share: the `Dpif`, the handler of its upcalls, the revalidator, recirculation
+ * ids, and the map from datapath ports to bridges. Patch ports carry packets from bridge to bridge inside one
+ * translation, so the bridges of a backer know each other's ports.
+ */
+import { clock } from '../base/clock.ts';
+import { vlog } from '../base/vlog.ts';
+import type { DpFlow, Dpif } from '../dpif/dpif.ts';
+import type { DpAction } from '../flow/dp-actions.ts';
+import { FlowKey } from '../flow/key.ts';
+import { OFS } from '../flow/layout.ts';
+import { Bridge } from './bridge.ts';
+import type { OfPort } from './ofport.ts';
+import type { Ofproto, OfprotoBacker } from './ofproto.ts';
+import { Revalidator } from './revalidator.ts';
+import type { Rule } from './rule.ts';
+import { Ukey } from './ukey.ts';
+import { UpcallHandler } from './upcall.ts';
+import { RecircTable, type XlateInput, type XlatePort, type XlateResult, xlateFlow } from './xlate.ts';
+
+const log = vlog('ofproto_dpif');
+
+export interface PortOwner {
+  readonly bridge: Bridge;
+  readonly port: OfPort;
+}
+
+export class Backer implements OfprotoBacker {
+  readonly type: string;
+  readonly dpif: Dpif;
+  readonly recirc = new RecircTable();
+  readonly revalidator: Revalidator;
+  readonly upcalls: UpcallHandler;
+  private readonly bridgeTable = new Map<string, Bridge>();
+  private readonly byDpPort = new Map<number, PortOwner>();
+  private readonly patches = new Map<string, PortOwner>();
+  onClosed: () => void = () => {};
+  private isPushed = false;
+
+  constructor(type: string, dpif: Dpif) {
+    this.type = type;
+    this.dpif = dpif;
+    this.revalidator = new Revalidator(this);
+    this.upcalls = new UpcallHandler(this);
+    dpif.onUpcalls((batch) => this.upcalls.handle(batch));
+  }
+
+  get bridges(): Iterable<Bridge> {
+    return this.bridgeTable.values();
+  }
+
+  createBridge(name: string, type: string): Ofproto {
+    const bridge = new Bridge(name, type, this);
+    this.bridgeTable.set(name, bridge);
+    return bridge;
+  }
+
+  bridge(name: string): Bridge | undefined {
+    return this.bridgeTable.get(name);
+  }
+
+  bridgeRemoved(bridge: Bridge): void {
+    this.bridgeTable.delete(bridge.name);
+    this.revalidator.everythingChanged();
+  }
+
+  configure(config: ReadonlyMap<string, string>): void {
+    const r = this.revalidator;
+    r.maxIdleMs = Math.max(100, number(config, 'max-idle', 10_000));
+    r.setInterval(Math.min(r.maxIdleMs, Math.max(100, number(config, 'max-revalidator', 500))));
+    r.configuredLimit = Math.max(0, number(config, 'flow-limit', 200_000));
+    this.dpif.configure(config);
+  }
+
+  async close(): Promise<void> {
+    this.revalidator.close();
+    for (const bridge of [...this.bridgeTable.values()]) await bridge.destroy();
+    this.dpif.flowFlush();
+    await this.dpif.close();
+    this.onClosed();
+  }
+
+  // ---- ports ----
+
+  portAdded(bridge: Bridge, port: OfPort): void {
+    if (port.dpPort === null) this.patches.set(port.name, { bridge, port });
+    else this.byDpPort.set(port.dpPort, { bridge, port });
+  }
+
+  portRemoved(port: OfPort): void {
+    if (port.dpPort === null) this.patches.delete(port.name);
+    else this.byDpPort.delete(port.dpPort);
+  }
+
+  owner(dpPort: number): PortOwner | undefined {
+    return this.byDpPort.get(dpPort);
+  }
+
+  /** The patch port that `port` names as its peer, if that one names it back. */
+  peerOf(port: OfPort): XlatePort['peer'] {
+    const peer = this.patches.get(port.peerName ?? '');
+    return peer && peer.port.peerName === port.name ? peer : null;
+  }
+
+  // ---- translation ----
+
+  /** The slow-path flow of a datapath key, with the bridge that it enters. Null for an unknown port. */
+  flowOf(dpKey: FlowKey): { readonly flow: FlowKey; readonly bridge: Bridge } | null {
+    const owner = this.byDpPort.get(dpKey.get32(OFS.in_port));
+    if (!owner) return this.recirculatedFlow(dpKey);
+    const flow = dpKey.clone();
+    flow.set32(OFS.in_port, owner.port.ofport);
+    return { flow, bridge: owner.bridge };
+  }
+
+  /** A packet-out may come from a port that is no port: only its recirculation says where it belongs. */
+  private recirculatedFlow(dpKey: FlowKey): { readonly flow: FlowKey; readonly bridge: Bridge } | null {
+    const state = this.recirc.lookup(dpKey.get32(OFS.recirc_id));
+    if (!state || !(state.bridge instanceof Bridge)) return null;
+    const flow = dpKey.clone();
+    flow.set32(OFS.in_port, state.inPort);
+    return { flow, bridge: state.bridge };
+  }
+
+  translate(input: Omit<XlateInput, 'recirc' | 'nowMs'>): XlateResult {
+    return xlateFlow({ ...input, recirc: this.recirc, nowMs: clock.nowMs() });
+  }
+
+  /** For revalidation; null when the megaflow's bridge or port is gone. */
+  translateAgain(ukey: Ukey): XlateResult | null {
+    const dpKey = ukey.flow?.key;
+    const entry = dpKey && this.flowOf(dpKey);
+    if (!entry || entry.bridge !== ukey.bridge) return null;
+    ukey.key.set32(OFS.in_port, entry.flow.get32(OFS.in_port));
+    return this.translate({ bridge: entry.bridge, flow: ukey.key, packet: null, tcpFlags: ukey.tcpFlags });
+  }
+
+  /** For a flow that somebody else put in the datapath. */
+  ukeyFor(flow: DpFlow): Ukey | null {
+    const entry = this.flowOf(flow.key);
+    if (!entry) return null;
+    const result = this.translate({ ...entry, packet: null });
+    const mask = new FlowKey();
+    mask.w.set(flow.mask.w);
+    return new Ukey(entry.flow, entry.bridge, { ...result, mask }, clock.nowMs());
+  }
+
+  /** What goes into the datapath: the actions, or "hand every packet up" where the datapath cannot do them. */
+  installable(result: XlateResult): readonly DpAction[] {
+    if (result.slow === 0) return result.actions;
+    return [{ kind: 'userspace', userspace: { type: 'slow_path', reasons: result.slow } }];
+  }
+
+  // ---- changes ----
+
+  ruleChanged(bridge: Bridge, rule: Rule): void {
+    this.revalidator.ruleChanged(bridge.tables.tables[rule.table], rule);
+  }
+
+  macsChanged(_bridge: Bridge): void {
+    this.revalidator.macsChanged();
+  }
+
+  revalidateAll(): void {
+    this.revalidator.everythingChanged();
+  }
+
+  /** Null when all that was configured is in force already. */
+  inForce(): Promise<void> | null {
+    return this.revalidator.inForce();
+  }
+
+  /** Brings counters of rules and ports up to date; many calls in one turn of the event loop cost one. */
+  pushStats(): void {
+    if (this.isPushed) return;
+    this.isPushed = true;
+    setImmediate(() => {
+      this.isPushed = false;
+    });
+    this.revalidator.pushStats();
+  }
+
+  /** After each sweep. */
+  run(): void {
+    const now = clock.nowMs();
+    for (const bridge of this.bridgeTable.values()) {
+      try {
+        bridge.run(now);
+      } catch (cause) {
+        log.err(`${bridge.name}: ${cause instanceof Error ? cause.stack : cause}`);
+      }
+    }
+  }
+}
+
+function number(config: ReadonlyMap<string, string>, key: string, fallback: number): number {
+  const text = config.get(key);
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : fallback;
+}

@@ -1,0 +1,385 @@
+/**
+ * A bridge: its ports, bundles, flow tables, MAC table and controllers, put together. Translation sees it as an
+ * `XlateBridge`, the database side as an `Ofproto`.
+ *
+ * Whatever changes here in a way that could make an installed megaflow wrong is told to the backer, which revalidates.
+ */
+import { clock } from '../base/clock.ts';
+import { vlog } from '../base/vlog.ts';
+import { OFS } from '../flow/layout.ts';
+import { Match } from '../flow/match.ts';
+import type { Netdev } from '../netdev/netdev.ts';
+import type { Ofpact } from '../openflow/actions/types.ts';
+import type { PhyPort } from '../openflow/messages.ts';
+import { OFPP } from '../openflow/ports.ts';
+import type { Backer } from './backer.ts';
+import { Bundle, sameVlan } from './bundle.ts';
+import { DEFAULT_PREFIXES } from './classifier.ts';
+import type { OfConn } from './conn.ts';
+import { ConnMgr, FAIL_OPEN_PRIORITY } from './connmgr.ts';
+import { MacLearning } from './mac-learning.ts';
+import { OfPort, samePhyPort } from './ofport.ts';
+import type { BundleConfig, ControllerStatus, Ofproto, OfprotoConfig } from './ofproto.ts';
+import { PortTable } from './port-table.ts';
+import { Rule } from './rule.ts';
+import { FlowTables, type RuleRemovedReason, TBL_INTERNAL } from './tables.ts';
+import type { XlateBridge, XlateBundle, XlatePort } from './xlate/types.ts';
+
+const log = vlog('ofproto');
+
+export const NORMAL_ACTIONS: readonly Ofpact[] = [{ kind: 'output', port: OFPP.NORMAL, maxLen: 0 }];
+/** Reason of packet-ins without a flow; on the wire it is `no_match`. */
+export const IMPLICIT_MISS = 7;
+
+const UNCONFIGURED: OfprotoConfig = {
+  datapathId: 0n,
+  failMode: 'standalone',
+  controllers: [],
+  protocols: [1, 2, 3, 4, 5, 6],
+  rundir: '',
+  macAgingSeconds: 300,
+  macTableSize: 8192,
+  forwardBpdu: false,
+  floodVlans: [],
+  flowTables: new Map(),
+  desc: { mfr: 'Nicira, Inc.', hw: 'Open vSwitch', sw: '', serial: 'None', dp: 'None' },
+};
+
+/** What table-mods set beyond the behaviour of misses. */
+export interface TableOptions {
+  eviction: boolean;
+  vacancy: { readonly down: number; readonly up: number } | null;
+}
+
+export class Bridge implements Ofproto, XlateBridge {
+  readonly name: string;
+  readonly type: string;
+  readonly backer: Backer;
+  readonly tables = new FlowTables();
+  readonly macs = new MacLearning<XlateBundle>();
+  readonly connmgr: ConnMgr;
+  config: OfprotoConfig = UNCONFIGURED;
+  /** OFPC_FRAG_* of set-config. */
+  fragFlags = 0;
+  wantsPacketInOnMiss = false;
+  readonly vlanLimit = 1;
+  private readonly portTable = new PortTable();
+  private readonly bundleTable = new Map<string, Bundle>();
+  private readonly options = new Map<number, TableOptions>();
+  private isFlushed = false;
+  private isDestroyed = false;
+
+  constructor(name: string, type: string, backer: Backer) {
+    this.name = name;
+    this.type = type;
+    this.backer = backer;
+    this.connmgr = new ConnMgr(this);
+    this.macs.onChange = () => backer.macsChanged(this);
+    this.tables.listener = {
+      added: (rule) => backer.ruleChanged(this, rule),
+      modified: (rule, actionsChanged) => {
+        if (actionsChanged) backer.ruleChanged(this, rule);
+      },
+      removed: (rule, reason) => this.ruleRemoved(rule, reason),
+    };
+    this.addInternalRules();
+  }
+
+  // ---- what translation asks ----
+
+  get forwardBpdu(): boolean {
+    return this.config.forwardBpdu;
+  }
+
+  port(ofport: number): XlatePort | undefined {
+    return this.portTable.get(ofport);
+  }
+
+  ports(): Iterable<XlatePort> {
+    return this.portTable;
+  }
+
+  bundles(): Iterable<XlateBundle> {
+    return this.bundleTable.values();
+  }
+
+  group(): null {
+    return null;
+  }
+
+  meter(): null {
+    return null;
+  }
+
+  // ---- ports ----
+
+  ofport(ofport: number): OfPort | undefined {
+    return this.portTable.get(ofport);
+  }
+
+  namedPort(name: string): OfPort | undefined {
+    return this.portTable.named(name);
+  }
+
+  sortedPorts(): OfPort[] {
+    return this.portTable.sorted();
+  }
+
+  phyPorts(): PhyPort[] {
+    return this.sortedPorts().map((port) => port.phyPort());
+  }
+
+  ofportOf(netdevName: string): number | undefined {
+    return this.portTable.named(netdevName)?.ofport;
+  }
+
+  async portAdd(netdev: Netdev, request: number | null): Promise<{ ofport: number } | { error: string }> {
+    if (this.portTable.named(netdev.name)) return { error: 'File exists' };
+    let dpPort: number | null = null;
+    if (netdev.type !== 'patch') {
+      const added = await this.backer.dpif.portAdd(netdev, null);
+      if ('error' in added) return added;
+      dpPort = added.no;
+    }
+    const ofport = netdev.name === this.name ? OFPP.LOCAL : this.portTable.choose(netdev.name, request);
+    if (ofport === null || this.portTable.get(ofport)) {
+      if (dpPort !== null) await this.backer.dpif.portDel(dpPort);
+      return { error: 'No space left on device' };
+    }
+    const port = new OfPort(ofport, netdev, dpPort, (p) => this.backer.peerOf(p));
+    this.portTable.add(port);
+    this.backer.portAdded(this, port);
+    port.changes = netdev.onChange(() => this.portChanged(port, null));
+    this.refreshBundles();
+    port.announced = port.phyPort();
+    this.connmgr.portStatus('add', port.announced, null);
+    this.backer.revalidateAll();
+    return { ofport };
+  }
+
+  async portDel(ofport: number): Promise<void> {
+    const port = this.portTable.get(ofport);
+    if (!port) return;
+    port.changes?.[Symbol.dispose]();
+    this.portTable.remove(port);
+    this.backer.portRemoved(port);
+    this.refreshBundles();
+    const phy = port.announced;
+    if (phy) this.connmgr.portStatus('delete', phy, null);
+    this.backer.revalidateAll();
+    if (port.dpPort !== null) await this.backer.dpif.portDel(port.dpPort);
+  }
+
+  /** `origin` is the connection whose port-mod did it. */
+  portChanged(port: OfPort, origin: OfConn | null): void {
+    if (port.refresh()) this.backer.revalidateAll();
+    this.announce(port, origin);
+  }
+
+  modifyPort(port: OfPort, config: number, mask: number, origin: OfConn): void {
+    if (port.modify(config, mask)) this.backer.revalidateAll();
+    this.announce(port, origin);
+  }
+
+  private announce(port: OfPort, origin: OfConn | null): void {
+    const before = port.announced;
+    const now = port.phyPort();
+    if (!before || samePhyPort(before, now)) return;
+    port.announced = now;
+    this.connmgr.portStatus('modify', now, before, origin);
+  }
+
+  virtualPortStats(ofport: number) {
+    const stats = this.portTable.get(ofport)?.stats;
+    if (!stats) return null;
+    this.backer.pushStats();
+    return { ...stats };
+  }
+
+  // ---- bundles ----
+
+  setBundle(config: BundleConfig): void {
+    let bundle = this.bundleTable.get(config.name);
+    if (!bundle) {
+      bundle = new Bundle(config);
+      this.bundleTable.set(config.name, bundle);
+    } else if (!sameVlan(bundle.vlan, config.vlan)) {
+      bundle.vlan = config.vlan;
+      this.macs.removePort(bundle);
+      this.backer.revalidateAll();
+    }
+    bundle.config = config;
+    this.refreshBundles();
+  }
+
+  removeBundle(name: string): void {
+    const bundle = this.bundleTable.get(name);
+    if (!bundle) return;
+    this.bundleTable.delete(name);
+    this.macs.removePort(bundle);
+    this.refreshBundles();
+    this.backer.revalidateAll();
+  }
+
+  /** Ties ports and bundles together anew after either changed. */
+  private refreshBundles(): void {
+    let isChanged = false;
+    const owner = new Map<OfPort, Bundle>();
+    for (const bundle of this.bundleTable.values()) {
+      const ports = bundle.config.ofports.flatMap((n) => this.portTable.get(n) ?? []);
+      if (ports.length !== bundle.ports.length || ports.some((p, i) => p !== bundle.ports[i])) {
+        bundle.ports = ports;
+        isChanged = true;
+      }
+      for (const port of ports) owner.set(port, bundle);
+    }
+    for (const port of this.portTable) {
+      const bundle = owner.get(port) ?? null;
+      if (port.bundle === bundle) continue;
+      port.bundle = bundle;
+      isChanged = true;
+    }
+    if (isChanged) this.backer.revalidateAll();
+  }
+
+  // ---- configuration ----
+
+  setConfig(config: OfprotoConfig): void {
+    const before = this.config;
+    this.config = config;
+    this.macs.configure(config.macAgingSeconds, config.macTableSize, config.floodVlans, clock.nowMs());
+    if (before.forwardBpdu !== config.forwardBpdu) this.backer.revalidateAll();
+    for (const table of this.tables.tables) {
+      const wanted = config.flowTables.get(table.id);
+      table.name = wanted?.name ?? '';
+      table.flowLimit = wanted?.flowLimit ?? null;
+      table.overflowPolicy = wanted?.overflowPolicy ?? 'refuse';
+      const prefixes = wanted?.prefixes ?? DEFAULT_PREFIXES;
+      const had = before.flowTables.get(table.id)?.prefixes ?? DEFAULT_PREFIXES;
+      if (prefixes.join() !== had.join()) table.classifier.setPrefixes(prefixes);
+    }
+    this.connmgr.setConfig(config);
+    const hadControllers = before.controllers.length > 0;
+    const hasControllers = config.controllers.length > 0;
+    if (!this.isFlushed || hadControllers !== hasControllers || before.failMode !== config.failMode) this.flushFlows();
+  }
+
+  controllerStatus(): readonly ControllerStatus[] {
+    return this.connmgr.status();
+  }
+
+  /** Without controllers a standalone bridge starts out as an ordinary switch. */
+  flushFlows(): void {
+    this.isFlushed = true;
+    this.tables.flush();
+    this.macs.flush();
+    this.addInternalRules();
+    if (this.config.failMode === 'standalone' && this.config.controllers.length === 0) {
+      this.addRule(new Match(), 0, 0, NORMAL_ACTIONS);
+    }
+  }
+
+  tableOptions(table: number): TableOptions {
+    let options = this.options.get(table);
+    if (!options) this.options.set(table, (options = { eviction: false, vacancy: null }));
+    return options;
+  }
+
+  setFailOpen(isActive: boolean): void {
+    const match = new Match();
+    const rule = this.tables.tables[0].classifier.findExactly(match, FAIL_OPEN_PRIORITY);
+    if (isActive && !rule) this.addRule(match, FAIL_OPEN_PRIORITY, 0, NORMAL_ACTIONS);
+    else if (!isActive && rule) this.tables.remove(rule, 'flush');
+  }
+
+  setFragFlags(flags: number): void {
+    if (flags === this.fragFlags) return;
+    this.fragFlags = flags;
+    this.backer.revalidateAll();
+  }
+
+  /** A controller came or went, or wants other messages. */
+  connectionsChanged(): void {
+    const wants = this.connmgr.wantsImplicitMiss();
+    if (wants === this.wantsPacketInOnMiss) return;
+    this.wantsPacketInOnMiss = wants;
+    this.backer.revalidateAll();
+  }
+
+  async settled(): Promise<void> {
+    await this.backer.inForce();
+  }
+
+  async destroy(): Promise<void> {
+    if (this.isDestroyed) return;
+    this.isDestroyed = true;
+    this.connmgr.close();
+    for (const port of this.sortedPorts()) await this.portDel(port.ofport);
+    this.tables.listener = {};
+    this.backer.bridgeRemoved(this);
+    await this.backer.inForce();
+  }
+
+  /** Time passes: MACs age, rules expire. Statistics must have been pushed. */
+  run(nowMs: number): void {
+    this.macs.run(nowMs);
+    this.tables.expire(nowMs);
+  }
+
+  // ---- rules ----
+
+  private addRule(match: Match, priority: number, table: number, actions: readonly Ofpact[]): void {
+    this.tables.insert(new Rule({ match, priority, table, actions, nowMs: clock.nowMs() }));
+  }
+
+  /**
+   * The switch's own table: where packets go that recirculated to nowhere or that no rule matched, so that they are
+   * counted. `reg0` says which: 1 to controllers, 2 dropped, 3 a fragment dropped.
+   */
+  private addInternalRules(): void {
+    const recirculated = new Match();
+    recirculated.mask.set32(OFS.recirc_id, 0xffffffff);
+    this.addRule(recirculated, 2, TBL_INTERNAL, []);
+    const toController: Ofpact = {
+      kind: 'controller',
+      maxLen: 0xffff,
+      controllerId: 0,
+      reason: IMPLICIT_MISS,
+      userdata: null,
+      pause: false,
+      meterId: null,
+    };
+    for (const [reg0, actions] of [[1, [toController]] as const, [2, []] as const, [3, []] as const]) {
+      const match = new Match();
+      match.key.set32(OFS.reg0, reg0);
+      match.mask.set32(OFS.reg0, 0xffffffff);
+      this.addRule(match, 0, TBL_INTERNAL, actions);
+    }
+  }
+
+  private ruleRemoved(rule: Rule, reason: RuleRemovedReason): void {
+    this.backer.ruleChanged(this, rule);
+    if (reason === 'flush') return;
+    if (reason === 'replaced') {
+      // Its counters are about to pass to its successor.
+      this.backer.pushStats();
+      return;
+    }
+    if (!rule.flags.sendFlowRem || rule.isHidden) return;
+    this.backer.pushStats();
+    log.dbg(`${this.name}: flow removed from table ${rule.table} (${reason})`);
+    this.connmgr.flowRemoved({
+      type: 'flow_removed',
+      match: rule.match,
+      priority: rule.priority,
+      cookie: rule.cookie,
+      reason,
+      table: rule.table,
+      durationMs: clock.nowMs() - rule.createdMs,
+      idleTimeout: rule.idleTimeout,
+      hardTimeout: rule.hardTimeout,
+      packets: rule.flags.noPacketCounts ? -1 : rule.packets,
+      bytes: rule.flags.noByteCounts ? -1 : rule.bytes,
+    });
+  }
+}

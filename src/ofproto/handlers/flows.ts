@@ -1,0 +1,101 @@
+/** Flow-mods and what is asked about flows. OpenFlow 1.3.5 6.4, 7.3.5.2, 7.3.5.3 */
+import { clock } from '../../base/clock.ts';
+import type { FlowMod, FlowStats, FlowStatsRequest } from '../../openflow/messages.ts';
+import type { Bridge } from '../bridge.ts';
+import { checkFlowActions } from '../check.ts';
+import type { OfConn } from '../conn.ts';
+import type { Rule } from '../rule.ts';
+import type { Handler } from './index.ts';
+
+const NO_BUFFER = 0xffffffff;
+/** So many flows are put in a message at a time; between them others get their turn. */
+const FLOWS_PER_PART = 400;
+
+const COUNTED_AS = {
+  add: 'add',
+  modify: 'modify',
+  modify_strict: 'modify',
+  delete: 'delete',
+  delete_strict: 'delete',
+} as const;
+
+export const flowMod: Handler<'flow_mod'> = (bridge, conn, request) => {
+  const error = applyFlowMod(bridge, conn, request.message);
+  if (error) conn.error(request, error);
+};
+
+/** Returns the error's name, or null when done. */
+export function applyFlowMod(bridge: Bridge, conn: OfConn, mod: FlowMod): string | null {
+  const error = checkFlowMod(bridge, mod);
+  if (error) return error;
+  const result = bridge.tables.flowMod(mod, clock.nowMs());
+  if (!result.ok) return result.error;
+  conn.countFlowMod(COUNTED_AS[mod.command]);
+  // The rule is in; but there are no buffers here whose packet it could be applied to.
+  return mod.bufferId !== NO_BUFFER && !mod.command.startsWith('delete') ? 'OFPBRC_BUFFER_UNKNOWN' : null;
+}
+
+export function checkFlowMod(bridge: Bridge, mod: FlowMod): string | null {
+  if (mod.command.startsWith('delete')) return null;
+  return checkFlowActions(bridge, mod.actions, mod.match, mod.table);
+}
+
+export const flowStats: Handler<'flow_stats_request'> = async (bridge, conn, request) => {
+  const rules = selected(bridge, request.message);
+  const now = clock.nowMs();
+  const { nxm } = request.message;
+  let at = 0;
+  do {
+    const part = rules.slice(at, at + FLOWS_PER_PART);
+    at += part.length;
+    const flows = part.map((rule) => statsOf(rule, now));
+    conn.reply(request, { type: 'flow_stats_reply', more: at < rules.length, flows, nxm });
+    if (at < rules.length) await conn.room();
+  } while (at < rules.length && !conn.isClosed);
+};
+
+export const aggregateStats: Handler<'aggregate_request'> = (bridge, conn, request) => {
+  const rules = selected(bridge, request.message);
+  // A rule that does not count makes the sum unknown.
+  const sum = (of: (rule: Rule) => number): number => {
+    let total = 0;
+    for (const rule of rules) total += of(rule);
+    return total;
+  };
+  conn.reply(request, {
+    type: 'aggregate_reply',
+    packets: rules.some((r) => r.flags.noPacketCounts) ? -1 : sum((r) => r.packets),
+    bytes: rules.some((r) => r.flags.noByteCounts) ? -1 : sum((r) => r.bytes),
+    flows: rules.length,
+    nxm: request.message.nxm,
+  });
+};
+
+function selected(bridge: Bridge, criteria: FlowStatsRequest): Rule[] {
+  bridge.backer.pushStats();
+  return bridge.tables.matching(criteria).sort(inOrder);
+}
+
+/** By table, then the order in which lookups prefer them, then age. */
+export function inOrder(a: Rule, b: Rule): number {
+  return a.table - b.table || b.priority - a.priority || a.createdMs - b.createdMs;
+}
+
+function statsOf(rule: Rule, now: number): FlowStats {
+  return {
+    match: rule.match,
+    priority: rule.priority,
+    cookie: rule.cookie,
+    table: rule.table,
+    durationMs: now - rule.createdMs,
+    idleTimeout: rule.idleTimeout,
+    hardTimeout: rule.hardTimeout,
+    idleAge: Math.floor((now - rule.usedMs) / 1000),
+    hardAge: Math.floor((now - rule.modifiedMs) / 1000),
+    importance: rule.importance,
+    packets: rule.flags.noPacketCounts ? -1 : rule.packets,
+    bytes: rule.flags.noByteCounts ? -1 : rule.bytes,
+    flags: rule.flags,
+    actions: rule.actions,
+  };
+}

@@ -1,0 +1,83 @@
+/**
+ * Which function answers which OpenFlow message. A handler answers through `conn` and may return a promise: later
+ * requests of the same connection wait for it.
+ */
+import type { OfMessageType } from '../../openflow/messages.ts';
+import type { Bridge } from '../bridge.ts';
+import type { OfConn, Request } from '../conn.ts';
+import { aggregateStats, flowMod, flowStats } from './flows.ts';
+import { packetOut } from './packet-out.ts';
+import { portDesc, portMod, portStats } from './ports.ts';
+import {
+  barrier,
+  desc,
+  echo,
+  features,
+  getAsync,
+  getConfig,
+  hello,
+  role,
+  setAsync,
+  setConfig,
+  setControllerId,
+  setFlowFormat,
+  setFlowModTableId,
+  setPacketInFormat,
+} from './session.ts';
+import { tableDesc, tableMod, tableStats } from './tables.ts';
+
+export type Handler<T extends OfMessageType> = (
+  bridge: Bridge,
+  conn: OfConn,
+  request: Request<T>,
+) => void | Promise<void>;
+
+/** Each handler sees the type it is filed under, which the table's own type cannot say. */
+const HANDLERS: { readonly [T in OfMessageType]?: Handler<T> } = {
+  hello,
+  error: () => {},
+  echo_request: echo,
+  echo_reply: () => {},
+  features_request: features,
+  get_config_request: getConfig,
+  set_config: setConfig,
+  barrier_request: barrier,
+  role_request: role,
+  desc_request: desc,
+  get_async_request: getAsync,
+  set_async: setAsync,
+  nx_set_flow_format: setFlowFormat,
+  nx_flow_mod_table_id: setFlowModTableId,
+  nx_set_packet_in_format: setPacketInFormat,
+  nx_set_controller_id: setControllerId,
+  flow_mod: flowMod,
+  flow_stats_request: flowStats,
+  aggregate_request: aggregateStats,
+  packet_out: packetOut,
+  port_mod: portMod,
+  port_stats_request: portStats,
+  port_desc_request: portDesc,
+  table_mod: tableMod,
+  table_stats_request: tableStats,
+  table_desc_request: tableDesc,
+};
+
+/** What a secondary controller may not do. OpenFlow 1.3.5 6.3.6 */
+const CHANGES: ReadonlySet<OfMessageType> = new Set(['flow_mod', 'packet_out', 'port_mod', 'table_mod']);
+
+export function handle(bridge: Bridge, conn: OfConn, request: Request): void | Promise<void> {
+  const type = request.message.type;
+  const handler = HANDLERS[type] as Handler<OfMessageType> | undefined;
+  if (!handler) return conn.error(request, unknownError(request.bytes, conn.version));
+  if (conn.role === 'secondary' && CHANGES.has(type)) return conn.error(request, 'OFPBRC_IS_SECONDARY');
+  return handler(bridge, conn, request);
+}
+
+const OFPT_VENDOR = 4;
+
+/** What a switch without the feature would say. */
+function unknownError(bytes: Uint8Array, version: number): string {
+  const type = bytes[1];
+  if (type === OFPT_VENDOR) return 'OFPBRC_BAD_SUBTYPE';
+  return type === (version === 1 ? 16 : 18) ? 'OFPBRC_BAD_STAT' : 'OFPBRC_BAD_TYPE';
+}

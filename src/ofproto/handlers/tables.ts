@@ -1,0 +1,77 @@
+/** What is asked about tables, and how they may be changed. OpenFlow 1.4.1 7.3.4.1, 7.3.5.4, 7.3.5.19 */
+import type { TableStats } from '../../openflow/messages.ts';
+import type { TableDesc } from '../../openflow/messages-ext.ts';
+import { type FlowTable, TABLE_ALL, type TableMiss, TBL_INTERNAL } from '../tables.ts';
+import type { Handler } from './index.ts';
+
+/** `max_entries` where nothing limits a table. */
+const MAX_ENTRIES = 1_000_000;
+const MISS: readonly TableMiss[] = ['controller', 'continue', 'drop', 'default'];
+const OFPTC_MISS_MASK = 3;
+const OFPTC_EVICTION = 4;
+const OFPTC_VACANCY = 8;
+/** OFPTMPEF14_*: other, importance, lifetime. */
+const EVICTION_FLAGS = 7;
+
+export const tableStats: Handler<'table_stats_request'> = (bridge, conn, request) => {
+  bridge.backer.pushStats();
+  const tables: TableStats[] = [];
+  for (const table of bridge.tables.tables) {
+    if (table.id === TBL_INTERNAL) continue;
+    tables.push({
+      table: table.id,
+      name: nameOf(table),
+      maxEntries: table.flowLimit ?? MAX_ENTRIES,
+      activeCount: table.visibleSize(),
+      lookupCount: table.lookups,
+      matchedCount: table.matched,
+      missConfig: MISS.indexOf(table.miss),
+    });
+  }
+  conn.reply(request, { type: 'table_stats_reply', more: false, tables });
+};
+
+export const tableDesc: Handler<'table_desc_request'> = (bridge, conn, request) => {
+  const tables: TableDesc[] = [];
+  for (const table of bridge.tables.tables) {
+    if (table.id === TBL_INTERNAL) continue;
+    const { eviction, vacancy } = bridge.tableOptions(table.id);
+    const max = table.flowLimit ?? MAX_ENTRIES;
+    tables.push({
+      table: table.id,
+      config: (eviction ? OFPTC_EVICTION : 0) | (vacancy ? OFPTC_VACANCY : 0),
+      evictionFlags: EVICTION_FLAGS,
+      vacancyDown: vacancy?.down ?? 0,
+      vacancyUp: vacancy?.up ?? 0,
+      vacancy: Math.floor(((max - table.size) * 100) / max),
+    });
+  }
+  conn.reply(request, { type: 'table_desc_reply', more: false, tables });
+};
+
+export const tableMod: Handler<'table_mod'> = (bridge, conn, request) => {
+  const { table: id, config } = request.message;
+  if (id === TBL_INTERNAL) return conn.error(request, 'OFPTMFC_EPERM');
+  const tables = id === TABLE_ALL ? bridge.tables.tables.slice(0, TBL_INTERNAL) : [bridge.tables.tables[id]];
+  for (const table of tables) {
+    if (conn.version === 2 || conn.version === 3) {
+      const miss = MISS[config & OFPTC_MISS_MASK];
+      if (miss !== 'default' && miss !== table.miss) {
+        table.miss = miss;
+        bridge.backer.revalidateAll();
+      }
+    }
+    if (conn.version < 5) continue;
+    const options = bridge.tableOptions(table.id);
+    options.eviction = (config & OFPTC_EVICTION) !== 0;
+    const { vacancyDown, vacancyUp } = request.message;
+    options.vacancy = config & OFPTC_VACANCY ? { down: vacancyDown ?? 0, up: vacancyUp ?? 0 } : null;
+    if (options.eviction) table.overflowPolicy = 'evict';
+    else table.overflowPolicy = bridge.config.flowTables.get(table.id)?.overflowPolicy ?? 'refuse';
+  }
+};
+
+/** The name of the database, else what the original calls tables. */
+function nameOf(table: FlowTable): string {
+  return table.name || `table${table.id}`;
+}

@@ -1,0 +1,348 @@
+/**
+ * Keeps the installed megaflows right.
+ *
+ * - A *pass* re-translates the megaflows that a change may have touched, and removes or replaces those that came out
+ *   differently. Changes gather until a pass takes them; a barrier waits for the pass that has taken all before it.
+ * - A *sweep*, on a timer, pushes statistics to rules, removes what is idle, and adjusts how many megaflows there may be
+ *   to how long the sweep took.
+ *
+ * Both work in slices, so that the event loop is never kept long. The first slice is synchronous: few megaflows are
+ * done at once.
+ *
+ * A changed rule concerns a megaflow only if the megaflow's translation looked into the rule's table; and if that lookup
+ * was the very first one, only if the two overlap.
+ */
+import { clock } from '../base/clock.ts';
+import { coverage } from '../base/coverage.ts';
+import { vlog } from '../base/vlog.ts';
+import type { DpFlow } from '../dpif/dpif.ts';
+import type { DpAction } from '../flow/dp-actions.ts';
+import { DP_WORDS } from '../flow/layout.ts';
+import type { Backer } from './backer.ts';
+import type { Rule } from './rule.ts';
+import type { FlowTable } from './tables.ts';
+import { Ukey } from './ukey.ts';
+
+const log = vlog('ofproto_dpif_upcall');
+const dumpedFlow = coverage('dumped_new_flow');
+
+const SLICE_MS = 6;
+/** Beyond so many changed rules in a table, all of the table counts as changed. */
+const RULES_PER_TABLE = 64;
+/** MAC changes gather for this long: a burst of new stations costs one pass. */
+const MAC_DELAY_MS = 5;
+const MIN_FLOW_LIMIT = 1000;
+
+interface Changes {
+  all: boolean;
+  macs: boolean;
+  /** `all` where too many rules changed. */
+  readonly tables: Map<FlowTable, Rule[] | 'all'>;
+}
+
+const noChanges = (): Changes => ({ all: false, macs: false, tables: new Map() });
+
+export class Revalidator {
+  maxIdleMs = 10_000;
+  maxIntervalMs = 500;
+  /** `other_config:flow-limit`. */
+  configuredLimit = 200_000;
+  flowLimit = 10_000;
+  readonly counts = { current: 0, average: 0, max: 0, dumpMs: 0 };
+
+  private readonly backer: Backer;
+  private changes = noChanges();
+  private hasChanges = false;
+  private running: Promise<void> | null = null;
+  private queued: Promise<void> | null = null;
+  private macTimer: Disposable | null = null;
+  private sweepTimer: Disposable;
+  private sweeping: Promise<void> | null = null;
+  /** Something was deleted or replaced in the datapath since it last came to rest. */
+  private isDatapathDirty = false;
+  private recircBefore: ReadonlySet<number> = new Set();
+  private isClosed = false;
+
+  constructor(backer: Backer) {
+    this.backer = backer;
+    this.sweepTimer = clock.setInterval(() => void this.sweep(), this.maxIntervalMs);
+  }
+
+  setInterval(ms: number): void {
+    if (ms === this.maxIntervalMs) return;
+    this.maxIntervalMs = ms;
+    this.sweepTimer[Symbol.dispose]();
+    this.sweepTimer = clock.setInterval(() => void this.sweep(), ms);
+  }
+
+  // ---- changes ----
+
+  ruleChanged(table: FlowTable, rule: Rule): void {
+    this.hasChanges = true;
+    const rules = this.changes.tables.get(table);
+    if (rules === undefined) this.changes.tables.set(table, [rule]);
+    else if (rules !== 'all') {
+      if (rules.length < RULES_PER_TABLE) rules.push(rule);
+      else this.changes.tables.set(table, 'all');
+    }
+    this.soon();
+  }
+
+  everythingChanged(): void {
+    this.changes.all = true;
+    this.hasChanges = true;
+    this.soon();
+  }
+
+  macsChanged(): void {
+    this.changes.macs = true;
+    this.hasChanges = true;
+    this.soon();
+  }
+
+  /** Changes are taken up a little later even when nobody sends a barrier. */
+  private soon(): void {
+    if (this.macTimer || this.isClosed) return;
+    const handle = setTimeout(() => {
+      this.macTimer = null;
+      void this.inForce();
+    }, MAC_DELAY_MS);
+    this.macTimer = { [Symbol.dispose]: () => clearTimeout(handle) };
+  }
+
+  /** Null when every packet meets all that was configured already, else a promise of it. */
+  inForce(): Promise<void> | null {
+    this.startPass();
+    const pass = this.queued ?? this.running;
+    if (pass) return pass.then(() => this.backer.dpif.quiesce());
+    if (!this.isDatapathDirty) return null;
+    this.isDatapathDirty = false;
+    return this.backer.dpif.quiesce();
+  }
+
+  private startPass(): void {
+    if (!this.hasChanges || this.queued) return;
+    if (this.running) {
+      // Changes made since the running pass began are the next one's.
+      this.queued = this.running.then(() => {
+        this.queued = null;
+        this.runPass();
+        return this.running ?? undefined;
+      });
+      return;
+    }
+    this.runPass();
+  }
+
+  private runPass(): void {
+    const changes = this.changes;
+    this.changes = noChanges();
+    this.hasChanges = false;
+    const affected: Ukey[] = [];
+    for (const flow of this.backer.dpif.flows()) {
+      const ukey = flow.user instanceof Ukey ? flow.user : null;
+      if (ukey && isAffected(ukey, changes)) affected.push(ukey);
+    }
+    if (affected.length === 0) return;
+    const pass = inSlices(affected, (ukey) => {
+      if (ukey.flow) this.revalidate(ukey);
+    });
+    if (!pass) return;
+    this.running = pass.then(() => {
+      this.running = null;
+    });
+  }
+
+  /** Translates anew and brings the datapath in line. False when the megaflow is gone. */
+  private revalidate(ukey: Ukey): boolean {
+    const { flow } = ukey;
+    if (!flow) return false;
+    ukey.push(this.backer.dpif);
+    const result = this.backer.translateAgain(ukey);
+    if (!result || !covers(ukey, result.mask.w)) {
+      this.remove(ukey);
+      return false;
+    }
+    ukey.take(result);
+    const actions = this.backer.installable(result);
+    if (sameActions(flow.actions, actions)) return true;
+    const put = this.backer.dpif.flowPut(flow.key, flow.mask, actions, flow.pmdId, ukey);
+    this.isDatapathDirty = true;
+    if (put) {
+      ukey.flow = put;
+      return true;
+    }
+    ukey.flow = null;
+    return false;
+  }
+
+  remove(ukey: Ukey): void {
+    if (!ukey.flow) return;
+    ukey.push(this.backer.dpif);
+    this.backer.dpif.flowDel(ukey.flow);
+    ukey.flow = null;
+    this.isDatapathDirty = true;
+  }
+
+  // ---- statistics and idleness ----
+
+  pushStats(): void {
+    for (const flow of this.backer.dpif.flows()) if (flow.user instanceof Ukey) flow.user.push(this.backer.dpif);
+  }
+
+  /** One round over all megaflows. Resolves when it is done. */
+  sweep(): Promise<void> {
+    this.sweeping ??= this.sweepNow().finally(() => {
+      this.sweeping = null;
+    });
+    return this.sweeping;
+  }
+
+  private async sweepNow(): Promise<void> {
+    const { dpif } = this.backer;
+    const flows = [...dpif.flows()];
+    const started = performance.now();
+    this.count(flows.length);
+    const isOver = flows.length > this.flowLimit;
+    const isFarOver = flows.length > 2 * this.flowLimit;
+    const maxIdle = isOver ? 100 : this.maxIdleMs;
+    const recirc = new Set<number>();
+    const slices = inSlices(flows, (flow) => {
+      const ukey = flow.user instanceof Ukey ? flow.user : this.adopt(flow);
+      if (!ukey?.flow) return;
+      ukey.push(dpif);
+      const used = ukey.usedMs || ukey.createdMs;
+      if (isFarOver || clock.nowMs() - used > maxIdle) {
+        this.remove(ukey);
+        return;
+      }
+      collectRecircIds(flow.key.get32(RECIRC_OFS), flow.actions, recirc);
+    });
+    if (slices) await slices;
+    if (this.isClosed) return;
+    this.counts.dumpMs = Math.round(performance.now() - started);
+    this.adjustLimit(flows.length);
+    // An id may still be on its way in a packet when its last megaflow goes: keep it one round longer.
+    this.backer.recirc.retain(new Set([...recirc, ...this.recircBefore]));
+    this.recircBefore = recirc;
+    this.backer.run();
+  }
+
+  /** Somebody else put a flow in the datapath (`dpctl/add-flow`): it stays if it is what we would have put there. */
+  private adopt(flow: DpFlow): Ukey | null {
+    dumpedFlow.inc();
+    const ukey = this.backer.ukeyFor(flow);
+    if (!ukey) {
+      this.backer.dpif.flowDel(flow);
+      return null;
+    }
+    flow.user = ukey;
+    ukey.flow = flow;
+    return this.revalidate(ukey) ? ukey : null;
+  }
+
+  private count(n: number): void {
+    const c = this.counts;
+    c.current = n;
+    c.average = Math.floor((c.average + n) / 2);
+    c.max = Math.max(c.max, n);
+  }
+
+  /** As many megaflows as a sweep can visit in about a second. */
+  private adjustLimit(flows: number): void {
+    const { dumpMs } = this.counts;
+    let limit = this.flowLimit;
+    if (dumpMs > 2000) limit = Math.floor(limit / (dumpMs / 1000));
+    else if (dumpMs > 1300) limit = Math.floor((limit * 3) / 4);
+    else if (dumpMs < 1000 && flows > 2000 && limit < (flows * 1000) / Math.max(dumpMs, 1)) limit += 1000;
+    this.flowLimit = Math.min(this.configuredLimit, Math.max(limit, MIN_FLOW_LIMIT));
+    if (dumpMs > 2000) log.warn(`Spent an unreasonably long ${dumpMs}ms dumping flows`);
+  }
+
+  /** Removes every megaflow (`revalidator/purge`). */
+  purge(): void {
+    for (const flow of [...this.backer.dpif.flows()]) {
+      if (flow.user instanceof Ukey) this.remove(flow.user);
+      else this.backer.dpif.flowDel(flow);
+    }
+    this.isDatapathDirty = true;
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.sweepTimer[Symbol.dispose]();
+    this.macTimer?.[Symbol.dispose]();
+  }
+}
+
+const RECIRC_OFS = 4;
+
+function isAffected(ukey: Ukey, changes: Changes): boolean {
+  if (changes.all || (changes.macs && ukey.hasNormal)) return true;
+  if (changes.tables.size === 0) return false;
+  for (const table of ukey.tables) {
+    const rules = changes.tables.get(table);
+    if (rules === undefined) continue;
+    if (rules === 'all' || rules.some((rule) => ukey.maybeMeets(table, rule))) return true;
+  }
+  return false;
+}
+
+/** Does the installed mask look at everything that the new translation looked at? */
+function covers(ukey: Ukey, mask: Int32Array): boolean {
+  const installed = ukey.mask.w;
+  for (let i = 0; i < DP_WORDS; i++) if ((mask[i] & ~installed[i]) !== 0) return false;
+  return true;
+}
+
+/** Does `visit` for each item, within one slice at once (null) or, with pauses, later. */
+function inSlices<T>(items: readonly T[], visit: (item: T) => void): Promise<void> | null {
+  let i = 0;
+  const slice = (): boolean => {
+    const deadline = performance.now() + SLICE_MS;
+    while (i < items.length) {
+      visit(items[i++]);
+      if ((i & 15) === 0 && performance.now() > deadline) break;
+    }
+    return i >= items.length;
+  };
+  if (slice()) return null;
+  return new Promise((resolve) => {
+    const next = (): void => {
+      if (slice()) resolve();
+      else setImmediate(next);
+    };
+    setImmediate(next);
+  });
+}
+
+function collectRecircIds(own: number, actions: readonly DpAction[], into: Set<number>): void {
+  if (own !== 0) into.add(own);
+  for (const a of actions) {
+    if (a.kind === 'recirc') into.add(a.id);
+    else if (a.kind === 'userspace' && a.userspace.type === 'controller') into.add(a.userspace.recircId);
+    else if (a.kind === 'sample' || a.kind === 'clone') collectRecircIds(0, a.actions, into);
+    else if (a.kind === 'check_pkt_len') {
+      collectRecircIds(0, a.greater, into);
+      collectRecircIds(0, a.lessOrEqual, into);
+    }
+  }
+}
+
+export function sameActions(a: readonly DpAction[], b: readonly DpAction[]): boolean {
+  return a.length === b.length && a.every((action, i) => sameValue(action, b[i]));
+}
+
+/** Actions are plain data: numbers, texts, bytes, keys and lists of such. */
+function sameValue(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (ArrayBuffer.isView(a) && ArrayBuffer.isView(b)) {
+    const x = a as Uint8Array;
+    const y = b as Uint8Array;
+    return x.length === y.length && x.every((v, i) => v === y[i]);
+  }
+  const keys = Object.keys(a);
+  if (keys.length !== Object.keys(b).length) return false;
+  return keys.every((k) => sameValue((a as Record<string, unknown>)[k], (b as Record<string, unknown>)[k]));
+}

@@ -1,0 +1,138 @@
+/**
+ * Answers what the datapath hands up: translates the packet, installs a megaflow for its like, sends the packet on its
+ * way, and passes packets for controllers to the bridge's connections.
+ *
+ * Upcalls wait in a queue for each input port and are taken from the queues in turn, so that one port full of new flows
+ * cannot starve the others; a queue that is full drops. Nothing thrown leaves this file.
+ */
+import { clock } from '../base/clock.ts';
+import { coverage } from '../base/coverage.ts';
+import { vlog } from '../base/vlog.ts';
+import type { DpFlowStats, Upcall } from '../dpif/dpif.ts';
+import type { UserspaceAction } from '../flow/dp-actions.ts';
+import type { FlowKey } from '../flow/key.ts';
+import { DP_WORDS, OFS } from '../flow/layout.ts';
+import { PacketInReason } from '../openflow/messages.ts';
+import type { Backer } from './backer.ts';
+import { Bridge, IMPLICIT_MISS } from './bridge.ts';
+import { packetMetadata } from './packet-metadata.ts';
+import { Ukey } from './ukey.ts';
+import { creditEffects, type XlateResult } from './xlate.ts';
+
+const log = vlog('ofproto_dpif_upcall');
+const xlated = coverage('xlate_actions');
+const dropped = coverage('upcall_queue_overflow');
+
+const SLICE_MS = 8;
+const QUEUE_LIMIT = 512;
+const NO_BUFFER = 0xffffffff;
+const stats: DpFlowStats = { packets: 0, bytes: 0, usedMs: 0, tcpFlags: 0 };
+
+export class UpcallHandler {
+  /** Off for tests of what a megaflow spares: every flow is then installed with all bits looked at. */
+  usesMegaflows = true;
+  private readonly backer: Backer;
+  private readonly queues = new Map<number, Upcall[]>();
+  private isScheduled = false;
+
+  constructor(backer: Backer) {
+    this.backer = backer;
+  }
+
+  handle(batch: readonly Upcall[]): void {
+    for (const upcall of batch) {
+      const port = upcall.key.get32(OFS.in_port);
+      const queue = this.queues.get(port);
+      if (queue === undefined) this.queues.set(port, [upcall]);
+      else if (queue.length < QUEUE_LIMIT) queue.push(upcall);
+      else dropped.inc();
+    }
+    if (!this.isScheduled) this.run();
+  }
+
+  private run(): void {
+    this.isScheduled = false;
+    const deadline = performance.now() + SLICE_MS;
+    while (this.queues.size > 0) {
+      for (const [port, queue] of this.queues) {
+        const upcall = queue.shift();
+        if (queue.length === 0) this.queues.delete(port);
+        if (upcall) this.one(upcall);
+      }
+      if (this.queues.size > 0 && performance.now() > deadline) {
+        this.isScheduled = true;
+        setImmediate(() => this.run());
+        return;
+      }
+    }
+  }
+
+  private one(upcall: Upcall): void {
+    try {
+      if (upcall.reason === 'miss' || upcall.userspace?.type === 'slow_path') this.translate(upcall);
+      else if (upcall.userspace?.type === 'controller') this.toController(upcall, upcall.userspace);
+    } catch (cause) {
+      log.rl(5).err(`upcall failed: ${cause instanceof Error ? (cause.stack ?? cause.message) : cause}`);
+    }
+  }
+
+  private translate(upcall: Upcall): void {
+    const entry = this.backer.flowOf(upcall.key);
+    if (!entry) {
+      log.rl(5).info(`received packet on unassociated datapath port ${upcall.key.get32(OFS.in_port)}`);
+      return;
+    }
+    const tcpFlags = entry.flow.get16(OFS.tcp_flags);
+    const result = this.backer.translate({ ...entry, packet: upcall.packet, tcpFlags, sideEffects: true });
+    xlated.inc();
+    if (upcall.reason === 'miss') this.install(upcall, entry.flow, entry.bridge, result);
+    if (result.actions.length > 0) {
+      this.backer.dpif.execute(upcall.packet, upcall.key, result.actions, upcall.pmdId);
+    }
+    const usedMs = clock.nowMs();
+    creditEffects(result.effects, { packets: 1, bytes: upcall.packet.length, usedMs, tcpFlags });
+  }
+
+  private install(upcall: Upcall, flow: FlowKey, bridge: Bridge, result: XlateResult): void {
+    const { dpif, revalidator } = this.backer;
+    if (dpif.stats().flows >= revalidator.flowLimit) return;
+    const mask = result.mask;
+    // The datapath tells megaflows apart by port and recirculation first of all.
+    mask.set32(OFS.in_port, 0xffffffff);
+    mask.set32(OFS.recirc_id, 0xffffffff);
+    if (!this.usesMegaflows) mask.w.fill(-1, 0, DP_WORDS);
+    const ukey = new Ukey(flow, bridge, result, clock.nowMs());
+    const put = dpif.flowPut(upcall.key, mask, this.backer.installable(result), upcall.pmdId, ukey);
+    if (!put) return;
+    // Two packets of a new flow may both come up: the second finds the first one's megaflow, whose packets so far have
+    // their credit elsewhere.
+    if (put.user !== ukey) put.user = ukey;
+    dpif.flowStats(put, stats);
+    ukey.packets = stats.packets;
+    ukey.bytes = stats.bytes;
+    ukey.flow = put;
+  }
+
+  private toController(upcall: Upcall, action: Extract<UserspaceAction, { type: 'controller' }>): void {
+    const state = this.backer.recirc.lookup(action.recircId);
+    if (!state || action.dontSend || !(state.bridge instanceof Bridge)) return;
+    const isImplicit = action.reason === IMPLICIT_MISS;
+    const reason = isImplicit ? PacketInReason.no_match : action.reason;
+    state.bridge.connmgr.packetIn({
+      controllerId: action.controllerId,
+      cause: isImplicit ? 'implicit' : 'explicit',
+      pin: {
+        type: 'packet_in',
+        packet: upcall.packet,
+        totalLen: upcall.packet.length,
+        bufferId: NO_BUFFER,
+        reason,
+        table: state.table,
+        cookie: action.ruleCookie,
+        metadata: packetMetadata(upcall.key, state),
+        userdata: state.userdata,
+        continuation: null,
+      },
+    });
+  }
+}
