@@ -223,7 +223,7 @@ export function typeToEnglish(type: ColumnType): string {
   s += ' of ';
   if (type.max !== UNLIMITED) s += type.min === 0 ? `up to ${type.max} ` : `${type.min} to ${type.max} `;
   else if (type.min > 0) s += `${type.min} or more `;
-  return s + (type.value === null ? `${type.key.type}s` : `${type.key.type}-${type.value.type} pairs`);
+  return s + (type.value === null ? `${type.key.type}s` : `(${type.key.type}, ${type.value.type}) pairs`);
 }
 
 /** Equal as types, which is what decides whether `convert` may keep a value without checking. */

@@ -1,0 +1,162 @@
+/**
+ * A database in memory: tables of rows, and what is kept beside the rows so that a transaction costs what it changes and not what there is:
+ *
+ *   strong   how many strong references from *other* rows hold a row (a row that only holds itself is garbage)
+ *   weak     which rows refer weakly to a row, so that a deletion can clean up after itself
+ *   indexes  for each index of the schema: the values of its columns → the row
+ *
+ * Only `applyChanges` changes a database, and only by whole transactions that were found correct.
+ */
+import type { Atom, Uuid } from './atom.ts';
+import { type Datum, datumHas } from './datum.ts';
+import type { Row, RowChange } from './row.ts';
+import type { ColumnSchema, DatabaseSchema, TableSchema } from './schema.ts';
+import type { BaseType } from './types.ts';
+
+export type TableChanges = Map<Uuid, RowChange>;
+export type Changes = Map<Table, TableChanges>;
+
+/** A column that refers to rows, by its key, its value or both. */
+export interface RefColumn {
+  readonly column: ColumnSchema;
+  /** Null where that half does not refer. */
+  readonly key: BaseType | null;
+  readonly value: BaseType | null;
+}
+
+export class Table {
+  readonly schema: TableSchema;
+  readonly rows = new Map<Uuid, Row>();
+  readonly strong = new Map<Uuid, number>();
+  /** Referred row → referring rows, each with its number of references. */
+  readonly weak = new Map<Uuid, Map<Uuid, WeakReferrer>>();
+  readonly indexes: Map<string, Uuid>[];
+  readonly strongColumns: readonly RefColumn[];
+  readonly weakColumns: readonly RefColumn[];
+
+  constructor(schema: TableSchema) {
+    this.schema = schema;
+    this.indexes = schema.indexes.map(() => new Map());
+    this.strongColumns = refColumns(schema, 'strong');
+    this.weakColumns = refColumns(schema, 'weak');
+  }
+}
+
+export interface WeakReferrer {
+  readonly table: Table;
+  count: number;
+}
+
+function refColumns(schema: TableSchema, refType: BaseType['refType']): RefColumn[] {
+  const half = (base: BaseType | null) => (base?.refTable != null && base.refType === refType ? base : null);
+  return schema.columns
+    .map((column) => ({ column, key: half(column.type.key), value: half(column.type.value) }))
+    .filter((ref) => ref.key !== null || ref.value !== null);
+}
+
+/** What an index compares: the text of its columns. */
+export function indexKey(columns: readonly ColumnSchema[], row: Row): string {
+  if (columns.length === 1) return datumKey(row.data[columns[0]!.index]!);
+  return columns.map((column) => datumKey(row.data[column.index]!)).join('\u0000');
+}
+
+export function datumKey(datum: Datum): string {
+  if (datum.values === null && datum.keys.length === 1) return `=${datum.keys[0]}`;
+  const text = (atom: Atom) => JSON.stringify(String(atom));
+  return datum.values === null
+    ? datum.keys.map(text).join(',')
+    : datum.keys.map((k, i) => `${text(k)}=${text(datum.values![i]!)}`).join(',');
+}
+
+/** Calls back for each reference that `after` has and `before` has not (1), and the other way round (-1). */
+export function diffRefs(
+  refs: readonly RefColumn[],
+  before: Row | null,
+  after: Row | null,
+  each: (target: Uuid, base: BaseType, delta: 1 | -1, column: ColumnSchema) => void,
+): void {
+  for (const { column, key, value } of refs) {
+    const a = before?.data[column.index];
+    const b = after?.data[column.index];
+    if (a === b) continue;
+    if (key !== null) {
+      // Keys are distinct, so those in both cancel out: a set of a thousand that gains one costs one.
+      for (const k of a?.keys ?? []) if (b === undefined || !datumHas(b, k)) each(k as Uuid, key, -1, column);
+      for (const k of b?.keys ?? []) if (a === undefined || !datumHas(a, k)) each(k as Uuid, key, 1, column);
+    }
+    if (value !== null) {
+      for (const v of a?.values ?? []) each(v as Uuid, value, -1, column);
+      for (const v of b?.values ?? []) each(v as Uuid, value, 1, column);
+    }
+  }
+}
+
+export class Database {
+  readonly schema: DatabaseSchema;
+  readonly tables = new Map<string, Table>();
+  /** Rows over all tables. */
+  rowCount = 0;
+
+  constructor(schema: DatabaseSchema) {
+    this.schema = schema;
+    for (const table of schema.tables.values()) this.tables.set(table.name, new Table(table));
+  }
+
+  get name(): string {
+    return this.schema.name;
+  }
+
+  /** The table that a reference points into; the schema's check has made sure that there is one. */
+  refTable(base: BaseType): Table {
+    return this.tables.get(base.refTable!)!;
+  }
+
+  applyChanges(changes: Changes): void {
+    for (const [table, rows] of changes) {
+      for (const [uuid, change] of rows) this.dropIndexes(table, uuid, change.old);
+    }
+    for (const [table, rows] of changes) {
+      for (const [uuid, change] of rows) {
+        if (change.new === null) table.rows.delete(uuid);
+        else table.rows.set(uuid, change.new);
+        this.rowCount += (change.new === null ? 0 : 1) - (change.old === null ? 0 : 1);
+        this.addIndexes(table, change.new);
+        this.countRefs(table, uuid, change.old, change.new);
+      }
+    }
+  }
+
+  private dropIndexes(table: Table, uuid: Uuid, row: Row | null): void {
+    if (row === null) return;
+    table.schema.indexes.forEach((columns, i) => {
+      const key = indexKey(columns, row);
+      if (table.indexes[i]!.get(key) === uuid) table.indexes[i]!.delete(key);
+    });
+  }
+
+  private addIndexes(table: Table, row: Row | null): void {
+    if (row === null) return;
+    table.schema.indexes.forEach((columns, i) => {
+      table.indexes[i]!.set(indexKey(columns, row), row.uuid);
+    });
+  }
+
+  private countRefs(table: Table, uuid: Uuid, before: Row | null, after: Row | null): void {
+    diffRefs(table.strongColumns, before, after, (target, base, delta) => {
+      const targetTable = this.refTable(base);
+      if (targetTable === table && target === uuid) return;
+      const count = (targetTable.strong.get(target) ?? 0) + delta;
+      if (count === 0) targetTable.strong.delete(target);
+      else targetTable.strong.set(target, count);
+    });
+    diffRefs(table.weakColumns, before, after, (target, base, delta) => {
+      const { weak } = this.refTable(base);
+      let referrers = weak.get(target);
+      if (referrers === undefined) weak.set(target, (referrers = new Map()));
+      const referrer = referrers.get(uuid);
+      const count = (referrer?.count ?? 0) + delta;
+      if (count !== 0) referrers.set(uuid, { table, count });
+      else if (referrers.delete(uuid) && referrers.size === 0) weak.delete(target);
+    });
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * The records of a database file: `OVSDB JSON <length> <sha1>`, a newline, and so many bytes of JSON that end in a newline
+ * (ovsdb(5), "File Format"). A clustered database starts with another word and is told apart by it.
+ */
+import { createHash } from 'node:crypto';
+import { OvsdbError } from './error.ts';
+import { isObject, type JsonObject, parseJson, stringifyJson } from './json.ts';
+
+export const MAGIC_STANDALONE = 'JSON';
+export const MAGIC_CLUSTER = 'CLUSTER';
+
+const HEADER = /^OVSDB ([A-Z]+) ([0-9]+) ([0-9a-f]{40})$/;
+const NEWLINE = 0x0a;
+/** No header of a valid record is longer. */
+const MAX_HEADER = 100;
+
+export function sha1(bytes: Uint8Array): string {
+  return createHash('sha1').update(bytes).digest('hex');
+}
+
+export function encodeRecord(json: JsonObject, magic: string = MAGIC_STANDALONE): Buffer {
+  const body = Buffer.from(`${stringifyJson(json)}\n`, 'utf8');
+  return Buffer.concat([Buffer.from(`OVSDB ${magic} ${body.length} ${sha1(body)}\n`, 'latin1'), body]);
+}
+
+export interface LogRecord {
+  readonly json: JsonObject;
+  /** Where the record begins and ends in the file. */
+  readonly offset: number;
+  readonly end: number;
+}
+
+/**
+ * Reads record after record. `next` returns null at the end of the file and throws `OvsdbError` where the file is damaged; `goodEnd` then
+ * is the end of the last good record.
+ */
+export class LogReader {
+  private readonly name: string;
+  private readonly bytes: Uint8Array;
+  readonly magic: string;
+  goodEnd = 0;
+
+  /** Throws if this is no database file. `name` is for messages. */
+  constructor(name: string, bytes: Uint8Array) {
+    this.name = name;
+    this.bytes = bytes;
+    if (bytes.length === 0) throw new OvsdbError('ovsdb error', `${name}: cannot identify file type`);
+    const first = Buffer.from(bytes.subarray(0, MAX_HEADER)).toString('latin1').split('\n')[0]!;
+    const magic = HEADER.exec(first)?.[1];
+    if (magic !== MAGIC_STANDALONE && magic !== MAGIC_CLUSTER) {
+      throw new OvsdbError('ovsdb error', `${name}: unexpected file format`);
+    }
+    this.magic = magic;
+  }
+
+  next(): LogRecord | null {
+    const { bytes, name } = this;
+    const offset = this.goodEnd;
+    if (offset >= bytes.length) return null;
+    const window = bytes.subarray(offset, offset + MAX_HEADER);
+    const newline = window.indexOf(NEWLINE);
+    const line = Buffer.from(newline < 0 ? window : window.subarray(0, newline)).toString('latin1');
+    const m = newline < 0 ? null : HEADER.exec(line);
+    const length = Number(m?.[2]);
+    if (m === null || m[1] !== this.magic || !Number.isSafeInteger(length)) {
+      throw new OvsdbError('syntax error', `${name}: parse error at offset ${offset} in header line "${line}"`);
+    }
+    const start = offset + newline + 1;
+    const end = start + length;
+    if (end > bytes.length) {
+      throw new OvsdbError('I/O error', `${name}: error reading ${length} bytes starting at offset ${start}`, {
+        ioError: 'End of file',
+      });
+    }
+    const body = bytes.subarray(start, end);
+    const hash = sha1(body);
+    const where = `${name}: ${length} bytes starting at offset ${start}`;
+    if (hash !== m[3]) {
+      throw new OvsdbError('syntax error', `${where} have SHA-1 hash ${hash} but should have hash ${m[3]}`);
+    }
+    const json = this.parse(body, where);
+    this.goodEnd = end;
+    return { json, offset, end };
+  }
+
+  private parse(body: Uint8Array, where: string): JsonObject {
+    let reason = 'line 0, column 1, byte 1: syntax error at beginning of input';
+    try {
+      const json = parseJson(Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8'));
+      if (isObject(json)) return json;
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      reason = error.message;
+    }
+    throw new OvsdbError('syntax error', `${where} are not valid JSON (${reason})`);
+  }
+}

@@ -1,0 +1,291 @@
+/**
+ * The file of a database: append-only records under a lock.
+ *
+ * `append` returns when the kernel has the bytes: a process that dies afterwards, however it dies, has lost nothing. `sync` returns when the
+ * disk has them; syncs asked for while one is running share the next one (group commit). A failed append leaves the file as it was,
+ * so that the next may succeed. Replacing the whole content (compaction, conversion) writes a new file beside it, syncs it, and renames: a crash
+ * leaves the old content or the new.
+ */
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { errorCode, errorText } from '../base/errno.ts';
+import { vlog } from '../base/vlog.ts';
+import { OvsdbError } from './error.ts';
+import type { JsonObject } from './json.ts';
+import { encodeRecord, LogReader, type LogRecord } from './log-format.ts';
+
+const log = vlog('ovsdb_log');
+
+/** Takes a lock on a file or throws; given by whoever may call the kernel (see `src/linux/file-lock.ts`). */
+export type FileLocker = (path: string) => Disposable;
+
+let locker: FileLocker | null = null;
+
+/** Every program that opens databases for writing calls this once. */
+export function setFileLocker(lock: FileLocker): void {
+  locker = lock;
+}
+
+export function ioError(details: string, cause: unknown): OvsdbError {
+  return new OvsdbError('I/O error', details, { ioError: errorText(cause), cause });
+}
+
+/** `/dir/.NAME.~lock~`, beside the file that `path` really is. */
+export function lockPath(path: string): string {
+  const real = followLinks(path);
+  return join(dirname(real), `.${basename(real)}.~lock~`);
+}
+
+// The file itself need not exist, so realpath(3) will not do.
+function followLinks(path: string): string {
+  for (let depth = 0; depth < 10; depth++) {
+    try {
+      if (!lstatSync(path).isSymbolicLink()) return path;
+    } catch {
+      return path;
+    }
+    path = resolve(dirname(path), readlinkSync(path));
+  }
+  return path;
+}
+
+function takeLock(name: string, path: string): Disposable | null {
+  if (locker === null) return null;
+  const file = lockPath(path);
+  try {
+    return locker(file);
+  } catch (error) {
+    const pid = (error as { pid?: unknown }).pid;
+    if (typeof pid === 'number') {
+      const who = pid === process.pid ? 'this process has already locked it' : `it is already locked by pid ${pid}`;
+      vlog('lockfile').warn(`${basename(file)}: cannot lock file because ${who}`);
+    } else {
+      vlog('lockfile').warn(`${file}: failed to open lock file: ${errorText(error)}`);
+    }
+    throw ioError(`${name}: failed to lock lockfile`, error);
+  }
+}
+
+export type OpenMode = 'read' | 'write' | 'create';
+
+export class OvsdbLog {
+  /** As the user named it, for messages. */
+  readonly name: string;
+  readonly path: string;
+  private fd: number;
+  private lock: Disposable | null;
+  private reader: LogReader | null;
+  /** End of the last good record. */
+  private end = 0;
+  /** Size when last rewritten whole, which automatic compaction measures growth from. */
+  private snapshotBytes = 0;
+  private syncing = false;
+  private waiters: { resolve: () => void; reject: (error: OvsdbError) => void }[] = [];
+  private warnedOfWrite = false;
+
+  private constructor(name: string, path: string, fd: number, lock: Disposable | null, reader: LogReader | null) {
+    this.name = name;
+    this.path = path;
+    this.fd = fd;
+    this.lock = lock;
+    this.reader = reader;
+  }
+
+  /** Throws `OvsdbError`. */
+  static open(name: string, mode: OpenMode): OvsdbLog {
+    const path = mode === 'create' ? resolve(name) : followLinks(resolve(name));
+    const lock = mode === 'read' ? null : takeLock(name, path);
+    let fd = -1;
+    try {
+      const flags = {
+        read: constants.O_RDONLY,
+        write: constants.O_RDWR,
+        create: constants.O_RDWR | constants.O_CREAT | constants.O_EXCL,
+      };
+      try {
+        fd = openSync(path, flags[mode], 0o660);
+      } catch (error) {
+        throw ioError(`${name}: ${mode === 'create' ? 'create' : 'open'} failed`, error);
+      }
+      const reader = mode === 'create' ? null : new LogReader(name, readWhole(name, fd));
+      return new OvsdbLog(name, path, fd, lock, reader);
+    } catch (error) {
+      if (fd >= 0) closeSync(fd);
+      lock?.[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  get magic(): string {
+    return this.reader?.magic ?? 'JSON';
+  }
+
+  /** Bytes of good records. */
+  get size(): number {
+    return this.end;
+  }
+
+  /** Next record, null at the end; throws `OvsdbError` at damage, before which everything was good. */
+  read(): LogRecord | null {
+    if (this.reader === null) return null;
+    const record = this.reader.next();
+    this.end = this.reader.goodEnd;
+    return record;
+  }
+
+  /** Takes back the last `read`: that record proved useless, and the next append replaces it. */
+  unread(record: LogRecord): void {
+    this.end = record.offset;
+  }
+
+  /** Ends reading: from now on `append` writes behind the last good record. */
+  markSnapshot(): void {
+    this.reader = null;
+    this.snapshotBytes = this.end;
+  }
+
+  /** Throws `OvsdbError` and leaves the file as it was. */
+  append(json: JsonObject): void {
+    this.reader = null;
+    const bytes = encodeRecord(json);
+    try {
+      if (fstatSync(this.fd).size !== this.end) ftruncateSync(this.fd, this.end);
+      for (let at = 0; at < bytes.length; ) at += writeSync(this.fd, bytes, at, bytes.length - at, this.end + at);
+    } catch (error) {
+      this.undo();
+      if (!this.warnedOfWrite) log.warn(`${this.path}: write failed (${errorText(error)})`);
+      this.warnedOfWrite = true;
+      throw ioError(`${this.name}: write failed`, error);
+    }
+    this.warnedOfWrite = false;
+    this.end += bytes.length;
+  }
+
+  private undo(): void {
+    try {
+      ftruncateSync(this.fd, this.end);
+    } catch (error) {
+      log.warn(`${this.path}: truncate to ${this.end} bytes failed (${errorText(error)})`);
+    }
+  }
+
+  /** When everything appended so far is on the disk. */
+  sync(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.waiters.push({ resolve, reject });
+      if (!this.syncing) this.startSync();
+    });
+  }
+
+  private startSync(): void {
+    const waiters = this.waiters;
+    this.waiters = [];
+    this.syncing = true;
+    fdatasync(this.fd, (error) => {
+      this.syncing = false;
+      for (const waiter of waiters) {
+        if (error) waiter.reject(ioError(`${this.name}: fsync failed`, error));
+        else waiter.resolve();
+      }
+      if (this.waiters.length > 0) this.startSync();
+      else this.afterSync?.();
+    });
+  }
+
+  private afterSync: (() => void) | null = null;
+
+  /** The file has doubled since it was last written whole, and is not small (the original's rule). */
+  get hasGrown(): boolean {
+    return this.end >= 10 * 1024 * 1024 && this.end / 2 >= this.snapshotBytes;
+  }
+
+  /** Puts other records in the place of all. Throws `OvsdbError`, and then nothing has changed. */
+  replace(records: Iterable<JsonObject>): void {
+    const temporary = `${this.path}.tmp`;
+    const tmpLock = locker?.(lockPath(temporary)) ?? null;
+    let fd = -1;
+    try {
+      fd = openSync(temporary, 'w+', fstatSync(this.fd).mode & 0o777);
+      let end = 0;
+      for (const record of records) {
+        const bytes = encodeRecord(record);
+        for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, end + at);
+        end += bytes.length;
+      }
+      fsyncSync(fd);
+      renameSync(temporary, this.path);
+      syncDirectory(dirname(this.path));
+      this.closeFd();
+      this.fd = fd;
+      this.reader = null;
+      this.end = end;
+      this.snapshotBytes = end;
+    } catch (error) {
+      if (fd >= 0) {
+        closeSync(fd);
+        unlinkQuietly(temporary);
+      }
+      throw error instanceof OvsdbError ? error : ioError(`${this.name}: replace failed`, error);
+    } finally {
+      tmpLock?.[Symbol.dispose]();
+      if (tmpLock !== null) unlinkQuietly(lockPath(temporary));
+    }
+  }
+
+  // A descriptor that is being synced stays open until that is done; what was to be synced is in the new file too.
+  private closeFd(): void {
+    const { fd } = this;
+    if (!this.syncing) closeSync(fd);
+    else this.afterSync = () => closeSync(fd);
+  }
+
+  close(): void {
+    if (this.fd < 0) return;
+    this.closeFd();
+    this.fd = -1;
+    this.lock?.[Symbol.dispose]();
+    this.lock = null;
+  }
+}
+
+function readWhole(name: string, fd: number): Uint8Array {
+  try {
+    return readFileSync(fd);
+  } catch (error) {
+    throw ioError(`${name}: read failed`, error);
+  }
+}
+
+function syncDirectory(path: string): void {
+  let fd = -1;
+  try {
+    fd = openSync(path, 'r');
+    fsyncSync(fd);
+  } catch (error) {
+    if (errorCode(error) !== 'EINVAL') log.warn(`${path}: fsync failed (${errorText(error)})`);
+  } finally {
+    if (fd >= 0) closeSync(fd);
+  }
+}
+
+function unlinkQuietly(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // It was only temporary.
+  }
+}
