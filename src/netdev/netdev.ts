@@ -84,6 +84,13 @@ export interface Netdev extends Disposable {
   portSpec(): PortSpec;
   /** For devices whose packets do not pass a polling thread (`patch`): null instead of a spec's kind. */
   readonly polled: boolean;
+  /**
+   * Devices fed from this thread (`dummy`): `notify` is called when packets wait for the packet half. Their spec says
+   * `wakes: true`, so that a polling thread may sleep although there is no descriptor to sleep on.
+   */
+  onRxReady?(notify: (() => void) | null): void;
+  /** Called by a datapath that runs in this thread after it ran. */
+  afterRun?(): void;
 }
 
 /** The packet half. No method allocates or throws; errors are counted. */

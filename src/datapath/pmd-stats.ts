@@ -1,0 +1,24 @@
+/** A PMD's counters: doubles in the arena, written by the PMD alone. Offsets from the PMD's Float64 index. */
+export const PMD_STAT = {
+  RECEIVED: 0,
+  RECIRCULATED: 1,
+  EMC_HIT: 2,
+  SMC_HIT: 3,
+  MEGAFLOW_HIT: 4,
+  /** Subtables looked at for all megaflow hits. */
+  LOOKUPS: 5,
+  MISS: 6,
+  /** Misses that found the upcall ring full. */
+  LOST: 7,
+  SENT: 8,
+  SENT_BATCHES: 9,
+  BUSY_NS: 10,
+  IDLE_NS: 11,
+  ITERATIONS: 12,
+  BUSY_ITERATIONS: 13,
+  SLEEPS: 14,
+  DROPPED: 15,
+  UPCALLS: 16,
+  STARTED_MS: 17,
+} as const;
+export const PMD_STATS = 24;

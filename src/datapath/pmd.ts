@@ -1,0 +1,487 @@
+/**
+ * The heart of the fast path: polls receive queues, finds each packet's megaflow, runs its actions, sends bursts out.
+ *
+ * A PMD owns its caches, classifier, pool and ports, and is driven by somebody: a worker thread's endless loop
+ * (`pmd-worker.ts`), or the main thread, step by step. Between bursts it carries out the commands in its ring. What it has
+ * no flow for goes up the upcall ring; it keeps nothing and waits for nobody.
+ *
+ * No object is made for a packet, a burst or a round.
+ */
+import type { Arena } from '../base/arena.ts';
+import type { RecordRing } from '../base/record-ring.ts';
+import { DP_WORDS } from '../flow/layout.ts';
+import type { NetdevPort } from '../netdev/netdev.ts';
+import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX, type FramePool } from '../packet/frame.ts';
+import { makeActionRunner } from './actions.ts';
+import { BURST, type PacketBatch, SLOT_WORDS } from './batch.ts';
+import { CMD, CONTROL, EXECUTE_ACTIONS, EXECUTE_KEY, UPCALL, UPCALL_KEY, UPCALL_PACKET } from './commands.ts';
+import { Dpcls } from './dpcls.ts';
+import { makeEmc } from './emc.ts';
+import { byteSwap32, makeExtractor } from './extract.ts';
+import {
+  FLOW_ACTIONS,
+  FLOW_ACTIONS_END,
+  FLOW_BATCH,
+  FLOW_BYTES,
+  FLOW_ID,
+  FLOW_OUT,
+  FLOW_PACKETS,
+  FLOW_TCP_FLAGS,
+  FLOW_USED,
+} from './flow-entry.ts';
+import { PMD_STAT } from './pmd-stats.ts';
+import { clearShape, copyShape, SHAPE_METADATA, shapeOf } from './shape.ts';
+
+/** Frames that one port's queue gathers before it is handed to the device. */
+const TX_BATCH = 64;
+
+export interface PmdOptions {
+  readonly arena: Arena;
+  readonly pool: FramePool;
+  readonly commands: RecordRing;
+  readonly upcalls: RecordRing;
+  /** Word index of `CONTROL_WORDS` words. */
+  readonly controlAt: number;
+  /** Float64 index of `PMD_STATS` doubles. */
+  readonly statsAt: number;
+  /** Milliseconds on the datapath's clock. */
+  now(): number;
+  /** CMD.CONTROL was read. */
+  onControl(): void;
+}
+
+/** A way to another PMD: frames for its ports go out, free frames come in for them. */
+export interface Neighbor {
+  readonly out: RecordRing;
+  readonly in: RecordRing;
+  /** Called after a round that sent something. */
+  wake(): void;
+}
+
+class TxQueue {
+  readonly frames = new Int32Array(TX_BATCH);
+  n = 0;
+  readonly port: NetdevPort | null;
+  readonly neighbor: Neighbor | null;
+  readonly no: number;
+
+  constructor(no: number, port: NetdevPort | null, neighbor: Neighbor | null) {
+    this.no = no;
+    this.port = port;
+    this.neighbor = neighbor;
+  }
+}
+
+interface RxQueue {
+  readonly port: NetdevPort;
+  readonly no: number;
+  readonly q: number;
+  readonly inPort: number;
+  packets: number;
+}
+
+/** Record of a neighbor's ring: port (or -1: a free frame, in exchange) and frame. */
+const HAND_OVER_WORDS = 2;
+
+export type Pmd = ReturnType<typeof makePmd>;
+
+export function makePmd(options: PmdOptions) {
+  const { arena, pool, commands, upcalls, controlAt, statsAt } = options;
+  const { u8, i32, f64 } = arena;
+  const extractor = makeExtractor(arena);
+  const emc = makeEmc(arena);
+  const dpcls = new Dpcls(arena);
+  const txQueues: (TxQueue | undefined)[] = [];
+  const activeTx: TxQueue[] = [];
+  const ports: NetdevPort[] = [];
+  let rxQueues: RxQueue[] = [];
+  const neighbors: Neighbor[] = [];
+  let nowMs = options.now();
+  let rankAtMs = nowMs + 1000;
+  let commandsDone = 0;
+  let hasUpcalls = false;
+  /** Insert into the EMC when a random number is at most this; EMC is off at -1. */
+  let emcInsertBelow = 0xffffffff / 100;
+  let random = 0x9e3779b9 | 0;
+
+  const runner = makeActionRunner({
+    arena,
+    pool,
+    extractor,
+    send,
+    drop,
+    upcall: (b, i, userspaceId) => upcall(b, i, UPCALL.ACTION, userspaceId),
+    process,
+    countRecirculated: (n) => {
+      f64[statsAt + PMD_STAT.RECIRCULATED] += n;
+    },
+  });
+  const first = runner.batch(0);
+
+  function drop(frame: number): void {
+    f64[statsAt + PMD_STAT.DROPPED]++;
+    pool.put(frame);
+  }
+
+  function send(port: number, frame: number): void {
+    const q = txQueues[port];
+    if (q === undefined) {
+      drop(frame);
+      return;
+    }
+    q.frames[q.n++] = frame;
+    if (q.n === TX_BATCH) transmit(q);
+  }
+
+  function transmit(q: TxQueue): void {
+    f64[statsAt + PMD_STAT.SENT] += q.n;
+    f64[statsAt + PMD_STAT.SENT_BATCHES]++;
+    if (q.port !== null) q.port.tx(q.frames, q.n);
+    else if (q.neighbor !== null) {
+      for (let i = 0; i < q.n; i++) {
+        const at = q.neighbor.out.reserve(HAND_OVER_WORDS);
+        if (at < 0) {
+          drop(q.frames[i]);
+          continue;
+        }
+        i32[at] = q.no;
+        i32[at + 1] = q.frames[i];
+        q.neighbor.out.commit();
+      }
+      q.neighbor.wake();
+    }
+    q.n = 0;
+  }
+
+  /** Finds flows; `b.missed` lists the packets for which there is none, and their number is returned. */
+  function classify(b: PacketBatch, n: number): number {
+    let left = n;
+    if (emcInsertBelow < 0) for (let i = 0; i < n; i++) b.missed[i] = i;
+    else {
+      left = emc.lookup(b, n);
+      f64[statsAt + PMD_STAT.EMC_HIT] += n - left;
+    }
+    return left === 0 ? 0 : classifyMegaflows(b, left);
+  }
+
+  function classifyMegaflows(b: PacketBatch, n: number): number {
+    let missed = 0;
+    let tried = 0;
+    for (let j = 0; j < n; j++) {
+      const i = b.missed[j];
+      const flow = dpcls.lookup(b.slots + i * SLOT_WORDS);
+      b.flow[i] = flow;
+      if (flow === 0) {
+        b.missed[missed++] = i;
+        continue;
+      }
+      tried += dpcls.tried;
+      random ^= random << 13;
+      random ^= random >>> 17;
+      random ^= random << 5;
+      if (random >>> 0 <= emcInsertBelow) emc.insert(b, i, flow);
+    }
+    f64[statsAt + PMD_STAT.MEGAFLOW_HIT] += n - missed;
+    f64[statsAt + PMD_STAT.LOOKUPS] += tried;
+    return missed;
+  }
+
+  /** Sorts the packets by flow, each flow's in their order. Returns the number of flows. */
+  function group(b: PacketBatch, n: number): number {
+    const { flow, len, next, flowAt, head, tail, count, bytes } = b;
+    let flows = 0;
+    for (let i = 0; i < n; i++) {
+      const f = flow[i];
+      if (f === 0) continue;
+      let x = i32[f + FLOW_BATCH] - 1;
+      if (x < 0) {
+        x = flows++;
+        i32[f + FLOW_BATCH] = flows;
+        flowAt[x] = f;
+        head[x] = i;
+        count[x] = 1;
+        bytes[x] = len[i];
+      } else {
+        next[tail[x]] = i;
+        count[x]++;
+        bytes[x] += len[i];
+      }
+      tail[x] = i;
+      next[i] = -1;
+    }
+    for (let x = 0; x < flows; x++) i32[flowAt[x] + FLOW_BATCH] = 0;
+    return flows;
+  }
+
+  function execute(b: PacketBatch, flows: number, level: number): void {
+    const { frames, next, flowAt, head, count, bytes, list } = b;
+    for (let x = 0; x < flows; x++) {
+      const f = flowAt[x];
+      const n = count[x];
+      f64[(f + FLOW_PACKETS) >> 1] += n;
+      f64[(f + FLOW_BYTES) >> 1] += bytes[x];
+      f64[(f + FLOW_USED) >> 1] = nowMs;
+      const out = i32[f + FLOW_OUT];
+      if (out >= 0) {
+        let flags = 0;
+        for (let i = head[x]; i >= 0; i = next[i]) {
+          flags |= i32[b.slots + i * SLOT_WORDS + 11];
+          send(out, frames[i]);
+        }
+        if ((flags & 0xffff) !== 0) i32[f + FLOW_TCP_FLAGS] |= flags & 0xffff;
+      } else {
+        let flags = 0;
+        let m = 0;
+        for (let i = head[x]; i >= 0; i = next[i]) {
+          flags |= i32[b.slots + i * SLOT_WORDS + 11];
+          list[m++] = i;
+        }
+        i32[f + FLOW_TCP_FLAGS] |= flags & 0xffff;
+        runner.exec(b, list, m, i32[f + FLOW_ACTIONS], i32[f + FLOW_ACTIONS_END], level);
+      }
+    }
+  }
+
+  function process(b: PacketBatch, n: number, level: number): void {
+    const missed = classify(b, n);
+    if (missed !== 0) {
+      for (let j = 0; j < missed; j++) {
+        const i = b.missed[j];
+        upcall(b, i, UPCALL.MISS, 0);
+        pool.put(b.frames[i]);
+      }
+      f64[statsAt + PMD_STAT.MISS] += missed;
+      if (missed === n) return;
+    }
+    execute(b, group(b, n), level);
+  }
+
+  function upcall(b: PacketBatch, i: number, kind: number, userspaceId: number): void {
+    const len = b.len[i];
+    const at = upcalls.reserve(UPCALL_PACKET + ((len + 3) >> 2));
+    if (at < 0) {
+      f64[statsAt + PMD_STAT.LOST]++;
+      return;
+    }
+    i32[at] = kind;
+    i32[at + 1] = userspaceId;
+    i32[at + 2] = len;
+    i32[at + 3] = 0;
+    const k = b.slots + i * SLOT_WORDS;
+    for (let w = 0; w < DP_WORDS; w++) i32[at + UPCALL_KEY + w] = i32[k + w];
+    const p = i32[(b.frames[i] >> 2) + FRAME_DATA];
+    u8.copyWithin((at + UPCALL_PACKET) * 4, p, p + len);
+    upcalls.commit();
+    f64[statsAt + PMD_STAT.UPCALLS]++;
+    hasUpcalls = true;
+  }
+
+  /** A packet from the main thread. `at` is its record in the command ring. */
+  function executePacket(at: number): void {
+    const nActions = i32[at + 2];
+    const len = i32[at + 3];
+    const frame = len <= FRAME_MAX ? pool.take() : -1;
+    if (frame < 0) {
+      f64[statsAt + PMD_STAT.DROPPED]++;
+      return;
+    }
+    const p = frame + FRAME_HEADROOM;
+    const data = (at + EXECUTE_ACTIONS + nActions) * 4;
+    i32[(frame >> 2) + FRAME_LEN] = len;
+    i32[(frame >> 2) + FRAME_DATA] = p;
+    u8.copyWithin(p, data, data + len);
+    const b = first;
+    const k = b.slots;
+    const key = at + EXECUTE_KEY;
+    const shape = shapeOf(i32, key) & SHAPE_METADATA;
+    clearShape(i32, k, b.shape[0]);
+    i32[k] = i32[key];
+    copyShape(i32, key, k, shape);
+    b.shape[0] = shape;
+    b.frames[0] = frame;
+    b.list[0] = 0;
+    extractor.again(b, 0);
+    const flow = i32[at + 1];
+    if (flow !== 0 && i32[flow + FLOW_ID] !== 0) {
+      b.flow[0] = flow;
+      execute(b, group(b, 1), 0);
+    } else if (flow !== 0) process(b, 1, 0);
+    else runner.exec(b, b.list, 1, at + EXECUTE_ACTIONS, at + EXECUTE_ACTIONS + nActions, 0);
+  }
+
+  function runCommand(at: number): void {
+    const a = i32[at + 1];
+    switch (i32[at]) {
+      case CMD.MASK_ADD:
+        dpcls.addMask(a, i32[at + 2]);
+        break;
+      case CMD.MASK_DEL:
+        dpcls.removeMask(a);
+        break;
+      case CMD.FLOW_PUT:
+        dpcls.insert(a);
+        break;
+      case CMD.FLOW_DEL:
+        dpcls.remove(a);
+        i32[a + FLOW_ID] = 0;
+        break;
+      case CMD.FLOW_MOD:
+        i32[a + FLOW_ACTIONS] = i32[at + 2];
+        i32[a + FLOW_ACTIONS_END] = i32[at + 3];
+        i32[a + FLOW_OUT] = i32[at + 4];
+        break;
+      case CMD.EXECUTE:
+        executePacket(at);
+        break;
+      case CMD.CONTROL:
+        options.onControl();
+        break;
+    }
+  }
+
+  /** Carries out what the command ring holds; returns how many commands that were. */
+  function runCommands(max = 256): number {
+    let n = 0;
+    for (let at = commands.peek(); at >= 0 && n < max; at = commands.peek()) {
+      runCommand(at);
+      commands.release();
+      n++;
+    }
+    if (n > 0) {
+      commandsDone = (commandsDone + n) | 0;
+      Atomics.store(i32, controlAt + CONTROL.DONE, commandsDone);
+      if (i32[controlAt + CONTROL.WANTS_DONE] !== 0) hasUpcalls = true;
+    }
+    return n;
+  }
+
+  /** Frames other PMDs hand over for our ports, and free frames they return for ours. */
+  function runNeighbors(): number {
+    let n = 0;
+    for (let x = 0; x < neighbors.length; x++) {
+      const ring = neighbors[x].in;
+      for (let at = ring.peek(); at >= 0 && n < 256; at = ring.peek()) {
+        const port = i32[at];
+        const frame = i32[at + 1];
+        ring.release();
+        n++;
+        if (port < 0) {
+          pool.put(frame);
+          continue;
+        }
+        const room = neighbors[x].out.reserve(HAND_OVER_WORDS);
+        const spare = room < 0 ? -1 : pool.take();
+        if (spare >= 0) {
+          i32[room] = -1;
+          i32[room + 1] = spare;
+          neighbors[x].out.commit();
+        }
+        // Only ports of our own: a frame is never handed over twice.
+        const q = txQueues[port];
+        if (q !== undefined && q.port !== null) send(port, frame);
+        else drop(frame);
+      }
+    }
+    return n;
+  }
+
+  /** One burst from queue `q`, at most `max` packets. */
+  function receive(q: RxQueue, max: number): number {
+    const n = q.port.rx(q.q, first.frames, max);
+    if (n <= 0) return 0;
+    extractor.received(first, n, q.inPort);
+    f64[statsAt + PMD_STAT.RECEIVED] += n;
+    q.packets += n;
+    process(first, n, 0);
+    return n;
+  }
+
+  function flush(): void {
+    for (let x = 0; x < activeTx.length; x++) if (activeTx[x].n !== 0) transmit(activeTx[x]);
+    for (let x = 0; x < ports.length; x++) ports[x].flush();
+  }
+
+  /** A round: a burst from each queue, the neighbors, the commands, everything out. Returns how much there was to do. */
+  function run(burst: number = BURST): number {
+    nowMs = options.now();
+    let n = 0;
+    for (let x = 0; x < rxQueues.length; x++) n += receive(rxQueues[x], burst);
+    if (neighbors.length !== 0) n += runNeighbors();
+    n += runCommands();
+    flush();
+    f64[statsAt + PMD_STAT.ITERATIONS]++;
+    if (n !== 0) f64[statsAt + PMD_STAT.BUSY_ITERATIONS]++;
+    if (nowMs >= rankAtMs) {
+      dpcls.rank();
+      rankAtMs = nowMs + 1000;
+    }
+    return n;
+  }
+
+  /** True once after the upcall ring, or `DONE` when it is wanted, has something new for the main thread. */
+  function takeUpcalls(): boolean {
+    const has = hasUpcalls;
+    hasUpcalls = false;
+    return has;
+  }
+
+  function removePort(no: number): void {
+    const q = txQueues[no];
+    if (q === undefined) return;
+    if (q.n !== 0) transmit(q);
+    txQueues[no] = undefined;
+    activeTx.splice(activeTx.indexOf(q), 1);
+    rxQueues = rxQueues.filter((r) => r.no !== no);
+    if (q.port !== null) {
+      ports.splice(ports.indexOf(q.port), 1);
+      q.port.flush();
+      q.port.close();
+    }
+  }
+
+  function addTxQueue(no: number, port: NetdevPort | null, neighbor: Neighbor | null): void {
+    removePort(no);
+    const q = new TxQueue(no, port, neighbor);
+    txQueues[no] = q;
+    activeTx.push(q);
+  }
+
+  return {
+    run,
+    runCommands,
+    takeUpcalls,
+    removePort,
+    /** A port of our own: we poll all its queues and send for everybody. */
+    addPort(no: number, port: NetdevPort): void {
+      addTxQueue(no, port, null);
+      ports.push(port);
+      for (let q = 0; q < port.nRxq; q++) rxQueues.push({ port, no, q, inPort: byteSwap32(no), packets: 0 });
+    },
+    /** A port that another PMD has. */
+    addRemotePort(no: number, neighbor: Neighbor): void {
+      addTxQueue(no, null, neighbor);
+    },
+    addNeighbor(neighbor: Neighbor): void {
+      neighbors.push(neighbor);
+    },
+    /** Descriptors to sleep on. */
+    rxFds(): number[] {
+      return rxQueues.flatMap((q) => [...q.port.rxFds(q.q)]);
+    },
+    rxQueues: (): readonly RxQueue[] => rxQueues,
+    /** `emc-insert-inv-prob`: one in so many is inserted; 0 turns the cache off. */
+    setEmcInsertInverseProbability(inverse: number): void {
+      emcInsertBelow = inverse <= 0 ? -1 : 0xffffffff / inverse;
+    },
+    close(): void {
+      for (const q of activeTx.slice()) removePort(q.no);
+    },
+    setVlanLimit: extractor.setVlanLimit,
+    extractor,
+    emc,
+    dpcls,
+    pool,
+    /** For the benchmark, stage by stage. */
+    stages: { batch: first, classify, classifyMegaflows, group, execute, flush },
+  };
+}
