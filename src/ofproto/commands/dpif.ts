@@ -1,0 +1,89 @@
+/** `dpif/*`: datapaths as the bridges see them. */
+import { registerCommand } from '../../base/commands.ts';
+import type { Netdev } from '../../netdev/netdev.ts';
+import type { Bridge } from '../bridge.ts';
+import { allBridges, type Backers, datapathName, findBridge } from './find.ts';
+import { formatFlow } from './flow-text.ts';
+
+const NO_BRIDGE = 'no such bridge';
+
+export function registerDpifCommands(backers: Backers): void {
+  registerCommand('dpif/dump-dps', '', 0, 0, () =>
+    allBridges(backers)
+      .map((b) => `${b.type}@${b.name}\n`)
+      .join(''),
+  );
+
+  registerCommand('dpif/show', '', 0, 0, () => {
+    let text = '';
+    for (const backer of backers()) {
+      const { hit, missed } = backer.dpif.stats();
+      text += `${datapathName(backer)}: hit:${hit} missed:${missed}\n`;
+      const bridges = [...backer.bridges].sort((a, b) => (a.name < b.name ? -1 : 1));
+      for (const bridge of bridges) text += showBridge(bridge);
+    }
+    return text;
+  });
+
+  registerCommand('dpif/dump-flows', '[-m] [--names | --no-names] bridge', 1, 4, (args) => {
+    const bridge = findBridge(backers, args[args.length - 1], NO_BRIDGE);
+    const isVerbose = args.includes('-m') || args.includes('--more');
+    const isNamed = args.includes('--no-names') ? false : args.includes('--names') || isVerbose;
+    let text = '';
+    for (const flow of bridge.backer.dpif.flows()) {
+      if (bridge.backer.flowOf(flow.key)?.bridge !== bridge) continue;
+      text += `${formatFlow(bridge.backer.dpif, flow, { isVerbose, isNamed, separator: ' ' })}\n`;
+    }
+    return text;
+  });
+
+  registerCommand('dpif/show-dp-features', 'bridge', 1, 1, ([name]) => {
+    findBridge(backers, name, NO_BRIDGE);
+    return FEATURES.map(([feature, value]) => `${feature}: ${value}\n`).join('');
+  });
+}
+
+function showBridge(bridge: Bridge): string {
+  let text = `  ${bridge.name}:\n`;
+  const ports = bridge.sortedPorts().sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const port of ports) {
+    const options = port.peerName ? `: peer=${port.peerName}` : '';
+    text += `    ${port.name} ${port.ofport}/${port.dpPort ?? 'none'}: (${portTypeText(port.netdev)}${options})\n`;
+  }
+  return text;
+}
+
+/** An internal port of a user-space datapath is a tap device, and called so. */
+export function portTypeText(netdev: Netdev): string {
+  return netdev.type === 'internal' ? 'tap' : netdev.type;
+}
+
+/** What our datapath can do, under the names of `ovs-appctl dpif/show-dp-features`. */
+const FEATURES: readonly (readonly [string, string | number])[] = [
+  ['Masked set action', 'Yes'],
+  ['Tunnel push pop', 'No'],
+  ['Ufid', 'Yes'],
+  ['Truncate action', 'Yes'],
+  ['Clone action', 'Yes'],
+  ['Sample nesting', 10],
+  ['Conntrack eventmask', 'No'],
+  ['Conntrack clear', 'No'],
+  ['Max dp_hash algorithm', 1],
+  ['Check pkt length action', 'Yes'],
+  ['Conntrack timeout policy', 'No'],
+  ['Explicit Drop action', 'Yes'],
+  ['Optimized Balance TCP mode', 'No'],
+  ['Conntrack all-zero IP SNAT', 'No'],
+  ['MPLS Label add', 'No'],
+  ['Max VLAN headers', 2],
+  ['Max MPLS depth', 3],
+  ['Recirc', 'Yes'],
+  ['CT state', 'No'],
+  ['CT zone', 'No'],
+  ['CT mark', 'No'],
+  ['CT label', 'No'],
+  ['CT state NAT', 'No'],
+  ['CT orig tuple', 'No'],
+  ['CT orig tuple for IPv6', 'No'],
+  ['IPv6 ND Extension', 'No'],
+];

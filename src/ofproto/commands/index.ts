@@ -1,0 +1,16 @@
+/** The commands by which people look at bridges and datapaths, in the words of `ovs-vswitchd(8)`. */
+import type { Backer } from '../backer.ts';
+import { registerBridgeCommands } from './bridge.ts';
+import { registerDpctlCommands } from './dpctl.ts';
+import { registerDpifCommands } from './dpif.ts';
+import { registerFdbCommands } from './fdb.ts';
+import { registerUpcallCommands } from './upcall.ts';
+
+/** Called once; `backers` says which there are when a command comes. */
+export function registerOfprotoCommands(backers: () => Iterable<Backer>): void {
+  registerBridgeCommands(backers);
+  registerFdbCommands(backers);
+  registerDpifCommands(backers);
+  registerDpctlCommands(backers);
+  registerUpcallCommands(backers);
+}
