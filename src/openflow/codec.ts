@@ -39,6 +39,12 @@ export interface WireContext {
   readonly options: WireOptions;
   /** Multipart: more parts follow. */
   readonly more: boolean;
+  /** A message inside a message (bundles, forwarded requests), whole with its header. */
+  readonly nest: {
+    encode(xid: number, message: OfMessage): Uint8Array;
+    /** Throws `OfDecodeError`. */
+    decode(bytes: Uint8Array): { message: OfMessage; xid: number };
+  };
 }
 
 export interface Codec {

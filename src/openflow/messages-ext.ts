@@ -213,7 +213,8 @@ export type FlowUpdate =
       readonly actions: readonly Ofpact[];
     }
   | { readonly event: 'abbrev'; readonly xid: number }
-  | { readonly event: 'paused' | 'resumed' };
+  | { readonly event: 'paused' }
+  | { readonly event: 'resumed' };
 
 /** Maps a tunnel option (Geneve class and type) to `tun_metadataN`. */
 export interface TlvMap {

@@ -6,7 +6,7 @@
  * 64 kB and all but the last say that more follow.
  */
 import { Reader, Writer } from './bytes.ts';
-import type { Codec, Spot, SpotKind, WireOptions } from './codec.ts';
+import type { Codec, Spot, SpotKind, WireContext, WireOptions } from './codec.ts';
 import { NX_VENDOR_ID, OfDecodeError, type OfErrorName, ONF_VENDOR_ID } from './errors.ts';
 import type { OfMessage, OfMessageType, OfpVersion } from './messages.ts';
 import { CODECS } from './msgs/index.ts';
@@ -59,6 +59,21 @@ for (const c of CODECS) {
 }
 
 const VERSIONS_KNOWN = 6;
+
+const nest = (version: OfpVersion, options: WireOptions): WireContext['nest'] => ({
+  encode: (xid, message) => encodeMessage(version, xid, message, options),
+  decode: (bytes) => {
+    if (bytes.length < OFP_HEADER_LEN) throw new OfDecodeError('OFPBFC_MSG_BAD_LEN');
+    // Only what a bundle may hold can be inside, so nesting ends here.
+    if (bytes[0] !== version) throw new OfDecodeError('OFPBRC_BAD_VERSION');
+    if (NESTED_TYPES.has(bytes[1]) === false) throw new OfDecodeError('OFPBFC_MSG_UNSUP');
+    const decoded = decodeMessage(bytes, options);
+    if (!decoded.ok) throw new OfDecodeError(decoded.error);
+    return decoded;
+  },
+});
+/** packet_out, flow_mod, group_mod, port_mod, meter_mod. */
+const NESTED_TYPES: ReadonlySet<number> = new Set([13, 14, 15, 16, 29]);
 
 function locate(r: Reader, version: number, type: number): { kind: SpotKind; number: number; more: boolean } {
   const [request, reply] = statsTypes(version);
@@ -113,7 +128,13 @@ export function decodeMessage(bytes: Uint8Array, options: WireOptions = {}): Dec
     if (found === undefined) throw new OfDecodeError(UNKNOWN_ERROR[kind]);
     spot = found.spot;
     if (spot.exact !== undefined && spot.exact !== length) r.fail('OFPBRC_BAD_LEN');
-    const message = found.codec.decode(r, { version: readAs as OfpVersion, spot, options, more });
+    const message = found.codec.decode(r, {
+      version: readAs as OfpVersion,
+      spot,
+      options,
+      more,
+      nest: nest(readAs as OfpVersion, options),
+    });
     return { ok: true, version: version as OfpVersion, xid, message, spot };
   } catch (error) {
     if (!(error instanceof OfDecodeError)) throw error;
@@ -168,7 +189,7 @@ export function encodeMessage(
     w.u32(vendor).u32(spot.number);
   }
   const more = 'more' in message && message.more === true;
-  codec.encode(w, message, { version, spot, options, more });
+  codec.encode(w, message, { version, spot, options, more, nest: nest(version, options) });
   const bytes = w.finish();
   let start = 0;
   for (const end of [...w.partEnds, bytes.length]) {

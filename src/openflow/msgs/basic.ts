@@ -21,7 +21,7 @@ const hello = codec(
     w.u16(HELLO_VERSIONBITMAP).u16(8).u32(m.versions);
   },
   (r, ctx) => {
-    let versions = 2 ** (r.bytes[0] + 1 > 31 ? 31 : r.bytes[0] + 1) - 2;
+    let versions = 2 ** Math.min(31, r.bytes[0] + 1) - 2;
     if (ctx.version < 1) r.fail('OFPBRC_BAD_VERSION');
     while (r.left >= 4) {
       const type = r.u16();

@@ -3,6 +3,7 @@ import type { Reader, Writer } from '../bytes.ts';
 import { codec, spot } from '../codec.ts';
 import type { OfpVersion, PortStats } from '../messages.ts';
 import { OFPP } from '../ports.ts';
+import { readDuration, writeDuration } from './duration.ts';
 import { decodePhyPort, encodePhyPort, properties, property, readPort, writePort } from './phy-port.ts';
 
 const REASONS = ['add', 'delete', 'modify'] as const;
@@ -109,16 +110,6 @@ const portStatsRequest = codec(
   },
   (r, { version }) => ({ type: 'port_stats_request', portNo: readPort(r, version) }),
 );
-
-function writeDuration(w: Writer, ms: number): void {
-  if (ms < 0) w.u32(0xffffffff).u32(0xffffffff);
-  else w.u32(Math.floor(ms / 1000)).u32(Math.round((ms % 1000) * 1e6));
-}
-function readDuration(r: Reader): number {
-  const seconds = r.u32();
-  const nanoseconds = r.u32();
-  return seconds === 0xffffffff ? -1 : seconds * 1000 + nanoseconds / 1e6;
-}
 
 function encodePortStats(w: Writer, s: PortStats, version: OfpVersion): void {
   const start = w.len;
@@ -233,4 +224,3 @@ const portStatsReply = codec(
 );
 
 export const portCodecs = [portStatus, portMod, portDescRequest, portDescReply, portStatsRequest, portStatsReply];
-export { readDuration, writeDuration };
