@@ -5,8 +5,9 @@
  * A stream delivers nothing before `onData` is called and forgets nothing until then. `onClose` is called exactly once,
  * with null when the peer (or we) closed in order, else with the error's text.
  */
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { absInDir, ovsRundir } from './dirs.ts';
 import { errorText } from './errno.ts';
 import { keepAtExit, unlinkAtExit } from './fatal.ts';
@@ -142,6 +143,7 @@ export async function listenStreams(
 
 async function listenUnix(remote: string, path: string, onStream: (stream: Stream) => void): Promise<Listener> {
   const server = createServer((socket) => onStream(new SocketStream(socket, `unix#${unixSerial++}`, '')));
+  if (!existsSync(dirname(path))) throw new StreamError('No such file or directory', 'ENOENT'); // libuv says EACCES
   using short = openShort(path);
   try {
     if (lstatSync(path).isSocket()) unlinkSync(path);
