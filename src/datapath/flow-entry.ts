@@ -13,7 +13,7 @@ export const FLOW_BATCH = 1;
 export const FLOW_ACTIONS = 2;
 /** Port when all the flow does is one output, else -1. */
 export const FLOW_OUT = 3;
-/** Word offsets of doubles. */
+/** Three doubles, one behind the other: packets, bytes, milliseconds of last use. */
 export const FLOW_PACKETS = 4;
 export const FLOW_BYTES = 6;
 export const FLOW_USED = 8;

@@ -22,12 +22,10 @@ import {
   FLOW_ACTIONS,
   FLOW_ACTIONS_END,
   FLOW_BATCH,
-  FLOW_BYTES,
   FLOW_ID,
   FLOW_OUT,
   FLOW_PACKETS,
   FLOW_TCP_FLAGS,
-  FLOW_USED,
 } from './flow-entry.ts';
 import { PMD_STAT } from './pmd-stats.ts';
 import { clearShape, copyShape, SHAPE_METADATA, shapeOf } from './shape.ts';
@@ -186,13 +184,46 @@ export function makePmd(options: PmdOptions) {
     return missed;
   }
 
-  /** Sorts the packets by flow, each flow's in their order. Returns the number of flows. */
-  function group(b: PacketBatch, n: number): number {
-    const { flow, len, next, flowAt, head, tail, count, bytes } = b;
-    let flows = 0;
+  /** Flows that do one output, packet by packet; the others' packets are left in `b.missed`, and their number returned. */
+  function forward(b: PacketBatch, n: number): number {
+    const { frames, flow, len, missed } = b;
+    let others = 0;
+    let out = -1;
+    let q: TxQueue | undefined;
     for (let i = 0; i < n; i++) {
       const f = flow[i];
       if (f === 0) continue;
+      const port = i32[f + FLOW_OUT];
+      if (port < 0) {
+        missed[others++] = i;
+        continue;
+      }
+      const counters = (f + FLOW_PACKETS) >> 1;
+      f64[counters]++;
+      f64[counters + 1] += len[i];
+      f64[counters + 2] = nowMs;
+      const flags = i32[b.slots + i * SLOT_WORDS + 11] & 0xffff;
+      if (flags !== 0) i32[f + FLOW_TCP_FLAGS] |= flags;
+      if (port !== out) {
+        out = port;
+        q = txQueues[port];
+      }
+      if (q === undefined) drop(frames[i]);
+      else {
+        q.frames[q.n++] = frames[i];
+        if (q.n === TX_BATCH) transmit(q);
+      }
+    }
+    return others;
+  }
+
+  /** Sorts the `n` packets in `b.missed` by flow, each flow's in their order. Returns the number of flows. */
+  function group(b: PacketBatch, n: number): number {
+    const { flow, len, next, flowAt, head, tail, count, bytes, missed } = b;
+    let flows = 0;
+    for (let j = 0; j < n; j++) {
+      const i = missed[j];
+      const f = flow[i];
       let x = i32[f + FLOW_BATCH] - 1;
       if (x < 0) {
         x = flows++;
@@ -213,33 +244,30 @@ export function makePmd(options: PmdOptions) {
     return flows;
   }
 
-  function execute(b: PacketBatch, flows: number, level: number): void {
-    const { frames, next, flowAt, head, count, bytes, list } = b;
+  /** Runs the actions of the packets in `b.missed`, flow by flow. */
+  function executeOthers(b: PacketBatch, n: number, level: number): void {
+    const { next, flowAt, head, count, bytes, list } = b;
+    const flows = group(b, n);
     for (let x = 0; x < flows; x++) {
       const f = flowAt[x];
-      const n = count[x];
-      f64[(f + FLOW_PACKETS) >> 1] += n;
-      f64[(f + FLOW_BYTES) >> 1] += bytes[x];
-      f64[(f + FLOW_USED) >> 1] = nowMs;
-      const out = i32[f + FLOW_OUT];
-      if (out >= 0) {
-        let flags = 0;
-        for (let i = head[x]; i >= 0; i = next[i]) {
-          flags |= i32[b.slots + i * SLOT_WORDS + 11];
-          send(out, frames[i]);
-        }
-        if ((flags & 0xffff) !== 0) i32[f + FLOW_TCP_FLAGS] |= flags & 0xffff;
-      } else {
-        let flags = 0;
-        let m = 0;
-        for (let i = head[x]; i >= 0; i = next[i]) {
-          flags |= i32[b.slots + i * SLOT_WORDS + 11];
-          list[m++] = i;
-        }
-        i32[f + FLOW_TCP_FLAGS] |= flags & 0xffff;
-        runner.exec(b, list, m, i32[f + FLOW_ACTIONS], i32[f + FLOW_ACTIONS_END], level);
+      const counters = (f + FLOW_PACKETS) >> 1;
+      f64[counters] += count[x];
+      f64[counters + 1] += bytes[x];
+      f64[counters + 2] = nowMs;
+      let flags = 0;
+      let m = 0;
+      for (let i = head[x]; i >= 0; i = next[i]) {
+        flags |= i32[b.slots + i * SLOT_WORDS + 11];
+        list[m++] = i;
       }
+      i32[f + FLOW_TCP_FLAGS] |= flags & 0xffff;
+      runner.exec(b, list, m, i32[f + FLOW_ACTIONS], i32[f + FLOW_ACTIONS_END], level);
     }
+  }
+
+  function execute(b: PacketBatch, n: number, level: number): void {
+    const others = forward(b, n);
+    if (others !== 0) executeOthers(b, others, level);
   }
 
   function process(b: PacketBatch, n: number, level: number): void {
@@ -253,7 +281,7 @@ export function makePmd(options: PmdOptions) {
       f64[statsAt + PMD_STAT.MISS] += missed;
       if (missed === n) return;
     }
-    execute(b, group(b, n), level);
+    execute(b, n, level);
   }
 
   function upcall(b: PacketBatch, i: number, kind: number, userspaceId: number): void {
@@ -304,7 +332,7 @@ export function makePmd(options: PmdOptions) {
     const flow = i32[at + 1];
     if (flow !== 0 && i32[flow + FLOW_ID] !== 0) {
       b.flow[0] = flow;
-      execute(b, group(b, 1), 0);
+      execute(b, 1, 0);
     } else if (flow !== 0) process(b, 1, 0);
     else runner.exec(b, b.list, 1, at + EXECUTE_ACTIONS, at + EXECUTE_ACTIONS + nActions, 0);
   }
@@ -482,6 +510,6 @@ export function makePmd(options: PmdOptions) {
     dpcls,
     pool,
     /** For the benchmark, stage by stage. */
-    stages: { batch: first, classify, classifyMegaflows, group, execute, flush },
+    stages: { batch: first, classify, classifyMegaflows, execute, flush },
   };
 }

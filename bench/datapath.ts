@@ -1,0 +1,186 @@
+/**
+ * The fast path in memory on one core: a receiver that copies constant 60-byte UDP frames into fresh chunks, extraction,
+ * caches, one output, a `null` port that frees. Prints packets a second and, stage by stage, nanoseconds a packet.
+ *
+ * `scripts/node26 bench/datapath.ts [--json]`; each figure is the best of several runs, for other work disturbs.
+ */
+import { BURST } from '../src/datapath/batch.ts';
+import { byteSwap32 } from '../src/datapath/extract.ts';
+import { PMD_STAT } from '../src/datapath/pmd-stats.ts';
+import { TestBed } from '../src/datapath/testing.ts';
+import { FlowKey } from '../src/flow/key.ts';
+import { OFS } from '../src/flow/layout.ts';
+import type { NetdevPort } from '../src/netdev/netdev.ts';
+import { nullKind } from '../src/netdev/null.ts';
+
+const FRAME_BYTES = 60;
+const HEADER = [
+  0x02, 0, 0, 0, 0, 2, 0x02, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 46, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+  0x10, 0, 0x20, 0, 0, 26, 0, 0,
+];
+
+interface Result {
+  readonly name: string;
+  readonly nsPerPacket: number;
+  readonly mpps: number;
+  readonly stages: Record<string, number>;
+}
+
+/** Receives `flows` different packets in turn for ever: 64 bytes copied by words into each fresh frame. */
+function generator(bed: TestBed, flows: number): NetdevPort {
+  const { arena, pool } = bed;
+  const { u8, i32 } = arena;
+  const n = Math.min(Math.max(flows, 1024), 100_000);
+  const templates = arena.alloc(n * 64);
+  for (let i = 0; i < n; i++) {
+    const at = templates + i * 64 + 2;
+    u8.set(HEADER, at);
+    const x = i % flows;
+    u8[at + 29] = x;
+    u8[at + 28] = x >> 8;
+    u8[at + 27] = x >> 16;
+    u8[at + 34] = x >> 8;
+    u8[at + 35] = x;
+  }
+  const u64 = new BigUint64Array(u8.buffer);
+  let position = 0;
+  return {
+    name: 'generator',
+    nRxq: 1,
+    statsAt: 0,
+    rxFds: () => [],
+    rx(_q, frames, max) {
+      for (let i = 0; i < max; i++) {
+        const frame = pool.take();
+        if (frame < 0) return i;
+        const from = (templates + position * 64) >> 3;
+        const to = (frame + 256) >> 3;
+        for (let w = 0; w < 8; w++) u64[to + w] = u64[from + w];
+        i32[frame >> 2] = FRAME_BYTES;
+        i32[(frame >> 2) + 1] = frame + 258;
+        frames[i] = frame;
+        if (++position === n) position = 0;
+      }
+      return max;
+    },
+    tx(frames, count) {
+      for (let i = 0; i < count; i++) pool.put(frames[i]);
+    },
+    flush() {},
+    close() {},
+  };
+}
+
+/** `masks` masks that differ only in how much of the Ethernet source they want; every one is used. */
+function install(bed: TestBed, flows: number, masks: number): void {
+  for (let x = 0; x < flows; x++) {
+    const key = new FlowKey();
+    const mask = new FlowKey();
+    key.w[0] = byteSwap32(1);
+    mask.w[0] = -1;
+    key.set16(OFS.eth_type, 0x0800);
+    mask.set16(OFS.eth_type, 0xffff);
+    key.u8.set([10, (x >> 16) & 255, (x >> 8) & 255, x & 255], OFS.ip_src);
+    mask.set32(OFS.ip_src, 0xffffffff);
+    key.set8(OFS.ip_proto, 17);
+    mask.set8(OFS.ip_proto, 0xff);
+    mask.set8(OFS.ip_frag, 0xff);
+    const m = x % masks;
+    mask.set16(OFS.eth_src + 2, m * 4);
+    bed.flow(key, mask, [{ kind: 'output', port: 2 }]);
+  }
+}
+
+function time(rounds: number, fn: () => void): number {
+  const before = process.hrtime.bigint();
+  for (let i = 0; i < rounds; i++) fn();
+  return Number(process.hrtime.bigint() - before) / rounds / BURST;
+}
+
+function best(tries: number, rounds: number, fn: () => void): number {
+  let ns = Number.POSITIVE_INFINITY;
+  for (let t = 0; t < tries; t++) ns = Math.min(ns, time(rounds, fn));
+  return ns;
+}
+
+function measure(name: string, flows: number, masks: number, withEmc: boolean): Result {
+  const bed = new TestBed(256);
+  const { pmd, arena, pool } = bed;
+  const env = { arena, frames: { at: 0, bytes: 0 }, byName: new Map() };
+  const out = nullKind.open('out', env);
+  if ('error' in out) throw new Error(out.error);
+  const sink = nullKind.openPort(out.portSpec(), { arena, pool, now: () => 0 });
+  const source = generator(bed, flows);
+  pmd.addPort(1, source);
+  pmd.addPort(2, sink);
+  install(bed, flows, masks);
+  pmd.setEmcInsertInverseProbability(withEmc ? 1 : 0);
+  const rounds = 40_000;
+  time(rounds, () => pmd.run());
+  if (withEmc) pmd.setEmcInsertInverseProbability(100);
+  time(rounds, () => pmd.run());
+  const whole = best(7, rounds, () => pmd.run());
+
+  // The stages one by one, on one burst that stays where it is.
+  const { batch, classify, classifyMegaflows, execute, flush } = pmd.stages;
+  const inPort = byteSwap32(1);
+  const n = source.rx(0, batch.frames, BURST);
+  const all = Int32Array.from({ length: BURST }, (_, i) => i);
+  const stageRounds = 20_000;
+  const stages: Record<string, number> = {};
+  const scratch = new Int32Array(BURST);
+  stages.rx = best(5, stageRounds, () => {
+    source.rx(0, scratch, BURST);
+    for (let i = 0; i < BURST; i++) pool.put(scratch[i]);
+  });
+  stages.extract = best(5, stageRounds, () => pmd.extractor.received(batch, n, inPort));
+  if (withEmc) stages.emc = best(5, stageRounds, () => pmd.emc.lookup(batch, n));
+  else
+    stages.dpcls = best(5, stageRounds, () => {
+      batch.missed.set(all);
+      classifyMegaflows(batch, n);
+    });
+  classify(batch, n);
+  stages.actions = best(5, stageRounds, () => {
+    execute(batch, n, 0);
+    // What was sent comes back at once, for the next round sends it again.
+    flush();
+    for (let i = 0; i < n; i++) pool.take();
+  });
+  stages.tx = best(5, stageRounds, () => {
+    sink.tx(batch.frames, n);
+    for (let i = 0; i < n; i++) pool.take();
+  });
+  stages.actions = Math.max(0, stages.actions - stages.tx);
+  if (bed.stat(PMD_STAT.MISS) !== 0 || bed.stat(PMD_STAT.LOST) !== 0) throw new Error('packets missed');
+  return { name, nsPerPacket: whole, mpps: 1000 / whole, stages };
+}
+
+const CASES: readonly (readonly [string, number, number, boolean])[] = [
+  ['EMC, 1 flow', 1, 1, true],
+  ['EMC, 1000 flows', 1000, 1, true],
+  ['EMC, 100000 flows (thrashing)', 100_000, 1, true],
+  ['megaflows, 1 mask, 1000 flows', 1000, 1, false],
+  ['megaflows, 10 masks, 1000 flows', 1000, 10, false],
+  ['megaflows, 100 masks, 1000 flows', 1000, 100, false],
+];
+
+export function benchDatapath(): Result[] {
+  return CASES.map((c) => measure(...c));
+}
+
+if (import.meta.main) {
+  const only = process.argv.find((a) => a.startsWith('--only='))?.slice(7);
+  const results: Result[] = [];
+  for (const c of CASES) {
+    if (only !== undefined && !c[0].includes(only)) continue;
+    const r = measure(...c);
+    results.push(r);
+    if (process.argv.includes('--json')) continue;
+    const stages = Object.entries(r.stages).map(([k, v]) => `${k} ${v.toFixed(1)}`);
+    console.log(
+      `${r.name.padEnd(34)} ${r.mpps.toFixed(2).padStart(6)} Mpps ${r.nsPerPacket.toFixed(1).padStart(6)} ns   ${stages.join('  ')}`,
+    );
+  }
+  if (process.argv.includes('--json')) console.log(JSON.stringify(results, null, 2));
+}
