@@ -13,16 +13,21 @@ const DELIMITERS = ':=, []{}!<>';
 export function readToken(text: string, at: number): { token: string; end: number } {
   let i = at;
   let quoted = false;
+  let token = '';
   for (; i < text.length; i++) {
     const c = text[i]!;
-    if (quoted) {
-      if (c === '\\') i++;
-      else if (c === '"') quoted = false;
-    } else if (c === '"') quoted = true;
-    else if (DELIMITERS.includes(c)) break;
+    if (c === '\\') {
+      if (i + 1 === text.length) throw new Error(`${text}: backslash at end of argument`);
+      // Inside quotes the escape is JSON's and stays for whoever reads the string.
+      token += quoted ? c + text[++i]! : text[++i]!;
+      continue;
+    }
+    if (c === '"') quoted = !quoted;
+    else if (!quoted && DELIMITERS.includes(c)) break;
+    token += c;
   }
   if (quoted) throw new Error(`${text.slice(at)}: quoted string extends past end of argument`);
-  return { token: text.slice(at, i), end: i };
+  return { token, end: i };
 }
 
 /** Reads a whole value; throws `Error` whose message is the tools'. Constraints are checked. */
@@ -60,7 +65,8 @@ export function parseDatumText(type: ColumnType, text: string, symbol?: NamedUui
     } else {
       pushRange(keys, key.atom, key.rangeEnd, type);
     }
-    at = skip(at, ', ');
+    at = skip(at, ' ');
+    if (text[at] === ',') at = skip(at + 1, ' ');
   }
   if (opened) {
     if (at >= text.length) throw new Error(`${text}: missing "${close}" at end of data`);

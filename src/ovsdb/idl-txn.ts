@@ -6,6 +6,7 @@
  * computed from stale data ends in `try again` instead of undoing somebody else's work. Additions to sets and maps are
  * sent as mutations and need no such care.
  */
+import { vlog } from '../base/vlog.ts';
 import { type ReplicaTable, Row, RowView } from './idl-replica.ts';
 import type { Json, JsonObject } from './json.ts';
 import { isObject, jsonText } from './json.ts';
@@ -25,6 +26,8 @@ import {
   scalarDatum,
   type Uuid,
 } from './types.ts';
+
+const log = vlog('ovsdb_idl');
 
 export type CommitStatus = 'success' | 'unchanged' | 'try again' | 'aborted' | 'not locked' | 'error';
 
@@ -347,7 +350,10 @@ export class Transaction {
       if (!isObject(one) || one['error'] === undefined) continue;
       if (one['error'] === 'timed out') return outcome('try again');
       if (one['error'] === 'not owner') return outcome('not locked');
-      if (one['error'] !== 'aborted') return { ...outcome('error'), error: jsonText(one) };
+      if (one['error'] !== 'aborted') {
+        log.warn(`transaction error: ${jsonText(one)}`);
+        return { ...outcome('error'), error: jsonText(one) };
+      }
     }
     if (results.length < built.operations.length || results.some((one) => one === null)) {
       return { ...outcome('error'), error: `reply does not match the transaction: ${jsonText(result)}` };

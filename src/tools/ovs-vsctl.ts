@@ -30,7 +30,7 @@ const PROGRAM = 'ovs-vsctl';
 const log = vlog('vsctl');
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map(
-  [SHOW_COMMAND, ...BRIDGE_COMMANDS, ...PORT_COMMANDS, ...SWITCH_COMMANDS, ...DATABASE_COMMANDS].map((one) => [
+  [...DATABASE_COMMANDS, SHOW_COMMAND, ...BRIDGE_COMMANDS, ...PORT_COMMANDS, ...SWITCH_COMMANDS].map((one) => [
     one.name,
     one,
   ]),

@@ -146,9 +146,6 @@ function getNeeds(args: readonly string[], options: Options): Needs {
     throw new CommandError('--if-exists and --id may not be specified together');
   }
   const table = findTable(args[0]);
-  if (args.length === 2 && id === undefined) {
-    log.warn('"get" command without row arguments or "--id" is possibly erroneous');
-  }
   const columns = args.slice(2).filter((arg) => arg !== '_uuid');
   return rowAndColumns(table, columns);
 }
