@@ -13,6 +13,7 @@ import { vlog } from '../base/vlog.ts';
 import type { OfErrorName } from '../openflow/errors.ts';
 import type { OfMessage, OfMessageOf, OfMessageType, OfpVersion, PacketIn } from '../openflow/messages.ts';
 import { decodeMessage } from '../openflow/wire.ts';
+import type { OpenBundle } from './handlers/bundle.ts';
 
 const log = vlog('connmgr');
 
@@ -86,7 +87,7 @@ export class OfConn {
   /** Flow-mods since the last summary in the log. */
   readonly flowMods = { add: 0, modify: 0, delete: 0, sinceMs: 0 };
   /** Bundles that this connection has open, by id (the bundle handler owns them). */
-  readonly bundles = new Map<number, unknown>();
+  readonly bundles = new Map<number, OpenBundle>();
 
   private readonly handler: RequestHandler;
   private readonly queue: (Request | Failure)[] = [];

@@ -5,6 +5,7 @@
 import type { OfMessageType } from '../../openflow/messages.ts';
 import type { Bridge } from '../bridge.ts';
 import type { OfConn, Request } from '../conn.ts';
+import { bundleAdd, bundleControl } from './bundle.ts';
 import { aggregateStats, flowMod, flowStats } from './flows.ts';
 import { packetOut } from './packet-out.ts';
 import { portDesc, portMod, portStats } from './ports.ts';
@@ -53,6 +54,8 @@ const HANDLERS: { readonly [T in OfMessageType]?: Handler<T> } = {
   flow_mod: flowMod,
   flow_stats_request: flowStats,
   aggregate_request: aggregateStats,
+  bundle_control: bundleControl,
+  bundle_add: bundleAdd,
   packet_out: packetOut,
   port_mod: portMod,
   port_stats_request: portStats,
@@ -63,7 +66,14 @@ const HANDLERS: { readonly [T in OfMessageType]?: Handler<T> } = {
 };
 
 /** What a secondary controller may not do. OpenFlow 1.3.5 6.3.6 */
-const CHANGES: ReadonlySet<OfMessageType> = new Set(['flow_mod', 'packet_out', 'port_mod', 'table_mod']);
+const CHANGES: ReadonlySet<OfMessageType> = new Set([
+  'flow_mod',
+  'packet_out',
+  'port_mod',
+  'table_mod',
+  'bundle_control',
+  'bundle_add',
+]);
 
 export function handle(bridge: Bridge, conn: OfConn, request: Request): void | Promise<void> {
   const type = request.message.type;

@@ -1,5 +1,9 @@
 /** Port descriptions, counters and configuration. OpenFlow 1.3.5 7.3.4.3, 7.3.5.6, 7.3.5.7 */
+
+import type { OfMessageOf } from '../../openflow/messages.ts';
 import { OFPP } from '../../openflow/ports.ts';
+import type { Bridge } from '../bridge.ts';
+import type { OfConn } from '../conn.ts';
 import type { Handler } from './index.ts';
 
 export const portStats: Handler<'port_stats_request'> = (bridge, conn, request) => {
@@ -17,12 +21,21 @@ export const portDesc: Handler<'port_desc_request'> = (bridge, conn, request) =>
 };
 
 export const portMod: Handler<'port_mod'> = (bridge, conn, request) => {
-  const { portNo, hwAddr, config, mask } = request.message;
-  const port = bridge.ofport(portNo);
-  if (!port) return conn.error(request, 'OFPPMFC_BAD_PORT');
-  const mac = port.netdev.mac();
-  if (hwAddr.length === 6 && !hwAddr.every((byte, i) => byte === mac[i])) {
-    return conn.error(request, 'OFPPMFC_BAD_HW_ADDR');
-  }
-  bridge.modifyPort(port, config, mask, conn);
+  const error = checkPortMod(bridge, request.message);
+  if (error) conn.error(request, error);
+  else applyPortMod(bridge, conn, request.message);
 };
+
+type PortMod = OfMessageOf<'port_mod'>;
+
+export function checkPortMod(bridge: Bridge, { portNo, hwAddr }: PortMod): string | null {
+  const port = bridge.ofport(portNo);
+  if (!port) return 'OFPPMFC_BAD_PORT';
+  const mac = port.netdev.mac();
+  return hwAddr.every((byte, i) => byte === mac[i]) ? null : 'OFPPMFC_BAD_HW_ADDR';
+}
+
+export function applyPortMod(bridge: Bridge, conn: OfConn, { portNo, config, mask }: PortMod): void {
+  const port = bridge.ofport(portNo);
+  if (port) bridge.modifyPort(port, config, mask, conn);
+}

@@ -1,0 +1,188 @@
+/**
+ * Bundles: messages that are gathered and then carried out all or none. OpenFlow 1.4.1 6.8, 7.3.9
+ *
+ * Everything runs in one turn of the event loop, so no packet is ever translated by half a bundle. Rules changed by a
+ * bundle that fails are put back as they were; what the changes mean to others (revalidation, flow-removed messages)
+ * is told only when the bundle has succeeded.
+ */
+
+import type { OfMessage } from '../../openflow/messages.ts';
+import { BUNDLE_CTRL } from '../../openflow/messages-ext.ts';
+import type { Bridge } from '../bridge.ts';
+import type { OfConn } from '../conn.ts';
+import type { Rule } from '../rule.ts';
+import type { FlowTables, FlowTablesListener, RuleRemovedReason } from '../tables.ts';
+import { applyFlowMod, checkFlowMod } from './flows.ts';
+import type { Handler } from './index.ts';
+import { checkPacketOut, executePacketOut } from './packet-out.ts';
+import { applyPortMod, checkPortMod } from './ports.ts';
+
+export interface Bundled {
+  readonly message: OfMessage;
+  readonly xid: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface OpenBundle {
+  readonly flags: number;
+  isClosed: boolean;
+  readonly messages: Bundled[];
+}
+
+const OFPT_EXPERIMENTER = 4;
+
+export const bundleControl: Handler<'bundle_control'> = (bridge, conn, request) => {
+  const { bundleId, ctrl, flags } = request.message;
+  const error = control(bridge, conn, bundleId, ctrl, flags);
+  if (error) conn.error(request, error);
+  else conn.reply(request, { type: 'bundle_control', bundleId, ctrl: ctrl + 1, flags: 0 });
+};
+
+/** The original forgets a bundle that was misused. */
+function control(bridge: Bridge, conn: OfConn, id: number, ctrl: number, flags: number): string | null {
+  const bundle = conn.bundles.get(id);
+  if (ctrl === BUNDLE_CTRL.open_request) {
+    conn.bundles.delete(id);
+    if (bundle) return 'OFPBFC_BAD_ID';
+    conn.bundles.set(id, { flags, isClosed: false, messages: [] });
+    return null;
+  }
+  if (!bundle) return 'OFPBFC_BAD_ID';
+  switch (ctrl) {
+    case BUNDLE_CTRL.close_request: {
+      const error = bundle.isClosed ? 'OFPBFC_BUNDLE_CLOSED' : bundle.flags !== flags ? 'OFPBFC_BAD_FLAGS' : null;
+      if (error) conn.bundles.delete(id);
+      bundle.isClosed = true;
+      return error;
+    }
+    case BUNDLE_CTRL.commit_request:
+      conn.bundles.delete(id);
+      if (bundle.flags !== flags) return 'OFPBFC_BAD_FLAGS';
+      return commit(bridge, conn, bundle) ? null : 'OFPBFC_MSG_FAILED';
+    case BUNDLE_CTRL.discard_request:
+      conn.bundles.delete(id);
+      return null;
+    default:
+      return 'OFPBFC_BAD_TYPE';
+  }
+}
+
+export const bundleAdd: Handler<'bundle_add'> = (_bridge, conn, request) => {
+  const { bundleId, flags, message, messageXid } = request.message;
+  let bundle = conn.bundles.get(bundleId);
+  if (!bundle) {
+    bundle = { flags, isClosed: false, messages: [] };
+    conn.bundles.set(bundleId, bundle);
+  }
+  const error = bundle.isClosed ? 'OFPBFC_BUNDLE_CLOSED' : bundle.flags !== flags ? 'OFPBFC_BAD_FLAGS' : null;
+  if (error) {
+    conn.bundles.delete(bundleId);
+    conn.error(request, error);
+    return;
+  }
+  // The ONF's extension for 1.3 has eight bytes of experimenter header more.
+  const at = request.bytes[1] === OFPT_EXPERIMENTER ? 24 : 16;
+  bundle.messages.push({ message, xid: messageXid, bytes: request.bytes.slice(at) });
+};
+
+/** False when it failed; the connection has then been told which message did. */
+function commit(bridge: Bridge, conn: OfConn, bundle: OpenBundle): boolean {
+  for (const bundled of bundle.messages) {
+    const error = check(bridge, bundled.message);
+    if (error) {
+      conn.error(bundled, error);
+      return false;
+    }
+  }
+  const undo = new Recorder(bridge.tables);
+  for (const bundled of bundle.messages) {
+    const { message } = bundled;
+    if (message.type !== 'flow_mod') continue;
+    undo.remember(message);
+    const error = applyFlowMod(bridge, conn, message);
+    if (!error) continue;
+    undo.rollBack();
+    conn.error(bundled, error);
+    return false;
+  }
+  undo.tell();
+  for (const { message } of bundle.messages) {
+    if (message.type === 'port_mod') applyPortMod(bridge, conn, message);
+    else if (message.type === 'packet_out') executePacketOut(bridge, message);
+  }
+  return true;
+}
+
+function check(bridge: Bridge, message: OfMessage): string | null {
+  switch (message.type) {
+    case 'flow_mod':
+      return checkFlowMod(bridge, message);
+    case 'port_mod':
+      return checkPortMod(bridge, message);
+    case 'packet_out':
+      return checkPacketOut(bridge, message);
+    default:
+      return 'OFPBFC_MSG_UNSUP';
+  }
+}
+
+type Change =
+  | { readonly kind: 'added'; readonly rule: Rule }
+  | { readonly kind: 'modified'; readonly rule: Rule; readonly actionsChanged: boolean }
+  | { readonly kind: 'removed'; readonly rule: Rule; readonly reason: RuleRemovedReason };
+
+/** Stands between tables and their listener while a bundle is carried out. */
+class Recorder {
+  private readonly tables: FlowTables;
+  private readonly listener: FlowTablesListener;
+  private readonly changes: Change[] = [];
+  private readonly before = new Map<Rule, Pick<Rule, 'actions' | 'cookie' | 'modifiedMs' | 'packets' | 'bytes'>>();
+
+  constructor(tables: FlowTables) {
+    this.tables = tables;
+    this.listener = tables.listener;
+    tables.listener = {
+      added: (rule) => this.changes.push({ kind: 'added', rule }),
+      modified: (rule, actionsChanged) => this.changes.push({ kind: 'modified', rule, actionsChanged }),
+      removed: (rule, reason) => this.changes.push({ kind: 'removed', rule, reason }),
+    };
+  }
+
+  /** Called before each flow-mod: keeps what it may overwrite. */
+  remember(message: Extract<OfMessage, { type: 'flow_mod' }>): void {
+    if (!message.command.startsWith('modify')) return;
+    for (const rule of this.tables.matching({ ...message, outPort: OFPP_NONE, outGroup: OFPG_ANY })) {
+      if (this.before.has(rule)) continue;
+      const { actions, cookie, modifiedMs, packets, bytes } = rule;
+      this.before.set(rule, { actions, cookie, modifiedMs, packets, bytes });
+    }
+  }
+
+  rollBack(): void {
+    this.tables.listener = {};
+    for (const change of this.changes.reverse()) {
+      if (change.kind === 'added') this.tables.remove(change.rule, 'flush');
+      else if (change.kind === 'removed') {
+        change.rule.removed = false;
+        this.tables.insert(change.rule);
+      }
+    }
+    for (const [rule, state] of this.before) {
+      this.tables.setActions(rule, state.actions);
+      Object.assign(rule, state);
+    }
+    this.tables.listener = this.listener;
+  }
+
+  tell(): void {
+    this.tables.listener = this.listener;
+    for (const change of this.changes) {
+      if (change.kind === 'added') this.listener.added?.(change.rule);
+      else if (change.kind === 'modified') this.listener.modified?.(change.rule, change.actionsChanged);
+      else this.listener.removed?.(change.rule, change.reason);
+    }
+  }
+}
+
+const OFPP_NONE = 0xffff;
+const OFPG_ANY = 0xffffffff;
