@@ -17,6 +17,7 @@ import { Bundle, sameVlan } from './bundle.ts';
 import { DEFAULT_PREFIXES } from './classifier.ts';
 import type { OfConn } from './conn.ts';
 import { ConnMgr, FAIL_OPEN_PRIORITY } from './connmgr.ts';
+import type { Group } from './group.ts';
 import { MacLearning } from './mac-learning.ts';
 import { OfPort, samePhyPort } from './ofport.ts';
 import type { BundleConfig, ControllerStatus, Ofproto, OfprotoConfig } from './ofproto.ts';
@@ -57,6 +58,7 @@ export class Bridge implements Ofproto, XlateBridge {
   readonly backer: Backer;
   readonly tables = new FlowTables();
   readonly macs = new MacLearning<XlateBundle>();
+  readonly groups = new Map<number, Group>();
   readonly connmgr: ConnMgr;
   config: OfprotoConfig = UNCONFIGURED;
   /** OFPC_FRAG_* of set-config. */
@@ -103,8 +105,8 @@ export class Bridge implements Ofproto, XlateBridge {
     return this.bundleTable.values();
   }
 
-  group(): null {
-    return null;
+  group(id: number): Group | null {
+    return this.groups.get(id) ?? null;
   }
 
   meter(): null {
@@ -272,6 +274,7 @@ export class Bridge implements Ofproto, XlateBridge {
   flushFlows(): void {
     this.isFlushed = true;
     this.tables.flush();
+    this.groups.clear();
     this.macs.flush();
     this.addInternalRules();
     if (this.config.failMode === 'standalone' && this.config.controllers.length === 0) {

@@ -7,6 +7,7 @@ import type { Bridge } from '../bridge.ts';
 import type { OfConn, Request } from '../conn.ts';
 import { bundleAdd, bundleControl } from './bundle.ts';
 import { aggregateStats, flowMod, flowStats } from './flows.ts';
+import { groupDesc, groupFeatures, groupMod, groupStats } from './groups.ts';
 import { packetOut } from './packet-out.ts';
 import { portDesc, portMod, portStats } from './ports.ts';
 import {
@@ -56,6 +57,10 @@ const HANDLERS: { readonly [T in OfMessageType]?: Handler<T> } = {
   aggregate_request: aggregateStats,
   bundle_control: bundleControl,
   bundle_add: bundleAdd,
+  group_mod: groupMod,
+  group_desc_request: groupDesc,
+  group_stats_request: groupStats,
+  group_features_request: groupFeatures,
   packet_out: packetOut,
   port_mod: portMod,
   port_stats_request: portStats,
