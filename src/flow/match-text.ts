@@ -1,0 +1,458 @@
+/**
+ * Matches as text, as `ovs-ofctl(8)` reads and prints them. Printing has its own order and its own forms (`tp_dst=80` for all transports, `dl_vlan`
+ * for a VLAN_VID, `nw_src` for IP_SRC), so that a person sees the same words whatever the wire carried.
+ */
+import { formatEthMasked, formatIpv4Masked, formatIpv6Masked } from './address-text.ts';
+import type { Field } from './field.ts';
+import { F, fieldByName } from './fields.ts';
+import {
+  CT_STATE_FLAGS,
+  DP_TUN_FLAG_SET,
+  formatFlagsMasked,
+  formatFrag,
+  TCP_FLAG_SET,
+  TUN_FLAG_SET,
+} from './flags-text.ts';
+import { OFS } from './layout.ts';
+import { Match } from './match.ts';
+import { setMatchField } from './match-field.ts';
+import { formatPort, type Names } from './names.ts';
+import { fieldMaskBytes } from './subfield.ts';
+import { formatFieldValue, parseFieldValue, type TextContext } from './value-text.ts';
+
+const DEFAULT_PRIORITY = 32768;
+
+/** Words that stand for an Ethertype and a protocol. */
+const PROTOCOLS: Readonly<Record<string, readonly [ethType: number, ipProto: number]>> = {
+  eth: [0, 0],
+  ip: [0x0800, 0],
+  ipv4: [0x0800, 0],
+  ip4: [0x0800, 0],
+  arp: [0x0806, 0],
+  icmp: [0x0800, 1],
+  tcp: [0x0800, 6],
+  udp: [0x0800, 17],
+  sctp: [0x0800, 132],
+  ipv6: [0x86dd, 0],
+  ip6: [0x86dd, 0],
+  icmp6: [0x86dd, 58],
+  tcp6: [0x86dd, 6],
+  udp6: [0x86dd, 17],
+  sctp6: [0x86dd, 132],
+  rarp: [0x8035, 0],
+  mpls: [0x8847, 0],
+  mplsm: [0x8848, 0],
+};
+
+/** Applies a word such as `tcp`; false when it is none. */
+export function parseProtocol(match: Match, word: string): boolean {
+  const protocol = Object.hasOwn(PROTOCOLS, word) ? PROTOCOLS[word] : undefined;
+  if (!protocol) return false;
+  const [ethType, ipProto] = protocol;
+  if (ethType !== 0) {
+    match.key.set16(OFS.eth_type, ethType);
+    match.mask.set16(OFS.eth_type, 0xffff);
+  }
+  if (ipProto !== 0) {
+    match.key.u8[OFS.ip_proto] = ipProto;
+    match.mask.u8[OFS.ip_proto] = 0xff;
+  }
+  return true;
+}
+
+/**
+ * Adds `name=value` to a match. Returns null when it did, `undefined` when there is no such field, else the error. `value` empty stands for a field named
+ * without one.
+ */
+export function parseMatchField(
+  match: Match,
+  name: string,
+  value: string,
+  ctx: TextContext = {},
+): string | null | undefined {
+  const field = fieldByName(name);
+  if (!field) return undefined;
+  // Port fields say what they could not read in their own way.
+  if (value === '' && (field === F.in_port || field === F.in_port_oxm)) {
+    return `0/0: invalid or unknown port for ${field.name}`;
+  }
+  if (value === '' && name.startsWith('tun_metadata')) {
+    setMatchField(match, field, new Uint8Array(field.bytes), new Uint8Array(field.bytes));
+    return null;
+  }
+  const parsed = parseFieldValue(field, value === '' && !isFlags(field) ? '0/0' : value, ctx);
+  if (!parsed.ok) return parsed.error;
+  const ones = fieldMaskBytes(field);
+  const isZero = parsed.mask.every((b) => b === 0);
+  const isOnes = parsed.mask.every((b, i) => (b & ones[i]) === ones[i]);
+  if (field.masking === 'none' && !isZero && !parsed.mask.every((b) => b === 0xff)) {
+    return `${value}: invalid mask for field ${field.name}`;
+  }
+  setMatchField(match, field, parsed.value, isOnes ? null : parsed.mask);
+  return null;
+}
+
+function isFlags(field: Field): boolean {
+  return field.format === 'ct_state' || field.format === 'tcp_flags' || field.format === 'tunnel_flags';
+}
+
+export type MatchResult =
+  | { readonly ok: true; readonly match: Match; readonly priority: number }
+  | { readonly ok: false; readonly error: string };
+
+/** Reads a whole match: fields, protocol words and `priority=`. */
+export function parseMatch(text: string, ctx: TextContext = {}): MatchResult {
+  const match = new Match();
+  let priority = DEFAULT_PRIORITY;
+  for (const { key, value, hasValue } of splitKeyValues(text)) {
+    if (!hasValue && parseProtocol(match, key)) continue;
+    if (key === 'priority') {
+      const n = Number(value);
+      if (!/^\d+$/.test(value) || n > 0xffff) return { ok: false, error: `invalid priority "${value}"` };
+      priority = n;
+      continue;
+    }
+    if (!hasValue && !fieldByName(key)) return { ok: false, error: `field ${key} missing value` };
+    const error = parseMatchField(match, key, value, ctx);
+    if (error === undefined) return { ok: false, error: `unknown keyword ${key}` };
+    if (error !== null) return { ok: false, error };
+  }
+  return { ok: true, match, priority };
+}
+
+/**
+ * Splits `key=value,key(value),key:value,word` as the tools do: separated by commas or white space, values may hold anything within balanced
+ * parentheses.
+ */
+export function splitKeyValues(text: string): { key: string; value: string; hasValue: boolean; delimiter: string }[] {
+  const out: { key: string; value: string; hasValue: boolean; delimiter: string }[] = [];
+  let i = 0;
+  while (i < text.length) {
+    if (/[, \t\r\n]/.test(text[i])) {
+      i++;
+      continue;
+    }
+    const start = i;
+    while (i < text.length && !/[,=:( \t\r\n]/.test(text[i])) i++;
+    const key = text.slice(start, i);
+    const delimiter = text[i] ?? '';
+    if (delimiter === '(') {
+      const from = ++i;
+      for (let depth = 1; i < text.length; i++) {
+        if (text[i] === '(') depth++;
+        else if (text[i] === ')' && --depth === 0) break;
+      }
+      out.push({ key, value: text.slice(from, i), hasValue: true, delimiter });
+      i++;
+      // `load(5)->reg0` style remainders belong to the value.
+    } else if (delimiter === '=' || delimiter === ':') {
+      const from = ++i;
+      for (let depth = 0; i < text.length; i++) {
+        if (text[i] === '(') depth++;
+        else if (text[i] === ')' && depth > 0) depth--;
+        else if (depth === 0 && /[, \t\r\n]/.test(text[i])) break;
+      }
+      out.push({ key, value: text.slice(from, i), hasValue: true, delimiter });
+    } else {
+      out.push({ key, value: '', hasValue: false, delimiter: '' });
+    }
+  }
+  return out;
+}
+
+const sharpHex = (v: number | bigint): string => (v === 0 || v === 0n ? '0' : `0x${v.toString(16)}`);
+
+class MatchPrinter {
+  readonly parts: string[] = [];
+  readonly match: Match;
+  readonly names: Names | undefined;
+
+  constructor(match: Match, names: Names | undefined) {
+    this.match = match;
+    this.names = names;
+  }
+
+  add(name: string, value: string): void {
+    this.parts.push(`${name}=${value}`);
+  }
+
+  hex32(name: string, ofs: number): void {
+    const mask = this.match.mask.get32(ofs);
+    if (mask === 0) return;
+    const value = sharpHex(this.match.key.get32(ofs));
+    this.add(name, mask === 0xffffffff ? value : `${value}/${sharpHex(mask)}`);
+  }
+
+  hex64(name: string, ofs: number): void {
+    const mask = this.match.mask.get64(ofs);
+    if (mask === 0n) return;
+    const value = sharpHex(this.match.key.get64(ofs));
+    this.add(name, mask === 0xffffffffffffffffn ? value : `${value}/${sharpHex(mask)}`);
+  }
+
+  /** A 16-bit number: decimal when exact, hexadecimal when masked. */
+  dec16(name: string, ofs: number): void {
+    const mask = this.match.mask.get16(ofs);
+    if (mask === 0) return;
+    const value = this.match.key.get16(ofs);
+    this.add(name, mask === 0xffff ? String(value) : `${sharpHex(value)}/${sharpHex(mask)}`);
+  }
+
+  /** The low byte of a 16-bit place, as ICMP's type and code. */
+  low8(name: string, ofs: number): void {
+    const mask = this.match.mask.u8[ofs + 1];
+    if (mask === 0) return;
+    const value = this.match.key.u8[ofs + 1];
+    this.add(name, mask === 0xff ? String(value) : `${sharpHex(value)}/${sharpHex(mask)}`);
+  }
+
+  dec8(name: string, ofs: number, bits = 0xff): void {
+    if ((this.match.mask.u8[ofs] & bits) !== 0) this.add(name, String(this.match.key.u8[ofs] & bits));
+  }
+
+  masked8(name: string, ofs: number): void {
+    const mask = this.match.mask.u8[ofs];
+    if (mask === 0) return;
+    const h = (v: number): string => `0x${v.toString(16).padStart(2, '0')}`;
+    this.add(name, mask === 0xff ? String(this.match.key.u8[ofs]) : `${h(this.match.key.u8[ofs])}/${h(mask)}`);
+  }
+
+  bytes(name: string, ofs: number, length: number, format: (value: Uint8Array, mask: Uint8Array) => string): void {
+    const mask = this.match.mask.u8.subarray(ofs, ofs + length);
+    if (mask.every((b) => b === 0)) return;
+    this.add(name, format(this.match.key.u8.subarray(ofs, ofs + length), mask));
+  }
+
+  eth(name: string, ofs: number): void {
+    this.bytes(name, ofs, 6, formatEthMasked);
+  }
+  ipv4(name: string, ofs: number): void {
+    this.bytes(name, ofs, 4, formatIpv4Masked);
+  }
+  ipv6(name: string, ofs: number): void {
+    this.bytes(name, ofs, 16, formatIpv6Masked);
+  }
+}
+
+function formatConntrack(p: MatchPrinter): void {
+  const { key, mask } = p.match;
+  const stateMask = mask.get32(OFS.ct_state);
+  if (stateMask !== 0) {
+    const known = stateMask === 0xffffffff ? CT_STATE_FLAGS.allowed : stateMask;
+    p.add('ct_state', formatFlagsMasked(key.get32(OFS.ct_state), known, CT_STATE_FLAGS));
+  }
+  if (mask.get16(OFS.ct_zone) !== 0) p.dec16('ct_zone', OFS.ct_zone);
+  p.hex32('ct_mark', OFS.ct_mark);
+  p.bytes('ct_label', OFS.ct_label, 16, (value, bits) =>
+    formatFieldValue(F.ct_label, value, bits).replace(/^0x0(?=\/|$)/, '0'),
+  );
+  p.ipv4('ct_nw_src', OFS.ct_nw_src);
+  p.ipv6('ct_ipv6_src', OFS.ct_ipv6_src);
+  p.ipv4('ct_nw_dst', OFS.ct_nw_dst);
+  p.ipv6('ct_ipv6_dst', OFS.ct_ipv6_dst);
+  p.dec8('ct_nw_proto', OFS.ct_nw_proto);
+  p.dec16('ct_tp_src', OFS.ct_tp_src);
+  p.dec16('ct_tp_dst', OFS.ct_tp_dst);
+}
+
+/** The protocol word of a match, and whether it says the IP protocol too. */
+function protocolWord(p: MatchPrinter): { word: string; saysProto: boolean } | null {
+  const { key, mask } = p.match;
+  if (mask.get16(OFS.eth_type) !== 0xffff) return null;
+  const proto = mask.u8[OFS.ip_proto] === 0xff ? key.u8[OFS.ip_proto] : -1;
+  switch (key.get16(OFS.eth_type)) {
+    case 0x0800:
+      if (proto === 1) return { word: 'icmp', saysProto: true };
+      if (proto === 6) return { word: 'tcp', saysProto: true };
+      if (proto === 17) return { word: 'udp', saysProto: true };
+      if (proto === 132) return { word: 'sctp', saysProto: true };
+      return { word: 'ip', saysProto: false };
+    case 0x86dd:
+      if (proto === 58) return { word: 'icmp6', saysProto: true };
+      if (proto === 6) return { word: 'tcp6', saysProto: true };
+      if (proto === 17) return { word: 'udp6', saysProto: true };
+      if (proto === 132) return { word: 'sctp6', saysProto: true };
+      return { word: 'ipv6', saysProto: false };
+    case 0x0806:
+      return { word: 'arp', saysProto: false };
+    case 0x8035:
+      return { word: 'rarp', saysProto: false };
+    case 0x8847:
+      return { word: 'mpls', saysProto: false };
+    case 0x8848:
+      return { word: 'mplsm', saysProto: false };
+  }
+  return null;
+}
+
+function formatTunnel(p: MatchPrinter): void {
+  const { key, mask } = p.match;
+  p.hex64('tun_id', OFS.tun_id);
+  p.ipv4('tun_src', OFS.tun_src);
+  p.ipv4('tun_dst', OFS.tun_dst);
+  p.ipv6('tun_ipv6_src', OFS.tun_ipv6_src);
+  p.ipv6('tun_ipv6_dst', OFS.tun_ipv6_dst);
+  p.dec16('tun_gbp_id', OFS.tun_gbp_id);
+  const hex8 = (name: string, ofs: number): void => {
+    if (mask.u8[ofs] !== 0) p.add(name, `0x${key.u8[ofs].toString(16)}`);
+  };
+  if (mask.u8[OFS.tun_gbp_flags] !== 0) p.add('tun_gbp_flags', sharpHex(key.u8[OFS.tun_gbp_flags]));
+  hex8('tun_tos', OFS.tun_tos);
+  p.dec8('tun_ttl', OFS.tun_ttl);
+  if (mask.u8[OFS.tun_erspan_ver] !== 0) {
+    p.dec8('tun_erspan_ver', OFS.tun_erspan_ver);
+    if (key.u8[OFS.tun_erspan_ver] === 1) p.hex32('tun_erspan_idx', OFS.tun_erspan_idx);
+    if (key.u8[OFS.tun_erspan_ver] === 2) {
+      p.dec8('tun_erspan_dir', OFS.tun_erspan_dir);
+      hex8('tun_erspan_hwid', OFS.tun_erspan_hwid);
+    }
+  }
+  if (mask.u8[OFS.tun_gtpu_flags] !== 0) p.add('gtpu_flags', sharpHex(key.u8[OFS.tun_gtpu_flags]));
+  p.dec8('gtpu_msgtype', OFS.tun_gtpu_msgtype);
+  const flagBits = mask.get16(OFS.tun_flags);
+  if (flagBits !== 0) {
+    // A flow has all flags, a match only those that OpenFlow knows.
+    const value = key.get16(OFS.tun_flags);
+    if (flagBits === 0xffff) p.add('tun_flags', formatFlagsMasked(value, DP_TUN_FLAG_SET.allowed, DP_TUN_FLAG_SET));
+    else p.add('tun_flags', formatFlagsMasked(value, flagBits, TUN_FLAG_SET, 0xffff));
+  }
+  for (let i = 0; i < 64; i++) p.hex32(`tun_metadata${i}`, OFS.tun_metadata + 4 * i);
+}
+
+function formatVlan(p: MatchPrinter, ofs: number, suffix: string): void {
+  const mask = p.match.mask.get16(ofs);
+  const tci = p.match.key.get16(ofs);
+  if (mask === 0) return;
+  const vid = mask & 0xfff;
+  const pcp = mask & 0xe000;
+  const cfi = (mask & tci & 0x1000) !== 0;
+  if (cfi && (vid === 0 || vid === 0xfff) && (pcp === 0 || pcp === 0xe000) && (vid !== 0 || pcp !== 0)) {
+    if (vid !== 0) p.add(`dl_vlan${suffix}`, String(tci & 0xfff));
+    if (pcp !== 0) p.add(`dl_vlan_pcp${suffix}`, String(tci >> 13));
+    return;
+  }
+  const h = (v: number): string => `0x${v.toString(16).padStart(4, '0')}`;
+  p.add(`vlan_tci${suffix}`, mask === 0xffff ? h(tci) : `${h(tci)}/${h(mask)}`);
+}
+
+function formatMpls(p: MatchPrinter): void {
+  const { key, mask } = p.match;
+  [OFS.mpls_lse0, OFS.mpls_lse1, OFS.mpls_lse2].forEach((ofs, i) => {
+    const bits = mask.get32(ofs);
+    const lse = key.get32(ofs);
+    const n = i === 0 ? '' : String(i);
+    if ((bits & 0xfffff000) !== 0) p.add(`mpls_label${n}`, String(lse >>> 12));
+    if ((bits & 0xe00) !== 0) p.add(`mpls_tc${n}`, String((lse >>> 9) & 7));
+    if ((bits & 0xff) !== 0) p.add(`mpls_ttl${n}`, String(lse & 0xff));
+    if ((bits & 0x100) !== 0) p.add(`mpls_bos${n}`, String((lse >>> 8) & 1));
+  });
+}
+
+function formatNsh(p: MatchPrinter): void {
+  const { key, mask } = p.match;
+  p.masked8('nsh_flags', OFS.nsh_flags);
+  p.masked8('nsh_ttl', OFS.nsh_ttl);
+  p.masked8('nsh_mdtype', OFS.nsh_mdtype);
+  p.masked8('nsh_np', OFS.nsh_np);
+  const spi = OFS.nsh_spi;
+  if ((mask.get32(spi) & 0xffffff00) !== 0) p.add('nsh_spi', sharpHex(key.get32(spi) >>> 8));
+  p.masked8('nsh_si', OFS.nsh_si);
+  p.hex32('nsh_c1', OFS.nsh_c1);
+  p.hex32('nsh_c2', OFS.nsh_c2);
+  p.hex32('nsh_c3', OFS.nsh_c3);
+  p.hex32('nsh_c4', OFS.nsh_c4);
+}
+
+function formatTransport(p: MatchPrinter): void {
+  const { key, mask } = p.match;
+  const ethType = key.get16(OFS.eth_type);
+  const proto = key.u8[OFS.ip_proto];
+  if (ethType === 0x0800 && proto === 1) {
+    p.low8('icmp_type', OFS.tp_src);
+    p.low8('icmp_code', OFS.tp_dst);
+  } else if (ethType === 0x86dd && proto === 58) {
+    p.low8('icmp_type', OFS.tp_src);
+    p.low8('icmp_code', OFS.tp_dst);
+    p.ipv6('nd_target', OFS.nd_target);
+    p.eth('nd_sll', OFS.arp_sha);
+    p.eth('nd_tll', OFS.arp_tha);
+    if (mask.get32(OFS.nd_reserved) !== 0) p.add('nd_reserved', String(key.get32(OFS.nd_reserved)));
+    p.dec8('nd_options_type', OFS.nd_options_type);
+  } else {
+    p.dec16('tp_src', OFS.tp_src);
+    p.dec16('tp_dst', OFS.tp_dst);
+  }
+  const flags = mask.get16(OFS.tcp_flags);
+  if (flags !== 0 && proto === 6) {
+    p.add(
+      'tcp_flags',
+      formatFlagsMasked(key.get16(OFS.tcp_flags), flags === 0xffff ? TCP_FLAG_SET.allowed : flags, TCP_FLAG_SET),
+    );
+  }
+}
+
+/** A match as `ovs-ofctl dump-flows` prints it; the priority only when it is not the default. Empty for a match of everything. */
+export function formatMatch(match: Match, priority: number = DEFAULT_PRIORITY, names?: Names): string {
+  const p = new MatchPrinter(match, names);
+  const { key, mask } = match;
+  if (priority !== DEFAULT_PRIORITY) p.add('priority', String(priority));
+  p.hex32('pkt_mark', OFS.pkt_mark);
+  p.hex32('recirc_id', OFS.recirc_id);
+  p.hex32('dp_hash', OFS.dp_hash);
+  if (mask.get32(OFS.conj_id) !== 0) p.add('conj_id', String(key.get32(OFS.conj_id)));
+  p.hex32('skb_priority', OFS.skb_priority);
+  if (mask.get32(OFS.actset_output) !== 0) p.add('actset_output', formatPort(key.get32(OFS.actset_output), names));
+  formatConntrack(p);
+  const packetType = mask.get32(OFS.packet_type) !== 0 && key.get32(OFS.packet_type) !== 0;
+  if (packetType)
+    p.add('packet_type', formatFieldValue(F.packet_type, key.u8.subarray(OFS.packet_type, OFS.packet_type + 4)));
+  const word = packetType ? null : protocolWord(p);
+  if (word) p.parts.push(word.word);
+  for (let i = 0; i < 32; i++) p.hex32(`reg${i}`, OFS.reg0 + 4 * i);
+  formatTunnel(p);
+  p.hex64('metadata', OFS.metadata);
+  if (mask.get32(OFS.in_port) !== 0) p.add('in_port', formatPort(key.get32(OFS.in_port), names));
+  formatVlan(p, OFS.vlan_tci, '');
+  formatVlan(p, OFS.vlan2_tci, '1');
+  p.eth('dl_src', OFS.eth_src);
+  p.eth('dl_dst', OFS.eth_dst);
+  if (!word && !packetType && mask.get16(OFS.eth_type) !== 0) {
+    p.add('dl_type', `0x${key.get16(OFS.eth_type).toString(16).padStart(4, '0')}`);
+  }
+  formatNetwork(p, word?.saysProto ?? false);
+  formatTransport(p);
+  return p.parts.join(',');
+}
+
+function formatNetwork(p: MatchPrinter, protoSaid: boolean): void {
+  const { key, mask } = p.match;
+  const ethType = key.get16(OFS.eth_type);
+  const arp = ethType === 0x0806 || ethType === 0x8035;
+  if (ethType === 0x86dd) {
+    p.ipv6('ipv6_src', OFS.ipv6_src);
+    p.ipv6('ipv6_dst', OFS.ipv6_dst);
+    const label = mask.get32(OFS.ipv6_label);
+    const h = (v: number): string => `0x${v.toString(16).padStart(5, '0')}`;
+    if (label !== 0) {
+      p.add(
+        'ipv6_label',
+        (label & 0xfffff) === 0xfffff ? h(key.get32(OFS.ipv6_label)) : `${h(key.get32(OFS.ipv6_label))}/${h(label)}`,
+      );
+    }
+  } else {
+    p.ipv4(arp ? 'arp_spa' : 'nw_src', OFS.ip_src);
+    p.ipv4(arp ? 'arp_tpa' : 'nw_dst', OFS.ip_dst);
+  }
+  if (!protoSaid && mask.u8[OFS.ip_proto] !== 0) p.add(arp ? 'arp_op' : 'nw_proto', String(key.u8[OFS.ip_proto]));
+  if (arp) {
+    p.eth('arp_sha', OFS.arp_sha);
+    p.eth('arp_tha', OFS.arp_tha);
+  }
+  if (ethType === 0x894f) formatNsh(p);
+  p.dec8('nw_tos', OFS.ip_tos, 0xfc);
+  p.dec8('nw_ecn', OFS.ip_tos, 0x03);
+  p.dec8('nw_ttl', OFS.ip_ttl);
+  formatMpls(p);
+  const frag = mask.u8[OFS.ip_frag] & 3;
+  if (frag !== 0) p.add('nw_frag', formatFrag(key.u8[OFS.ip_frag] & 3, frag));
+}
