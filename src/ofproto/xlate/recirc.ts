@@ -12,10 +12,11 @@ import type { XlateBridge } from './types.ts';
 
 export interface FrozenState {
   readonly bridge: XlateBridge;
-  /** Table to look up next, unless there are `actions` to carry on with. */
+  /** Table and cookie of the rule that was at work. */
   readonly table: number;
-  /** Table and cookie of the rule whose actions these are. */
   readonly cookie: bigint;
+  /** Table to look up on return, unless there are `actions` to carry on with; null for none. */
+  readonly resume: number | null;
   /** The in_port of OpenFlow and words `DP_WORDS…` of the flow: metadata and registers. */
   readonly inPort: number;
   readonly registers: Int32Array;
@@ -87,6 +88,7 @@ function stateKey(s: FrozenState): string {
       bridge,
       s.table,
       s.cookie,
+      s.resume,
       s.inPort,
       s.registers.join(),
       s.stack,

@@ -118,8 +118,10 @@ export interface XlateInput {
   /** Flags of the TCP packets so far (for `fin_timeout`). */
   readonly tcpFlags?: number;
   readonly observer?: XlateObserver | null;
-  /** False in a dry run: `ofproto/trace`, the property tests. Learned flows then are not installed on the way. */
+  /** Install learned flows on the way, so that later steps meet them. Only for a real packet. */
   readonly sideEffects?: boolean;
+  /** `ofproto/trace`: packets for controllers are marked not to be sent. */
+  readonly isTrace?: boolean;
 }
 
 export type XlateError =
@@ -152,16 +154,26 @@ export interface XlateResult {
 }
 
 /**
- * Hears each step of a translation as it is taken. `text` is made only when somebody listens. Steps between a `begin`
- * and its `end` happened because of it.
+ * Hears each step of a translation as it is taken. What happens between an `enter` and its `leave` happened in that
+ * bridge or table; a table entered by `resubmit` follows its action and lies in the table that resubmitted.
  */
 export interface XlateObserver {
-  begin(step: XlateStep): void;
-  end(): void;
+  enter(step: XlatePlace): void;
+  leave(): void;
+  note(step: XlateStep): void;
 }
 
+export type XlatePlace =
+  | { readonly type: 'bridge'; readonly bridge: XlateBridge }
+  | { readonly type: 'table'; readonly table: number; readonly rule: Rule | null; readonly miss: TableMissKind | null }
+  | { readonly type: 'action_set' }
+  | { readonly type: 'thaw'; readonly recircId: number };
+
+/** Why a table gave no rule: nothing matched, or that and the packet goes to the controllers. */
+export type TableMissKind = 'no match' | 'packet-in';
+
 export type XlateStep =
-  | { readonly type: 'bridge'; readonly bridge: XlateBridge; readonly text: string }
-  | { readonly type: 'table'; readonly table: number; readonly rule: Rule | null; readonly text: string }
-  | { readonly type: 'action'; readonly action: Ofpact; readonly text: string }
-  | { readonly type: 'thaw' | 'detail' | 'warn' | 'error' | 'bucket'; readonly text: string };
+  | { readonly type: 'action'; readonly action: Ofpact }
+  | { readonly type: 'drop' }
+  | { readonly type: 'action_set'; readonly when: 'is' | 'was'; readonly actions: readonly Ofpact[] }
+  | { readonly type: 'detail' | 'warn' | 'error' | 'bucket'; readonly text: string };

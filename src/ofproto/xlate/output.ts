@@ -1,0 +1,146 @@
+/** Output: to a port, to the reserved ports, through patch ports into the next bridge. */
+import type { FlowKey } from '../../flow/key.ts';
+import { DP_WORDS, OFS } from '../../flow/layout.ts';
+import { PacketInReason } from '../../openflow/messages.ts';
+import { OFPP } from '../../openflow/ports.ts';
+import { commitActions } from './commit.ts';
+import { controller } from './controller.ts';
+import { type Ctx, MAX_DEPTH } from './ctx.ts';
+import { normal } from './normal.ts';
+import { finishFreezing, runActionSet, xlateTable } from './table.ts';
+import { PortConfig, type XlatePort } from './types.ts';
+
+export interface OutputOptions {
+  readonly maxLen: number;
+  readonly isLast: boolean;
+  readonly truncate?: number;
+}
+
+export function output(ctx: Ctx, port: number, options: OutputOptions): void {
+  const inPort = ctx.flow.get32(OFS.in_port);
+  switch (port) {
+    case OFPP.IN_PORT:
+      return sendTo(ctx, inPort, options.truncate);
+    case OFPP.TABLE:
+      return xlateTable(ctx, { table: 0, inPort, honorsMiss: true, mayPacketIn: true });
+    case OFPP.NORMAL:
+      return normal(ctx);
+    case OFPP.FLOOD:
+      return flood(ctx, false);
+    case OFPP.ALL:
+      return flood(ctx, true);
+    case OFPP.CONTROLLER:
+      return controller(ctx, { maxLen: options.maxLen, reason: outputReason(ctx), controllerId: 0 });
+    case OFPP.NONE:
+      return;
+    default:
+      if (port !== inPort) sendTo(ctx, port, options.truncate);
+      else ctx.note('warn', 'skipping output to input port');
+  }
+}
+
+export function outputReason(ctx: Ctx): number {
+  if (ctx.inPacketOut) return PacketInReason.packet_out;
+  if (ctx.inGroup) return PacketInReason.group;
+  return ctx.inActionSet ? PacketInReason.action_set : PacketInReason.action;
+}
+
+function flood(ctx: Ctx, all: boolean): void {
+  const inPort = ctx.flow.get32(OFS.in_port);
+  for (const port of ctx.bridge.ports()) {
+    if (port.ofport === inPort) continue;
+    if (all || (port.config & PortConfig.noFlood) === 0) sendTo(ctx, port.ofport);
+  }
+}
+
+/** Puts the packet, as it is now, out of a port. */
+export function sendTo(ctx: Ctx, ofport: number, truncate = 0): void {
+  const port = ctx.bridge.port(ofport);
+  if (!port) {
+    ctx.note('warn', 'Nonexistent output port');
+  } else if (port.config & PortConfig.noFwd) {
+    ctx.note('warn', 'OFPPC_NO_FWD set, skipping output');
+  } else if (port.bundle?.vlan.protected && ctx.bridge.port(ctx.flow.get32(OFS.in_port))?.bundle?.vlan.protected) {
+    ctx.note('warn', 'Flow is between protected ports, skipping output.');
+  } else if (port.peer) {
+    throughPatch(ctx, port, port.peer);
+  } else if (port.dpPort !== null) {
+    if (truncate > 0) ctx.actions.push({ kind: 'trunc', maxLen: truncate });
+    commitActions(ctx);
+    ctx.actions.push({ kind: 'output', port: port.dpPort });
+  }
+}
+
+/** The packet leaves by a patch port and enters the bridge at the other end, whose tables see it without registers. */
+function throughPatch(ctx: Ctx, from: XlatePort, peer: NonNullable<XlatePort['peer']>): void {
+  if (ctx.depth + 1 > MAX_DEPTH) {
+    ctx.note('error', `over max translation depth ${MAX_DEPTH}`);
+    ctx.fail('Recursion too deep');
+    return;
+  }
+  const { flow } = ctx;
+  const saved = {
+    flow: flow.clone(),
+    bridge: ctx.bridge,
+    table: ctx.table,
+    rule: ctx.rule,
+    cookie: ctx.ruleCookie,
+    stack: ctx.stack,
+    actionSet: ctx.actionSet,
+    inActionSet: ctx.inActionSet,
+    inGroup: ctx.inGroup,
+    inPacketOut: ctx.inPacketOut,
+    conntracked: ctx.conntracked,
+    wasMpls: ctx.wasMpls,
+    exit: ctx.exit,
+  };
+  ctx.effects.push({ kind: 'patch', from, to: peer.port });
+  ctx.bridge = peer.bridge;
+  ctx.depth++;
+  ctx.stack = [];
+  ctx.actionSet = [];
+  ctx.inActionSet = false;
+  ctx.inGroup = false;
+  ctx.inPacketOut = false;
+  flow.w.fill(0, DP_WORDS);
+  flow.set32(OFS.in_port, peer.port.ofport);
+  clearConntrack(ctx);
+  ctx.input.observer?.enter({ type: 'bridge', bridge: peer.bridge });
+  if (mayReceive(flow, peer.port)) {
+    xlateTable(ctx, { table: 0, inPort: peer.port.ofport, honorsMiss: true, mayPacketIn: true });
+    if (ctx.freezing) finishFreezing(ctx);
+    else runActionSet(ctx);
+  }
+  ctx.input.observer?.leave();
+  ctx.depth--;
+  flow.copyFrom(saved.flow);
+  ctx.bridge = saved.bridge;
+  ctx.table = saved.table;
+  ctx.rule = saved.rule;
+  ctx.ruleCookie = saved.cookie;
+  ctx.stack = saved.stack;
+  ctx.actionSet = saved.actionSet;
+  ctx.inActionSet = saved.inActionSet;
+  ctx.inGroup = saved.inGroup;
+  ctx.inPacketOut = saved.inPacketOut;
+  ctx.conntracked = saved.conntracked;
+  ctx.wasMpls = saved.wasMpls;
+  // An `exit` there ends that bridge's part only; an error ends everything.
+  if (ctx.error === 'OK') ctx.exit = saved.exit;
+}
+
+export function mayReceive(flow: FlowKey, port: XlatePort): boolean {
+  const stp = STP_ADDRESS.every((byte, i) => flow.u8[OFS.eth_dst + i] === byte);
+  return (port.config & (stp ? PortConfig.noRecvStp : PortConfig.noRecv)) === 0;
+}
+
+const STP_ADDRESS = [0x01, 0x80, 0xc2, 0x00, 0x00, 0x00];
+
+export function clearConntrack(ctx: Ctx): void {
+  const { flow } = ctx;
+  ctx.conntracked = false;
+  flow.set32(OFS.ct_state, 0);
+  flow.set16(OFS.ct_zone, 0);
+  flow.set32(OFS.ct_mark, 0);
+  flow.w.fill(0, OFS.ct_label >> 2, (OFS.ct_nw_proto >> 2) + 1);
+}

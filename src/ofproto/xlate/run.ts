@@ -1,0 +1,116 @@
+/** One translation from beginning to end. */
+import type { FlowKey } from '../../flow/key.ts';
+import { DP_WORDS, OFS } from '../../flow/layout.ts';
+import { runActions } from './actions.ts';
+import { Ctx } from './ctx.ts';
+import { mayReceive } from './output.ts';
+import { FRAG_LATER, isIpAny, VLAN_CFI } from './prereq.ts';
+import { type FrozenState, thawRegisters } from './recirc.ts';
+import { finishFreezing, runActionSet, xlateTable } from './table.ts';
+import type { XlateInput, XlateResult } from './types.ts';
+
+export function xlateFlow(input: XlateInput): XlateResult {
+  const ctx = new Ctx(input);
+  beginMask(ctx);
+  const recircId = ctx.flow.get32(OFS.recirc_id);
+  if (recircId !== 0) {
+    const state = input.recirc.lookup(recircId);
+    if (!state) {
+      ctx.note('error', `no recirculation data for recirc_id 0x${recircId.toString(16)}`);
+      ctx.fail('Recirculation context not found');
+      return result(ctx);
+    }
+    thaw(ctx, state, recircId);
+  } else {
+    input.observer?.enter({ type: 'bridge', bridge: ctx.bridge });
+    start(ctx);
+  }
+  if (ctx.freezing) finishFreezing(ctx);
+  else if (!input.actions) runActionSet(ctx);
+  else if (ctx.actionSet.length > 0) runActionSet(ctx);
+  input.observer?.leave();
+  return result(ctx);
+}
+
+function start(ctx: Ctx): void {
+  const { input, flow } = ctx;
+  if (input.actions) {
+    ctx.inPacketOut = true;
+    runActions(ctx, input.actions, true);
+    return;
+  }
+  const inPort = flow.get32(OFS.in_port);
+  const port = ctx.bridge.port(inPort);
+  if (port && !mayReceive(flow, port)) {
+    ctx.wc.u8.fill(0xff, OFS.eth_dst, OFS.eth_dst + 6);
+    ctx.note('warn', 'OFPPC_NO_RECV set, dropping');
+    return;
+  }
+  if (port && port.config !== 0 && port.config & 0xc) ctx.wc.u8.fill(0xff, OFS.eth_dst, OFS.eth_dst + 6);
+  // The first lookup does not deepen the recursion.
+  ctx.table = -1;
+  xlateTable(ctx, { table: 0, inPort, honorsMiss: true, mayPacketIn: true });
+  ctx.table = 0;
+}
+
+/** Carries on where `freezing` stopped. */
+function thaw(ctx: Ctx, state: FrozenState, recircId: number): void {
+  ctx.bridge = state.bridge;
+  thawRegisters(state, ctx.flow);
+  ctx.base.copyFrom(ctx.flow);
+  ctx.stack = [...state.stack];
+  ctx.actionSet = [...state.actionSet];
+  ctx.conntracked = state.conntracked;
+  ctx.table = state.table;
+  ctx.ruleCookie = state.cookie;
+  ctx.input.observer?.enter({ type: 'bridge', bridge: ctx.bridge });
+  ctx.input.observer?.enter({ type: 'thaw', recircId });
+  if (state.actions.length > 0) {
+    runActions(ctx, state.actions, true);
+  } else if (state.resume !== null) {
+    ctx.table = -1;
+    xlateTable(ctx, {
+      table: state.resume,
+      inPort: ctx.flow.get32(OFS.in_port),
+      honorsMiss: true,
+      mayPacketIn: true,
+    });
+  }
+  ctx.input.observer?.leave();
+}
+
+/** What every megaflow looks at. */
+function beginMask(ctx: Ctx): void {
+  const { wc, flow } = ctx;
+  wc.set32(OFS.in_port, 0xffffffff);
+  wc.set32(OFS.recirc_id, 0xffffffff);
+  wc.set32(OFS.packet_type, 0xffffffff);
+  wc.set16(OFS.l2_kind, 0xffff);
+  wc.set16(OFS.eth_type, 0xffff);
+  if (isIpAny(flow)) wc.set8(OFS.ip_frag, 0xff);
+}
+
+/** Makes the mask fit for a datapath. */
+function endMask(wc: FlowKey, flow: FlowKey): void {
+  // Registers and metadata are zero on arrival, or known from the recirculation id.
+  wc.w.fill(0, DP_WORDS);
+  for (const tci of [OFS.vlan_tci, OFS.vlan2_tci]) {
+    if (wc.get16(tci) !== 0) wc.set16(tci, wc.get16(tci) | VLAN_CFI);
+  }
+  // There are no ports in later fragments; a datapath cannot match on them.
+  if (isIpAny(flow) && flow.get8(OFS.ip_frag) & FRAG_LATER) wc.set32(OFS.tp_src, 0);
+}
+
+function result(ctx: Ctx): XlateResult {
+  const { wc, input } = ctx;
+  endMask(wc, input.flow);
+  return {
+    actions: ctx.error === 'OK' ? ctx.actions : [],
+    mask: wc,
+    finalFlow: ctx.flow,
+    effects: ctx.effects,
+    slow: ctx.slow,
+    error: ctx.error,
+    hasNormal: ctx.hasNormal,
+  };
+}
