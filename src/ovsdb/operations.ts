@@ -18,6 +18,8 @@ export interface ExecuteContext {
   /** Whether the client owns the lock (`assert`). */
   ownsLock(name: string): boolean;
   readOnly?: boolean;
+  /** The database is the server's own. */
+  reserved?: boolean;
   /** Milliseconds since the request arrived. */
   elapsedMs?: number;
 }
@@ -133,8 +135,14 @@ class Operation {
   }
 
   private checkWritable(): void {
-    if (!this.context.readOnly) return;
-    throw new OvsdbError('not allowed', `${this.p.json['op']} operation not allowed on read-only database.`);
+    const op = this.p.json['op'];
+    if (this.context.reserved) {
+      const details = `${op} operation not allowed on table in reserved database ${this.txn.db.name}`;
+      throw new OvsdbError('not allowed', details);
+    }
+    if (this.context.readOnly) {
+      throw new OvsdbError('not allowed', `${op} operation not allowed when database server is in read only mode`);
+    }
   }
 
   private where(table: Table): Condition {
@@ -147,7 +155,6 @@ class Operation {
     const name = this.p.optional('uuid-name', 'id') as string | undefined;
     const rowJson = this.p.required('row', 'object');
     this.p.finish();
-    this.checkWritable();
 
     let uuid: Uuid | null = null;
     if (uuidText !== undefined) {
@@ -163,6 +170,7 @@ class Operation {
     }
     if (name !== undefined) uuid = this.nameRow(name, uuid);
     const values = columnsFromJson(table.schema, rowJson, this.named);
+    this.checkWritable();
     const row = this.txn.insert(table, uuid ?? newUuid(), withColumns(defaultData(table.schema), values));
     return { uuid: ['uuid', row.uuid] };
   }

@@ -1,0 +1,395 @@
+/**
+ * One client's conversation with the server (RFC 7047 4.1, ovsdb-server(7) 4.1.11 to 4.1.21).
+ *
+ * What is sent keeps its order even when a reply must wait for the disk: later messages queue behind it, so a client never sees a reply before
+ * an earlier one. Only a transaction with an unfulfilled `wait` lets others pass.
+ */
+import { clock } from '../base/clock.ts';
+import { isRequest, type JsonRpc, type JsonRpcMessage } from '../base/jsonrpc.ts';
+import { vlog } from '../base/vlog.ts';
+import { isId, ZERO_UUID } from './atom.ts';
+import { convertDatabase } from './convert.ts';
+import { OvsdbError, syntaxError } from './error.ts';
+import type { Json } from './json.ts';
+import { stringifyJson } from './json.ts';
+import type { LockClient } from './lock-table.ts';
+import { type MonitorVersion, MonitorView } from './monitor.ts';
+import { executeTransaction } from './operations.ts';
+import { schemaFromJson, schemaToJson } from './schema.ts';
+import type { OvsdbServer } from './server.ts';
+import type { Follower, Store } from './store.ts';
+
+const log = vlog('ovsdb_jsonrpc_server');
+
+class SessionMonitor implements Follower {
+  readonly session: Session;
+  readonly store: Store;
+  /** JSON text of the identifier that the client chose. */
+  id: string;
+  view: MonitorView;
+
+  constructor(session: Session, store: Store, id: string, view: MonitorView) {
+    this.session = session;
+    this.store = store;
+    this.id = id;
+    this.view = view;
+  }
+
+  onUpdates(updates: string): void {
+    const { version } = this.view;
+    const method = version === 1 ? 'update' : `update${version}`;
+    const txnId = version === 3 ? `"${ZERO_UUID}",` : '';
+    this.session.notifyText(`{"id":null,"method":"${method}","params":[${this.id},${txnId}${updates}]}`);
+  }
+}
+
+interface Trigger {
+  readonly store: Store;
+  readonly retry: Disposable;
+  timer: Disposable | null;
+}
+
+/** A place in the queue of what is to be sent; null until it is known. */
+interface Slot {
+  text: string | null;
+}
+
+export class Session implements LockClient {
+  readonly server: OvsdbServer;
+  readonly rpc: JsonRpc;
+  readonly readOnly: boolean;
+  readonly locks = new Map<string, 'lock' | 'steal'>();
+  dbChangeAware = false;
+  locksLost = 0;
+  private readonly monitors = new Map<string, SessionMonitor>();
+  private readonly triggers = new Map<string, Trigger>();
+  private readonly queue: Slot[] = [];
+  private largestReply = 0;
+  private closed = false;
+
+  constructor(server: OvsdbServer, rpc: JsonRpc, readOnly: boolean) {
+    this.server = server;
+    this.rpc = rpc;
+    this.readOnly = readOnly;
+  }
+
+  get locksHeld(): number {
+    return [...this.locks.keys()].filter((name) => this.server.locks.owns(name, this)).length;
+  }
+
+  get monitorCount(): number {
+    return this.monitors.size;
+  }
+
+  get triggerCount(): number {
+    return this.triggers.size;
+  }
+
+  handle(message: JsonRpcMessage): void {
+    if (this.closed) return;
+    if (!isRequest(message)) {
+      // Replies to our own echo requests, by which the owner of the connection probes.
+      if (message.id !== 'echo') {
+        log.rl(5).warn(`${this.rpc.name}: received unexpected reply message`);
+        this.rpc.close();
+      }
+      return;
+    }
+    // The parser this server gives to its connections makes only JSON values.
+    const params = message.params as Json[];
+    if (message.id === null) {
+      if (message.method === 'cancel') this.cancel(params);
+      return;
+    }
+    const id = stringifyJson(message.id);
+    try {
+      const result = this.call(message.method, params, id);
+      if (result !== undefined) this.reply(id, result);
+    } catch (error) {
+      if (!(error instanceof OvsdbError)) throw error;
+      this.replyError(id, error.toJson());
+    }
+  }
+
+  /** The result as JSON text, or undefined when the reply was sent or will be. Throws `OvsdbError`. */
+  private call(method: string, params: Json[], id: string): string | undefined {
+    switch (method) {
+      case 'echo':
+        return stringifyJson(params);
+      case 'transact':
+        return this.transact(params, id);
+      case 'list_dbs':
+        return stringifyJson(this.server.databaseNames());
+      case 'get_schema':
+        return stringifyJson(schemaToJson(this.store(method, params).schema));
+      case 'monitor':
+        return this.monitor(method, params, 1);
+      case 'monitor_cond':
+        return this.monitor(method, params, 2);
+      case 'monitor_cond_since':
+        return this.monitor(method, params, 3);
+      case 'monitor_cond_change':
+        return this.monitorCondChange(params);
+      case 'monitor_cancel':
+        return this.monitorCancel(params, id);
+      case 'lock':
+      case 'steal':
+        return this.lock(method, params);
+      case 'unlock':
+        return this.unlock(params);
+      case 'get_server_id':
+        return stringifyJson(this.server.id);
+      case 'set_db_change_aware':
+        if (params.length !== 1 || typeof params[0] !== 'boolean') {
+          throw syntaxError(params, 'set_db_change_aware: true or false parameter expected');
+        }
+        this.dbChangeAware = params[0];
+        return '{}';
+      case 'convert':
+        return this.convert(params, id);
+    }
+    this.replyError(id, 'unknown method');
+    return undefined;
+  }
+
+  private store(method: string, params: Json[]): Store {
+    const name = params[0];
+    if (typeof name !== 'string') {
+      throw syntaxError(params, `${method} request params must begin with <db-name>`);
+    }
+    const store = this.server.store(name);
+    if (store !== undefined) return store;
+    throw syntaxError(params, `${method} request specifies unknown database ${name}`, 'unknown database');
+  }
+
+  private transact(params: Json[], id: string): undefined {
+    const store = this.store('transact', params);
+    if (this.triggers.has(id)) throw syntaxError(params, 'transact: duplicate request ID');
+    this.attempt(store, params, id, clock.nowMs());
+  }
+
+  private attempt(store: Store, params: Json[], id: string, startMs: number): void {
+    const context = {
+      ownsLock: (name: string) => this.server.locks.owns(name, this),
+      readOnly: this.readOnly,
+      elapsedMs: Math.round(clock.nowMs() - startMs),
+      reserved: store.name === '_Server',
+    };
+    const outcome = executeTransaction(store.db, params, context);
+    if (outcome instanceof OvsdbError) {
+      this.forget(id);
+      this.replyError(id, outcome.toJson());
+      return;
+    }
+    if (outcome.kind === 'wait') {
+      this.waitFor(store, params, id, startMs, outcome.timeoutMs);
+      return;
+    }
+    this.forget(id);
+    const { results, txn } = outcome;
+    let durable: Promise<void> | null = null;
+    try {
+      durable = txn === null ? null : store.commit(txn);
+    } catch (error) {
+      if (!(error instanceof OvsdbError)) throw error;
+      results.push(error.toJson());
+    }
+    if (durable === null) {
+      this.reply(id, stringifyJson(results));
+      return;
+    }
+    const slot: Slot = { text: null };
+    this.queue.push(slot);
+    durable
+      .catch((error: unknown) => {
+        if (!(error instanceof OvsdbError)) throw error;
+        results.push(error.toJson());
+      })
+      .then(() => {
+        slot.text = replyText(id, stringifyJson(results));
+        this.flush();
+      });
+  }
+
+  private waitFor(store: Store, params: Json[], id: string, startMs: number, timeoutMs: number): void {
+    if (this.triggers.has(id)) return;
+    const again = () => this.attempt(store, params, id, startMs);
+    const timer = Number.isFinite(timeoutMs) ? clock.setTimeout(again, Math.max(timeoutMs, 1)) : null;
+    this.triggers.set(id, { store, retry: store.await(again), timer });
+  }
+
+  private forget(id: string): Trigger | undefined {
+    const trigger = this.triggers.get(id);
+    trigger?.retry[Symbol.dispose]();
+    trigger?.timer?.[Symbol.dispose]();
+    this.triggers.delete(id);
+    return trigger;
+  }
+
+  private cancel(params: Json[]): void {
+    if (params.length !== 1) return;
+    const id = stringifyJson(params[0]);
+    if (this.forget(id) !== undefined) this.replyError(id, 'canceled');
+  }
+
+  private monitor(method: string, params: Json[], version: MonitorVersion): string {
+    const store = this.store(method, params);
+    if (params.length !== (version === 3 ? 4 : 3)) throw syntaxError(params, 'invalid parameters');
+    if (version === 3 && typeof params[3] !== 'string') throw syntaxError(params, 'invalid parameters');
+    const id = stringifyJson(params[1]);
+    if (this.monitors.has(id)) throw syntaxError(params[1], 'duplicate monitor ID');
+    const view = MonitorView.fromJson(store.db, version, params[2]);
+    const monitor = new SessionMonitor(this, store, id, view);
+    this.monitors.set(id, monitor);
+    store.follow(view, monitor);
+    const initial = stringifyJson(view.initial());
+    // A standalone database keeps no history of transactions, so that nothing is ever found.
+    return version === 3 ? `[false,"${ZERO_UUID}",${initial}]` : initial;
+  }
+
+  private monitorCondChange(params: Json[]): string {
+    if (params.length !== 3) throw syntaxError(params, 'invalid parameters');
+    const oldId = stringifyJson(params[0]);
+    const newId = stringifyJson(params[1]);
+    const monitor = this.monitors.get(oldId);
+    if (monitor === undefined) throw syntaxError(params[0], 'unknown monitor session');
+    if (newId !== oldId && this.monitors.has(newId)) throw syntaxError(params[1], 'duplicate monitor ID');
+    const { store, view } = monitor;
+    const next = view.withConditions(params[2]);
+    const updates = next.transition(view);
+    store.unfollow(view, monitor);
+    this.monitors.delete(oldId);
+    monitor.id = newId;
+    monitor.view = next;
+    this.monitors.set(newId, monitor);
+    store.follow(next, monitor);
+    if (updates !== null) monitor.onUpdates(stringifyJson(updates));
+    return '{}';
+  }
+
+  private monitorCancel(params: Json[], id: string): string | undefined {
+    if (params.length !== 1) throw syntaxError(params, 'invalid parameters');
+    const monitor = this.monitors.get(stringifyJson(params[0]));
+    if (monitor === undefined) {
+      this.replyError(id, 'unknown monitor');
+      return undefined;
+    }
+    this.dropMonitor(monitor);
+    return '{}';
+  }
+
+  private dropMonitor(monitor: SessionMonitor): void {
+    monitor.store.unfollow(monitor.view, monitor);
+    this.monitors.delete(monitor.id);
+  }
+
+  /** The database is going away or changing its shape: tells a client that knows of such things, drops one that does not. */
+  databaseChanged(store: Store): void {
+    if (!this.dbChangeAware) {
+      this.rpc.close();
+      return;
+    }
+    for (const monitor of [...this.monitors.values()]) {
+      if (monitor.store !== store) continue;
+      this.dropMonitor(monitor);
+      this.notifyText(`{"id":null,"method":"monitor_canceled","params":[${monitor.id}]}`);
+    }
+  }
+
+  private lockName(method: string, params: Json[]): string {
+    const name = params[0];
+    if (params.length === 1 && typeof name === 'string' && isId(name)) return name;
+    throw syntaxError(params, `${method} request params must be <id>`);
+  }
+
+  private lock(method: 'lock' | 'steal', params: Json[]): string {
+    const name = this.lockName(method, params);
+    if (this.locks.has(name)) throw syntaxError(params, `must issue "unlock" before new "${method}"`);
+    this.locks.set(name, method);
+    if (method === 'lock') return `{"locked":${this.server.locks.lock(name, this)}}`;
+    this.server.locks.steal(name, this);
+    return '{"locked":true}';
+  }
+
+  private unlock(params: Json[]): string {
+    const name = this.lockName('unlock', params);
+    if (!this.locks.delete(name)) throw syntaxError(params, 'unlock: "unlock" without "lock" or "steal"');
+    this.server.locks.unlock(name, this);
+    return '{}';
+  }
+
+  onLocked(name: string): void {
+    this.notifyText(`{"id":null,"method":"locked","params":["${name}"]}`);
+  }
+
+  onStolen(name: string): void {
+    this.locksLost++;
+    this.notifyText(`{"id":null,"method":"stolen","params":["${name}"]}`);
+  }
+
+  private convert(params: Json[], id: string): undefined {
+    const store = this.store('convert', params);
+    if (params.length !== 2) throw syntaxError(params, 'array expected');
+    const schema = schemaFromJson(params[1]);
+    if (schema.name !== store.name) {
+      throw new OvsdbError(
+        'invalid parameters',
+        `new schema name (${schema.name}) does not match database name (${store.name})`,
+      );
+    }
+    if (store.log === null) throw new OvsdbError('not allowed', `conversion not allowed for database ${store.name}`);
+    store.convert(convertDatabase(store.db, schema));
+    this.reply(id, '{}');
+    this.server.databaseConverted(store);
+  }
+
+  private reply(id: string, result: string): void {
+    this.enqueue(replyText(id, result));
+  }
+
+  private replyError(id: string, error: Json | object): void {
+    this.enqueue(`{"id":${id},"error":${stringifyJson(error)}}`);
+  }
+
+  private enqueue(text: string): void {
+    this.largestReply = Math.max(this.largestReply, text.length);
+    if (this.queue.length > 0) this.queue.push({ text });
+    else this.rpc.sendText(text);
+  }
+
+  notifyText(text: string): void {
+    if (this.closed) return;
+    if (this.queue.length > 0) this.queue.push({ text });
+    else this.rpc.sendText(text);
+    // A client that asked for much may take its time over that; one that only does not read is dropped.
+    const { backlog } = this.rpc;
+    if (backlog > this.server.maxBacklog + this.largestReply) {
+      log.warn(`${this.rpc.name}: excessive sending backlog of ${backlog} bytes, dropping connection`);
+      this.rpc.close();
+      this.end();
+    }
+  }
+
+  private flush(): void {
+    while (this.queue.length > 0 && this.queue[0]!.text !== null) {
+      const { text } = this.queue.shift()!;
+      if (!this.closed) this.rpc.sendText(text!);
+    }
+  }
+
+  /** Gives back everything the client had. */
+  end(): void {
+    if (this.closed) return;
+    this.closed = true;
+    for (const monitor of [...this.monitors.values()]) this.dropMonitor(monitor);
+    for (const id of [...this.triggers.keys()]) this.forget(id);
+    for (const name of this.locks.keys()) this.server.locks.unlock(name, this);
+    this.locks.clear();
+    this.queue.length = 0;
+    this.server.sessionEnded(this);
+  }
+}
+
+function replyText(id: string, result: string): string {
+  return `{"id":${id},"result":${result},"error":null}`;
+}

@@ -1,0 +1,155 @@
+/**
+ * A database that is served: rows in memory, their file, the views that follow it, and the transactions that wait for it to change.
+ */
+import { clock } from '../base/clock.ts';
+import { vlog } from '../base/vlog.ts';
+import type { Changes, Database } from './database.ts';
+import { OvsdbError } from './error.ts';
+import { changesToRecord, compactRecords, databaseToRecord } from './file.ts';
+import { type JsonObject, stringifyJson } from './json.ts';
+import type { OvsdbLog } from './log.ts';
+import type { MonitorView } from './monitor.ts';
+import { type DatabaseSchema, schemaToJson } from './schema.ts';
+import type { Transaction } from './transaction.ts';
+
+const log = vlog('ovsdb_server');
+
+/** Automatic compaction happens no more often, unless the file grows at a rate that will not wait. */
+const COMPACT_MIN_MS = 10 * 60 * 1000;
+
+export interface Follower {
+  /** `updates` is the text of `<table-updates>`. */
+  onUpdates(updates: string): void;
+}
+
+interface SharedView {
+  readonly view: MonitorView;
+  readonly followers: Set<Follower>;
+}
+
+export class Store {
+  db: Database;
+  readonly log: OvsdbLog | null;
+  /** As the server was told to open it. */
+  readonly fileName: string | null;
+  private readonly views = new Map<string, SharedView>();
+  private readonly waiting = new Set<() => void>();
+  private readonly observers = new Set<(changes: Changes) => void>();
+  private wakeScheduled = false;
+  private compactedMs = clock.nowMs();
+  commits = 0;
+
+  constructor(db: Database, file: OvsdbLog | null) {
+    this.db = db;
+    this.log = file;
+    this.fileName = file?.name ?? null;
+  }
+
+  get name(): string {
+    return this.db.name;
+  }
+
+  /**
+   * Makes a checked transaction part of the database and tells the views. Throws `OvsdbError` when it cannot be written, and then nothing has
+   * changed. Returns the promise that a durable one is on the disk.
+   */
+  commit(txn: Transaction): Promise<void> | null {
+    if (txn.changes.size > 0) {
+      const record = this.log === null ? null : changesToRecord(txn.changes, txn.comments, clock.wallMs());
+      try {
+        if (record !== null) this.log!.append(record);
+      } catch (error) {
+        if (error instanceof OvsdbError) log.rl(5).err(error.message);
+        throw error;
+      }
+      this.db.applyChanges(txn.changes);
+      this.commits++;
+      this.publish(txn.changes);
+      if (record !== null) this.compactIfGrown();
+    }
+    return txn.durable && this.log !== null ? this.log.sync() : null;
+  }
+
+  private publish(changes: Changes): void {
+    for (const { view, followers } of this.views.values()) {
+      const updates = view.updates(changes);
+      if (updates === null) continue;
+      const text = stringifyJson(updates);
+      for (const follower of followers) follower.onUpdates(text);
+    }
+    for (const observer of this.observers) observer(changes);
+    this.wake();
+  }
+
+  /** Called after each commit, in it. */
+  observe(observer: (changes: Changes) => void): Disposable {
+    this.observers.add(observer);
+    return { [Symbol.dispose]: () => void this.observers.delete(observer) };
+  }
+
+  follow(view: MonitorView, follower: Follower): void {
+    const shared = this.views.get(view.key);
+    if (shared === undefined) this.views.set(view.key, { view, followers: new Set([follower]) });
+    else shared.followers.add(follower);
+  }
+
+  unfollow(view: MonitorView, follower: Follower): void {
+    const shared = this.views.get(view.key);
+    if (shared?.followers.delete(follower) && shared.followers.size === 0) this.views.delete(view.key);
+  }
+
+  get viewCount(): number {
+    return this.views.size;
+  }
+
+  /** `retry` is called after commits, later than they; it is forgotten by the disposable. */
+  await(retry: () => void): Disposable {
+    this.waiting.add(retry);
+    return { [Symbol.dispose]: () => void this.waiting.delete(retry) };
+  }
+
+  private wake(): void {
+    if (this.wakeScheduled || this.waiting.size === 0) return;
+    this.wakeScheduled = true;
+    queueMicrotask(() => {
+      this.wakeScheduled = false;
+      for (const retry of [...this.waiting]) if (this.waiting.has(retry)) retry();
+    });
+  }
+
+  private compactIfGrown(): void {
+    if (!this.log?.hasGrown || clock.nowMs() - this.compactedMs < COMPACT_MIN_MS) return;
+    log.info(`compacting ${this.name} database after ${this.log.size} bytes`);
+    try {
+      this.compact();
+    } catch (error) {
+      if (!(error instanceof OvsdbError)) throw error;
+      this.compactedMs = clock.nowMs();
+      log.warn(`compacting ${this.name} database failed (${error.message}); will retry`);
+    }
+  }
+
+  /** Rewrites the file to hold just what there is. Throws `OvsdbError`. */
+  compact(): void {
+    this.compactedMs = clock.nowMs();
+    this.log?.replace(compactRecords(this.db, 'compacting database online', clock.wallMs()));
+  }
+
+  /** Moves to another schema with `rows`' content (see `convertDatabase`). Throws `OvsdbError`. */
+  convert(db: Database): void {
+    const records: JsonObject[] = [schemaToJson(db.schema)];
+    if (db.rowCount > 0) records.push(databaseToRecord(db, 'ovsdb-server converting database', clock.wallMs()));
+    this.log?.replace(records);
+    this.db = db;
+    this.views.clear();
+    this.wake();
+  }
+
+  get schema(): DatabaseSchema {
+    return this.db.schema;
+  }
+
+  close(): void {
+    this.log?.close();
+  }
+}
