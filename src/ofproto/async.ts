@@ -24,6 +24,8 @@ const SINCE_14 = new Set<number>([PacketInReason.action_set, PacketInReason.grou
 /** The reason as the connection's version has it. */
 function reasonFor(conn: OfConn, order: PacketInOrder): number {
   const reason = order.pin.reason;
+  // Before 1.3 a flow that matches all is a flow like any other.
+  if (order.cause === 'miss_flow') return conn.version < 4 ? PacketInReason.action : PacketInReason.no_match;
   if (order.cause === 'explicit' && SINCE_14.has(reason) && conn.version < 5) return PacketInReason.action;
   return reason;
 }

@@ -18,6 +18,7 @@ import { DEFAULT_PREFIXES } from './classifier.ts';
 import type { OfConn } from './conn.ts';
 import { ConnMgr, FAIL_OPEN_PRIORITY } from './connmgr.ts';
 import type { Group } from './group.ts';
+import { inBandRules } from './in-band.ts';
 import { MacLearning } from './mac-learning.ts';
 import { OfPort, samePhyPort } from './ofport.ts';
 import type { BundleConfig, ControllerStatus, Ofproto, OfprotoConfig } from './ofproto.ts';
@@ -29,7 +30,11 @@ import type { XlateBridge, XlateBundle, XlatePort } from './xlate/types.ts';
 const log = vlog('ofproto');
 
 export const NORMAL_ACTIONS: readonly Ofpact[] = [{ kind: 'output', port: OFPP.NORMAL, maxLen: 0 }];
-/** Reason of packet-ins without a flow; on the wire it is `no_match`. */
+/**
+ * Reasons of packet-ins that no wire knows: the match-all flow of priority 0 that OpenFlow 1.3 calls the table-miss flow,
+ * and no flow at all.
+ */
+export const EXPLICIT_MISS = 6;
 export const IMPLICIT_MISS = 7;
 
 const UNCONFIGURED: OfprotoConfig = {
@@ -68,6 +73,9 @@ export class Bridge implements Ofproto, XlateBridge {
   private readonly portTable = new PortTable();
   private readonly bundleTable = new Map<string, Bundle>();
   private readonly options = new Map<number, TableOptions>();
+  /** The connection whose port-mod is being carried out. */
+  private origin: OfConn | null = null;
+  private inBand: readonly Rule[] = [];
   private isFlushed = false;
   private isDestroyed = false;
 
@@ -151,10 +159,11 @@ export class Bridge implements Ofproto, XlateBridge {
     const port = new OfPort(ofport, netdev, dpPort, (p) => this.backer.peerOf(p));
     this.portTable.add(port);
     this.backer.portAdded(this, port);
-    port.changes = netdev.onChange(() => this.portChanged(port, null));
+    port.changes = netdev.onChange(() => this.portChanged(port));
     this.refreshBundles();
     port.announced = port.phyPort();
     this.connmgr.portStatus('add', port.announced, null);
+    if (ofport === OFPP.LOCAL) this.updateInBand();
     this.backer.revalidateAll();
     return { ofport };
   }
@@ -172,15 +181,18 @@ export class Bridge implements Ofproto, XlateBridge {
     if (port.dpPort !== null) await this.backer.dpif.portDel(port.dpPort);
   }
 
-  /** `origin` is the connection whose port-mod did it. */
-  portChanged(port: OfPort, origin: OfConn | null): void {
+  private portChanged(port: OfPort): void {
     if (port.refresh()) this.backer.revalidateAll();
-    this.announce(port, origin);
+    this.announce(port, this.origin);
+    if (port.ofport === OFPP.LOCAL) this.updateInBand();
   }
 
   modifyPort(port: OfPort, config: number, mask: number, origin: OfConn): void {
+    // The device may tell of its change on the way.
+    this.origin = origin;
     if (port.modify(config, mask)) this.backer.revalidateAll();
     this.announce(port, origin);
+    this.origin = null;
   }
 
   private announce(port: OfPort, origin: OfConn | null): void {
@@ -264,6 +276,7 @@ export class Bridge implements Ofproto, XlateBridge {
     const hadControllers = before.controllers.length > 0;
     const hasControllers = config.controllers.length > 0;
     if (!this.isFlushed || hadControllers !== hasControllers || before.failMode !== config.failMode) this.flushFlows();
+    else this.updateInBand();
   }
 
   controllerStatus(): readonly ControllerStatus[] {
@@ -280,12 +293,33 @@ export class Bridge implements Ofproto, XlateBridge {
     if (this.config.failMode === 'standalone' && this.config.controllers.length === 0) {
       this.addRule(new Match(), 0, 0, NORMAL_ACTIONS);
     }
+    this.updateInBand();
   }
 
   tableOptions(table: number): TableOptions {
     let options = this.options.get(table);
     if (!options) this.options.set(table, (options = { eviction: false, vacancy: null }));
     return options;
+  }
+
+  /** Brings the hidden rules of in-band control up to date with controllers and the local port's address. */
+  private updateInBand(): void {
+    const targets = this.config.controllers.filter((c) => c.connectionMode === 'in-band').map((c) => c.target);
+    const local = this.portTable.get(OFPP.LOCAL);
+    const wanted = local ? inBandRules(targets, local.netdev.mac()) : [];
+    const kept: Rule[] = [];
+    for (const rule of this.inBand) {
+      if (rule.removed) continue;
+      const at = wanted.findIndex((w) => w.priority === rule.priority && w.match.equals(rule.match));
+      if (at >= 0) {
+        wanted.splice(at, 1);
+        kept.push(rule);
+      } else {
+        this.tables.remove(rule, 'flush');
+      }
+    }
+    const added = wanted.map(({ match, priority }) => this.addRule(match, priority, 0, NORMAL_ACTIONS));
+    this.inBand = [...kept, ...added];
   }
 
   setFailOpen(isActive: boolean): void {
@@ -331,8 +365,10 @@ export class Bridge implements Ofproto, XlateBridge {
 
   // ---- rules ----
 
-  private addRule(match: Match, priority: number, table: number, actions: readonly Ofpact[]): void {
-    this.tables.insert(new Rule({ match, priority, table, actions, nowMs: clock.nowMs() }));
+  private addRule(match: Match, priority: number, table: number, actions: readonly Ofpact[]): Rule {
+    const rule = new Rule({ match, priority, table, actions, nowMs: clock.nowMs() });
+    this.tables.insert(rule);
+    return rule;
   }
 
   /**

@@ -14,7 +14,7 @@ import type { FlowKey } from '../flow/key.ts';
 import { DP_WORDS, OFS } from '../flow/layout.ts';
 import { PacketInReason } from '../openflow/messages.ts';
 import type { Backer } from './backer.ts';
-import { Bridge, IMPLICIT_MISS } from './bridge.ts';
+import { Bridge, EXPLICIT_MISS, IMPLICIT_MISS } from './bridge.ts';
 import { packetMetadata } from './packet-metadata.ts';
 import { Ukey } from './ukey.ts';
 import { creditEffects, type XlateResult } from './xlate.ts';
@@ -26,6 +26,10 @@ const dropped = coverage('upcall_queue_overflow');
 const SLICE_MS = 8;
 const QUEUE_LIMIT = 512;
 const NO_BUFFER = 0xffffffff;
+const MISS_CAUSES = new Map<number, 'miss_flow' | 'implicit'>([
+  [EXPLICIT_MISS, 'miss_flow'],
+  [IMPLICIT_MISS, 'implicit'],
+]);
 const stats: DpFlowStats = { packets: 0, bytes: 0, usedMs: 0, tcpFlags: 0 };
 
 export class UpcallHandler {
@@ -116,11 +120,11 @@ export class UpcallHandler {
   private toController(upcall: Upcall, action: Extract<UserspaceAction, { type: 'controller' }>): void {
     const state = this.backer.recirc.lookup(action.recircId);
     if (!state || action.dontSend || !(state.bridge instanceof Bridge)) return;
-    const isImplicit = action.reason === IMPLICIT_MISS;
-    const reason = isImplicit ? PacketInReason.no_match : action.reason;
+    const cause = MISS_CAUSES.get(action.reason) ?? 'explicit';
+    const reason = cause === 'explicit' ? action.reason : PacketInReason.no_match;
     state.bridge.connmgr.packetIn({
       controllerId: action.controllerId,
-      cause: isImplicit ? 'implicit' : 'explicit',
+      cause,
       pin: {
         type: 'packet_in',
         packet: upcall.packet,
