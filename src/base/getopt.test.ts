@@ -32,7 +32,7 @@ test('long, short, clustered, attached, following, abbreviated, and operands bet
 });
 
 test('errors have the words of getopt_long', () => {
-  assert.equal(parse('--foo=3'), "unrecognized option '--foo'");
+  assert.equal(parse('--foo=3'), "unrecognized option '--foo=3'");
   assert.equal(parse('-hZ'), "invalid option -- 'Z'");
   assert.equal(parse('-t'), "option requires an argument -- 't'");
   assert.equal(parse('--timeo'), "option '--timeout' requires an argument");

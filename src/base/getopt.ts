@@ -108,7 +108,7 @@ function findLong(name: string, arg: string, specs: readonly OptionSpec[]): Opti
     if (spec.long === name) return spec;
     if (spec.long?.startsWith(name)) candidates.push(spec);
   }
-  if (candidates.length === 0) return `unrecognized option '--${name}'`;
+  if (candidates.length === 0) return `unrecognized option '${arg}'`;
   const first = candidates[0];
   if (candidates.every((c) => idOf(c) === idOf(first) && c.arg === first.arg)) return first;
   const names = candidates.map((c) => ` '--${c.long}'`).join('');

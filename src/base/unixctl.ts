@@ -208,16 +208,16 @@ export async function unixctlRequest(
   target: string,
   command: string,
   args: readonly string[],
-  format: 'text' | 'json' = 'text',
+  { format = 'text', pretty = false }: { format?: 'text' | 'json'; pretty?: boolean } = {},
 ): Promise<{ ok: boolean; text: string }> {
   const path = unixctlSocketPath(target);
   const socket = await connectTo(path);
   try {
     if (format !== 'text') {
-      const set = await roundTrip(socket, target, 'set-options', ['--format', format]);
+      const set = await roundTrip(socket, target, 'set-options', ['--format', format], 0);
       if (!set.ok) return set;
     }
-    return await roundTrip(socket, target, command, args);
+    return await roundTrip(socket, target, command, args, pretty ? 2 : 0);
   } finally {
     socket.destroy();
   }
@@ -249,6 +249,7 @@ function roundTrip(
   target: string,
   method: string,
   params: readonly string[],
+  indent: number,
 ): Promise<{ ok: boolean; text: string }> {
   return new Promise((resolve, reject) => {
     const framer = new JsonFramer();
@@ -269,7 +270,9 @@ function roundTrip(
         }
         const ok = reply.error === null || reply.error === undefined;
         const value = ok ? reply.result : reply.error;
-        finish(() => resolve({ ok, text: typeof value === 'string' ? value : `${JSON.stringify(value, null, 2)}\n` }));
+        finish(() =>
+          resolve({ ok, text: typeof value === 'string' ? value : `${JSON.stringify(value, null, indent)}\n` }),
+        );
       });
       if (bad) failed('Protocol error');
     });
