@@ -26,6 +26,7 @@ import {
   setFlowModTableId,
   setPacketInFormat,
 } from './session.ts';
+import { tableFeatures } from './table-features.ts';
 import { tableDesc, tableMod, tableStats } from './tables.ts';
 
 export type Handler<T extends OfMessageType> = (
@@ -68,6 +69,7 @@ const HANDLERS: { readonly [T in OfMessageType]?: Handler<T> } = {
   table_mod: tableMod,
   table_stats_request: tableStats,
   table_desc_request: tableDesc,
+  table_features_request: tableFeatures,
 };
 
 /** What a secondary controller may not do. OpenFlow 1.3.5 6.3.6 */

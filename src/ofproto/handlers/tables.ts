@@ -3,9 +3,8 @@ import type { TableStats } from '../../openflow/messages.ts';
 import type { TableDesc } from '../../openflow/messages-ext.ts';
 import { type FlowTable, TABLE_ALL, type TableMiss, TBL_INTERNAL } from '../tables.ts';
 import type { Handler } from './index.ts';
+import { featuresOf, MAX_ENTRIES } from './table-features.ts';
 
-/** `max_entries` where nothing limits a table. */
-const MAX_ENTRIES = 1_000_000;
 const MISS: readonly TableMiss[] = ['controller', 'continue', 'drop', 'default'];
 const OFPTC_MISS_MASK = 3;
 const OFPTC_EVICTION = 4;
@@ -26,6 +25,7 @@ export const tableStats: Handler<'table_stats_request'> = (bridge, conn, request
       lookupCount: table.lookups,
       matchedCount: table.matched,
       missConfig: MISS.indexOf(table.miss),
+      features: conn.version < 4 ? featuresOf(table) : undefined,
     });
   }
   conn.reply(request, { type: 'table_stats_reply', more: false, tables });

@@ -1,0 +1,53 @@
+/** What tables can do: all of them the same, but that the last one has nowhere to go. OpenFlow 1.3.5 7.3.5.5 */
+import { FIELDS } from '../../flow/fields.ts';
+import type { TableCapability, TableFeatures } from '../../openflow/messages-ext.ts';
+import { type FlowTable, TBL_INTERNAL } from '../tables.ts';
+import type { Handler } from './index.ts';
+
+export const MAX_ENTRIES = 1_000_000;
+const ALL_ONES = 0xffffffffffffffffn;
+/** Bits by OpenFlow 1.1+ numbers. Instructions: goto_table, write_metadata, write, apply, clear, meter. */
+const GOTO = 1 << 1;
+const INSTRUCTIONS = 0x7e;
+/** Output, and 15 to 25: TTLs, push and pop of VLAN and MPLS, set_queue, group, set_field. */
+const ACTIONS = [0, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25].reduce((bits, n) => bits | (1n << BigInt(n)), 0n);
+const WRITABLE = FIELDS.filter((f) => f.writable);
+const MASKABLE = FIELDS.filter((f) => f.masking === 'any');
+/** OFPTC_* of OpenFlow 1.3. */
+const OFPTC_DEPRECATED_MASK = 3;
+
+export function featuresOf(table: FlowTable): TableFeatures {
+  const nextTables = Array.from({ length: TBL_INTERNAL - 1 - table.id }, (_, i) => table.id + 1 + i);
+  const capability: TableCapability = {
+    nextTables,
+    instructions: nextTables.length > 0 ? INSTRUCTIONS : INSTRUCTIONS & ~GOTO,
+    writeActions: ACTIONS,
+    applyActions: ACTIONS,
+    writeSetFields: WRITABLE,
+    applySetFields: WRITABLE,
+  };
+  return {
+    table: table.id,
+    name: table.name,
+    metadataMatch: ALL_ONES,
+    metadataWrite: ALL_ONES,
+    config: OFPTC_DEPRECATED_MASK,
+    capabilities: 0,
+    maxEntries: table.flowLimit ?? MAX_ENTRIES,
+    nonmiss: capability,
+    miss: capability,
+    match: FIELDS,
+    mask: MASKABLE,
+    wildcard: FIELDS,
+  };
+}
+
+export const tableFeatures: Handler<'table_features_request'> = (bridge, conn, request) => {
+  // Tables are as they are.
+  if (request.message.tables.length > 0) {
+    conn.error(request, 'OFPTFFC_EPERM');
+    return;
+  }
+  const tables = bridge.tables.tables.filter((t) => t.id !== TBL_INTERNAL).map(featuresOf);
+  conn.reply(request, { type: 'table_features_reply', more: false, tables });
+};
