@@ -22,6 +22,7 @@ import { inBandRules } from './in-band.ts';
 import { MacLearning } from './mac-learning.ts';
 import { OfPort, samePhyPort } from './ofport.ts';
 import type { BundleConfig, ControllerStatus, Ofproto, OfprotoConfig } from './ofproto.ts';
+import { IMPLICIT_MISS } from './packet-in-reason.ts';
 import { PortTable } from './port-table.ts';
 import { Rule } from './rule.ts';
 import { FlowTables, type RuleRemovedReason, TBL_INTERNAL } from './tables.ts';
@@ -30,12 +31,6 @@ import type { XlateBridge, XlateBundle, XlatePort } from './xlate/types.ts';
 const log = vlog('ofproto');
 
 export const NORMAL_ACTIONS: readonly Ofpact[] = [{ kind: 'output', port: OFPP.NORMAL, maxLen: 0 }];
-/**
- * Reasons of packet-ins that no wire knows: the match-all flow of priority 0 that OpenFlow 1.3 calls the table-miss flow,
- * and no flow at all.
- */
-export const EXPLICIT_MISS = 6;
-export const IMPLICIT_MISS = 7;
 
 const UNCONFIGURED: OfprotoConfig = {
   datapathId: 0n,

@@ -3,6 +3,7 @@ import type { FlowKey } from '../../flow/key.ts';
 import { DP_WORDS, OFS } from '../../flow/layout.ts';
 import { PacketInReason } from '../../openflow/messages.ts';
 import { OFPP } from '../../openflow/ports.ts';
+import { EXPLICIT_MISS } from '../packet-in-reason.ts';
 import { commitActions } from './commit.ts';
 import { controller } from './controller.ts';
 import { type Ctx, MAX_DEPTH } from './ctx.ts';
@@ -42,7 +43,9 @@ export function output(ctx: Ctx, port: number, options: OutputOptions): void {
 export function outputReason(ctx: Ctx): number {
   if (ctx.inPacketOut) return PacketInReason.packet_out;
   if (ctx.inGroup) return PacketInReason.group;
-  return ctx.inActionSet ? PacketInReason.action_set : PacketInReason.action;
+  if (ctx.inActionSet) return PacketInReason.action_set;
+  const isTableMiss = ctx.rule?.priority === 0 && ctx.rule.shape.index.length === 0;
+  return isTableMiss ? EXPLICIT_MISS : PacketInReason.action;
 }
 
 function flood(ctx: Ctx, all: boolean): void {

@@ -1,7 +1,7 @@
 /** Looking a packet up in a table and doing what the rule says; `resubmit` and `goto_table`; the action set. */
 import { OFS } from '../../flow/layout.ts';
 import type { Ofpact } from '../../openflow/actions/types.ts';
-import { PacketInReason } from '../../openflow/messages.ts';
+import { IMPLICIT_MISS } from '../packet-in-reason.ts';
 import type { Rule } from '../rule.ts';
 import { N_TABLES, TBL_INTERNAL } from '../tables.ts';
 import { runActions } from './actions.ts';
@@ -59,7 +59,7 @@ export function xlateTable(ctx: Ctx, step: TableStep): void {
         meterId: null,
       },
     });
-    controller(ctx, { maxLen: 0xffff, reason: PacketInReason.no_match, controllerId: 0 });
+    controller(ctx, { maxLen: 0xffff, reason: IMPLICIT_MISS, controllerId: 0 });
     ctx.ruleCookie = oldCookie;
   } else {
     observer?.note({ type: 'drop' });
