@@ -327,7 +327,7 @@ export class Classifier<R extends ClassifierRule> {
       if (id !== null) {
         const saved = flow.get32(OFS.conj_id);
         flow.set32(OFS.conj_id, id);
-        const rule = this.lookupMasking(flow, wc, true);
+        const rule = this.lookupMasking(flow, wc, false);
         flow.set32(OFS.conj_id, saved);
         // conj_id is not of the packet: what decided it is in the mask already.
         wc?.set32(OFS.conj_id, 0);
