@@ -1,5 +1,6 @@
 /** `ovs-vsctl`: reads and changes the switch's configuration in its database (ovs-vsctl(8)). */
 import { readFileSync } from 'node:fs';
+import { applySslOption, applyVlogOption } from '../base/common-options.ts';
 import { ovsLogdir, ovsRundir } from '../base/dirs.ts';
 import { ovsFatal, writeAll } from '../base/fatal.ts';
 import {
@@ -12,7 +13,7 @@ import {
   TablePrinter,
 } from '../base/table.ts';
 import { PROGRAM_VERSION_LINE } from '../base/version.ts';
-import { vlog, vlogParse, vlogSetFile, vlogSetLevels, vlogSetProgram } from '../base/vlog.ts';
+import { vlog, vlogSetLevels, vlogSetProgram } from '../base/vlog.ts';
 import { OvsdbError } from '../ovsdb/types.ts';
 import { VSWITCH_SCHEMA_VERSION } from '../ovsdb/vswitch-schema.ts';
 import { BRIDGE_COMMANDS, BridgeAbsent } from './vsctl/bridge-commands.ts';
@@ -76,12 +77,8 @@ async function execute(args: readonly string[]): Promise<void> {
   }
   writeAll(1, out);
   for (const [name, error] of result.interfaceErrors) {
-    writeAll(
-      2,
-      `${PROGRAM}: Error detected while setting up '${name}': ${error}.  See ovs-vswitchd log for details.\n`,
-    );
-  }
-  if (result.interfaceErrors.length > 0) {
+    const why = error === null ? '' : `: ${error}`;
+    writeAll(2, `${PROGRAM}: Error detected while setting up '${name}'${why}.  See ovs-vswitchd log for details.\n`);
     writeAll(2, `${PROGRAM}: The default log directory is "${ovsLogdir()}".\n`);
   }
 }
@@ -151,17 +148,6 @@ function applyGlobals(globals: readonly { readonly name: string; readonly value:
       case 'max-column-width':
         settings.style.maxColumnWidth = Math.max(0, Number.parseInt(text, 10) || 0);
         break;
-      case 'verbose': {
-        if (value === null) vlogSetLevels(null, null, 'dbg');
-        else {
-          const error = vlogParse(value);
-          if (error !== null) throw new UsageError(`processing "${value}": ${error}`);
-        }
-        break;
-      }
-      case 'log-file':
-        vlogSetFile(value ?? `${ovsLogdir()}/${PROGRAM}.log`);
-        break;
       case 'help':
         return printAndExit(helpText(settings.db, ovsLogdir()));
       case 'version':
@@ -170,6 +156,8 @@ function applyGlobals(globals: readonly { readonly name: string; readonly value:
         return printAndExit(commandsText());
       case 'options':
         return printAndExit(optionsText());
+      default:
+        if (!applyVlogOption(PROGRAM, { id: name, value })) applySslOption({ id: name, value });
     }
   }
   return settings;
@@ -192,9 +180,9 @@ function commandsText(): string {
 }
 
 function optionsText(): string {
-  return GLOBAL_OPTIONS.map(({ name, short, argument }) => {
-    const arg = argument === 'none' ? '' : 'ARG';
-    return `--${name}${arg && `=${arg}`}\n` + (short === undefined ? '' : `-${short}${arg && ` ${arg}`}\n`);
+  return GLOBAL_OPTIONS.map(({ long, short, arg: kind }) => {
+    const arg = kind === 'none' ? '' : 'ARG';
+    return `--${long}${arg && `=${arg}`}\n` + (short === undefined ? '' : `-${short}${arg && ` ${arg}`}\n`);
   }).join('');
 }
 

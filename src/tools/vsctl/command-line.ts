@@ -4,46 +4,43 @@
  * Before the first `--` options of both kinds may be mixed, and all may be abbreviated; those that belong to commands
  * go to the first command. After it, a command's options must be written out in full.
  */
+import { getopt, type OptionSpec } from '../../base/getopt.ts';
 
-export interface GlobalOption {
-  readonly name: string;
-  readonly short?: string;
-  readonly argument: 'none' | 'required' | 'optional';
-}
+type GlobalOption = OptionSpec & { readonly long: string; readonly arg: 'none' | 'required' | 'optional' };
 
 export const GLOBAL_OPTIONS: readonly GlobalOption[] = [
-  { name: 'db', argument: 'required' },
-  { name: 'no-syslog', argument: 'none' },
-  { name: 'no-wait', argument: 'none' },
-  { name: 'dry-run', argument: 'none' },
-  { name: 'oneline', argument: 'none' },
-  { name: 'timeout', short: 't', argument: 'required' },
-  { name: 'retry', argument: 'none' },
-  { name: 'help', short: 'h', argument: 'none' },
-  { name: 'commands', argument: 'none' },
-  { name: 'options', argument: 'none' },
-  { name: 'leader-only', argument: 'none' },
-  { name: 'no-leader-only', argument: 'none' },
-  { name: 'shuffle-remotes', argument: 'none' },
-  { name: 'no-shuffle-remotes', argument: 'none' },
-  { name: 'version', short: 'V', argument: 'none' },
-  { name: 'verbose', short: 'v', argument: 'optional' },
-  { name: 'log-file', argument: 'optional' },
-  { name: 'syslog-method', argument: 'required' },
-  { name: 'syslog-target', argument: 'required' },
-  { name: 'format', short: 'f', argument: 'required' },
-  { name: 'data', short: 'd', argument: 'required' },
-  { name: 'no-headings', argument: 'none' },
-  { name: 'pretty', argument: 'none' },
-  { name: 'bare', argument: 'none' },
-  { name: 'max-column-width', argument: 'required' },
-  { name: 'private-key', short: 'p', argument: 'required' },
-  { name: 'certificate', short: 'c', argument: 'required' },
-  { name: 'ca-cert', short: 'C', argument: 'required' },
-  { name: 'ssl-protocols', argument: 'required' },
-  { name: 'ssl-ciphers', argument: 'required' },
-  { name: 'bootstrap-ca-cert', argument: 'required' },
-  { name: 'peer-ca-cert', argument: 'required' },
+  { long: 'db', arg: 'required' },
+  { long: 'no-syslog', arg: 'none' },
+  { long: 'no-wait', arg: 'none' },
+  { long: 'dry-run', arg: 'none' },
+  { long: 'oneline', arg: 'none' },
+  { long: 'timeout', short: 't', arg: 'required' },
+  { long: 'retry', arg: 'none' },
+  { long: 'help', short: 'h', arg: 'none' },
+  { long: 'commands', arg: 'none' },
+  { long: 'options', arg: 'none' },
+  { long: 'leader-only', arg: 'none' },
+  { long: 'no-leader-only', arg: 'none' },
+  { long: 'shuffle-remotes', arg: 'none' },
+  { long: 'no-shuffle-remotes', arg: 'none' },
+  { long: 'version', short: 'V', arg: 'none' },
+  { long: 'verbose', short: 'v', arg: 'optional' },
+  { long: 'log-file', arg: 'optional' },
+  { long: 'syslog-method', arg: 'required' },
+  { long: 'syslog-target', arg: 'required' },
+  { long: 'format', short: 'f', arg: 'required' },
+  { long: 'data', short: 'd', arg: 'required' },
+  { long: 'no-headings', arg: 'none' },
+  { long: 'pretty', arg: 'none' },
+  { long: 'bare', arg: 'none' },
+  { long: 'max-column-width', arg: 'required' },
+  { long: 'private-key', short: 'p', arg: 'required' },
+  { long: 'certificate', short: 'c', arg: 'required' },
+  { long: 'ca-cert', short: 'C', arg: 'required' },
+  { long: 'ssl-protocols', arg: 'required' },
+  { long: 'ssl-ciphers', arg: 'required' },
+  { long: 'bootstrap-ca-cert', arg: 'required' },
+  { long: 'peer-ca-cert', arg: 'required' },
 ];
 
 /** A mistake of the person who typed; its message is what they get to read. */
@@ -59,73 +56,25 @@ export interface SplitCommandLine {
 
 /** Splits off the global options. `localOptions` are the options of all commands, without dashes, `=` for an argument. */
 export function splitCommandLine(args: readonly string[], localOptions: readonly string[]): SplitCommandLine {
-  const longs = new Map<string, { argument: GlobalOption['argument']; isLocal: boolean }>();
-  for (const option of GLOBAL_OPTIONS) longs.set(option.name, { argument: option.argument, isLocal: false });
-  for (const option of localOptions) {
-    const name = option.replace(/=$/, '');
-    if (!longs.has(name)) longs.set(name, { argument: option.endsWith('=') ? 'required' : 'none', isLocal: true });
-  }
-
+  const isGlobal = (name: string) => GLOBAL_OPTIONS.some((option) => option.long === name);
+  const own = localOptions.map((option): OptionSpec => {
+    const long = option.replace(/=$/, '');
+    return { long, arg: option.endsWith('=') ? 'required' : 'none', id: `${LOCAL}${long}` };
+  });
+  const specs = [...GLOBAL_OPTIONS, ...own.filter((option) => !isGlobal(option.long ?? ''))];
+  const parsed = getopt(args, specs, { stopAtOperand: true });
+  if (!parsed.ok) throw new UsageError(parsed.error);
   const globals: { name: string; value: string | null }[] = [];
   const local: string[] = [];
-  let i = 0;
-  for (; i < args.length; i++) {
-    const arg = args[i];
-    if (arg === '--') {
-      i++;
-      break;
-    }
-    if (!arg.startsWith('-') || arg === '-') break;
-    if (arg.startsWith('--')) {
-      const equals = arg.indexOf('=');
-      const typed = equals < 0 ? arg.slice(2) : arg.slice(2, equals);
-      let value = equals < 0 ? null : arg.slice(equals + 1);
-      const name = completeOption(typed, longs);
-      const option = longs.get(name)!; // completeOption() gives names from the table only.
-      if (option.argument === 'none' && value !== null) {
-        throw new UsageError(`option '--${name}' doesn't allow an argument`);
-      }
-      if (option.argument === 'required' && value === null) {
-        if (i + 1 >= args.length) throw new UsageError(`option '--${name}' requires an argument`);
-        value = args[++i];
-      }
-      if (option.isLocal) {
-        const text = value === null ? `--${name}` : `--${name}=${value}`;
-        local.push(text);
-      } else {
-        globals.push({ name, value });
-      }
-      continue;
-    }
-    for (let at = 1; at < arg.length; at++) {
-      const letter = arg[at];
-      const option = GLOBAL_OPTIONS.find((o) => o.short === letter);
-      if (option === undefined) throw new UsageError(`invalid option -- '${letter}'`);
-      if (option.argument === 'none') {
-        globals.push({ name: option.name, value: null });
-        continue;
-      }
-      let value: string | null = at + 1 < arg.length ? arg.slice(at + 1) : null;
-      if (value === null && option.argument === 'required') {
-        if (i + 1 >= args.length) throw new UsageError(`option requires an argument -- '${letter}'`);
-        value = args[++i];
-      }
-      globals.push({ name: option.name, value });
-      break;
-    }
+  for (const { id, value } of parsed.options) {
+    if (id.startsWith(LOCAL)) local.push(`--${id.slice(LOCAL.length)}${value === null ? '' : `=${value}`}`);
+    else globals.push({ name: id, value });
   }
-  return { globals, local, rest: args.slice(i) };
+  return { globals, local, rest: parsed.operands };
 }
 
-function completeOption(typed: string, longs: ReadonlyMap<string, { argument: string }>): string {
-  if (longs.has(typed)) return typed;
-  const matches = [...longs.keys()].filter((name) => name.startsWith(typed));
-  if (matches.length === 1) return matches[0];
-  if (matches.length === 0) throw new UsageError(`unrecognized option '--${typed}'`);
-  throw new UsageError(
-    `option '--${typed}' is ambiguous; possibilities: ${matches.map((name) => `'--${name}'`).join(' ')}`,
-  );
-}
+/** Tells a command's options from global ones. */
+const LOCAL = 'local:';
 
 /** What a command needs to be found and checked; its behaviour is the caller's. */
 export interface CommandSyntax {

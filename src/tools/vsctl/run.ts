@@ -31,8 +31,8 @@ export interface CommandOutput {
 
 export interface RunResult {
   readonly outputs: readonly CommandOutput[];
-  /** Interfaces that this run added and that the switch reports as broken: `[name, error]`. */
-  readonly interfaceErrors: readonly (readonly [string, string])[];
+  /** Interfaces that this run added and that the switch reports as broken: `[name, error]`; the error is null where none is known. */
+  readonly interfaceErrors: readonly (readonly [string, string | null])[];
 }
 
 /** The server cannot be reached. */
@@ -43,7 +43,7 @@ export async function run(commands: readonly ParsedCommand<Command>[], options: 
   const waits = writes && options.wait && !options.dryRun;
   const base: Needs = {
     Open_vSwitch: waits ? ['cur_cfg', 'next_cfg'] : [],
-    ...(waits ? { Interface: ['name', 'error'] } : {}),
+    ...(waits ? { Interface: ['name', 'error', 'ofport'] } : {}),
   };
   const needs = mergeNeeds([base, ...commands.map((command) => command.syntax.needs(command.args, command.options))]);
   const idl = new Idl(options.remote, {
@@ -153,14 +153,13 @@ async function attempt(
     context.output = outputs[i].text;
     outputs[i].text = syntax.finish(context, (temporary) => realUuid(result, context, temporary));
   });
-  const interfaceErrors: (readonly [string, string])[] = [];
+  const interfaceErrors: (readonly [string, string | null])[] = [];
   if (waits && result.status === 'success') {
     await switchReached(idl, result.incremented ?? 0);
     newInterfaces.forEach((row, i) => {
       const real = idl.table('Interface').get(result.insertedUuid(row) ?? '');
-      // The switch's word on an interface is its error, or -1 for a number; no word is none to report.
-      const error = real?.optionalString('error') ?? null;
-      if (error !== null) interfaceErrors.push([names[i], error]);
+      if (real === undefined || (real.integer('ofport') ?? -1) >= 0) return;
+      interfaceErrors.push([names[i], real.optionalString('error')]);
     });
   }
   return { outputs, interfaceErrors };
