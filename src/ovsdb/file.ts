@@ -165,9 +165,7 @@ export function openDatabase(name: string, mode: 'read' | 'write', as?: Database
 
 /** Records of a file that holds exactly this database. */
 export function compactRecords(db: Database, comment: string, dateMs: number): JsonObject[] {
-  const records = [schemaToJson(db.schema)];
-  if (db.rowCount > 0) records.push(databaseToRecord(db, comment, dateMs));
-  return records;
+  return [schemaToJson(db.schema), databaseToRecord(db, comment, dateMs)];
 }
 
 /** Creates a database file with some records. Throws `OvsdbError`. */

@@ -5,11 +5,11 @@ import { clock } from '../base/clock.ts';
 import { vlog } from '../base/vlog.ts';
 import type { Changes, Database } from './database.ts';
 import { OvsdbError } from './error.ts';
-import { changesToRecord, compactRecords, databaseToRecord } from './file.ts';
-import { type JsonObject, stringifyJson } from './json.ts';
+import { changesToRecord, compactRecords } from './file.ts';
+import { stringifyJson } from './json.ts';
 import type { OvsdbLog } from './log.ts';
 import type { MonitorView } from './monitor.ts';
-import { type DatabaseSchema, schemaToJson } from './schema.ts';
+import type { DatabaseSchema } from './schema.ts';
 import type { Transaction } from './transaction.ts';
 
 const log = vlog('ovsdb_server');
@@ -137,9 +137,7 @@ export class Store {
 
   /** Moves to another schema with `rows`' content (see `convertDatabase`). Throws `OvsdbError`. */
   convert(db: Database): void {
-    const records: JsonObject[] = [schemaToJson(db.schema)];
-    if (db.rowCount > 0) records.push(databaseToRecord(db, 'ovsdb-server converting database', clock.wallMs()));
-    this.log?.replace(records);
+    this.log?.replace(compactRecords(db, 'converted by ovsdb-server', clock.wallMs()));
     this.db = db;
     this.views.clear();
     this.wake();
