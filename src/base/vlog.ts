@@ -4,8 +4,7 @@
  *
  * A message costs nothing where no destination wants its level: callers with expensive texts ask `isEnabled` first.
  */
-import { closeSync, mkdirSync, openSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { closeSync, openSync } from 'node:fs';
 import { clock } from './clock.ts';
 import { errorText } from './errno.ts';
 import { writeAll } from './fatal.ts';
@@ -240,7 +239,6 @@ export function vlogSetSyslog(sink: ((level: Level, line: string) => void) | nul
 export function vlogSetFile(path: string): string | null {
   let fd: number;
   try {
-    mkdirSync(dirname(path), { recursive: true });
     fd = openSync(path, 'a', 0o640);
   } catch (error) {
     self.warn(`failed to open ${path} for logging: ${errorText(error)}`);
