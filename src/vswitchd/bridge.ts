@@ -1,0 +1,172 @@
+/** A bridge of the database at work: one `Ofproto`, its interfaces, and the bundles that its ports make of them. */
+import { ovsRundir } from '../base/dirs.ts';
+import { vlog } from '../base/vlog.ts';
+import type { NetdevEnv } from '../netdev/netdev.ts';
+import type { Ofproto } from '../ofproto/ofproto.ts';
+import { OFPP } from '../openflow/ports.ts';
+import { type BridgeSpec, bundleOf, type InterfaceSpec } from './config.ts';
+import { Interface, type TypeMapper } from './interface.ts';
+
+const log = vlog('bridge');
+
+export interface BridgeDeps {
+  readonly env: NetdevEnv;
+  readonly mapType: TypeMapper;
+  /** Something about a device changed. */
+  readonly onNews: () => void;
+  /** Whether port numbers of an earlier run, which the database remembers, are to be kept. */
+  readonly keepOfports: () => boolean;
+}
+
+export class Bridge {
+  readonly name: string;
+  readonly ofproto: Ofproto;
+  readonly datapathType: string;
+  readonly interfaces = new Map<string, Interface>();
+  datapathId = 0n;
+  spec: BridgeSpec;
+  private readonly deps: BridgeDeps;
+  private readonly bundles = new Set<string>();
+  private warnedStp = false;
+
+  constructor(spec: BridgeSpec, ofproto: Ofproto, deps: BridgeDeps) {
+    this.name = spec.name;
+    this.spec = spec;
+    this.ofproto = ofproto;
+    this.datapathType = spec.datapathType;
+    this.deps = deps;
+  }
+
+  /** Removes what the new configuration does not have, of all bridges before any adds, so that a device may move. */
+  async shrink(spec: BridgeSpec): Promise<void> {
+    this.spec = spec;
+    const wanted = new Map(allInterfaces(spec).map((iface) => [iface.name, iface]));
+    const ports = new Set(spec.ports.map((port) => port.name));
+    for (const name of [...this.bundles]) {
+      if (ports.has(name)) continue;
+      this.ofproto.removeBundle(name);
+      this.bundles.delete(name);
+    }
+    for (const iface of [...this.interfaces.values()]) {
+      const next = wanted.get(iface.name);
+      const isSame =
+        next !== undefined &&
+        next.type === iface.spec.type &&
+        (next.ofportRequest === null || iface.ofport === null || next.ofportRequest === iface.ofport) &&
+        !(iface.netdev !== null && iface.isStale());
+      if (isSame) {
+        iface.spec = next;
+        continue;
+      }
+      await this.removeInterface(iface);
+    }
+  }
+
+  /** Adds and configures everything. */
+  async grow(): Promise<void> {
+    const { spec } = this;
+    if (spec.stp && !this.warnedStp) log.warn(`bridge ${this.name}: spanning tree is not implemented, it is ignored`);
+    this.warnedStp = spec.stp;
+    const specs = allInterfaces(spec);
+    // Those that ask for a number come first, so that nobody else has it by then.
+    const inOrder = [
+      ...specs.filter((one) => one.ofportRequest !== null),
+      ...specs.filter((one) => one.ofportRequest === null),
+    ];
+    for (const iface of inOrder) await this.addInterface(iface);
+    const localMac = this.chooseMac();
+    for (const iface of this.interfaces.values()) iface.configure(iface.name === this.name ? localMac : null);
+    this.datapathId = spec.datapathId ?? (spec.hwaddr === null ? macNumber(localMac) : macNumber(spec.hwaddr));
+    this.ofproto.setConfig({ ...spec.ofproto, datapathId: this.datapathId, rundir: ovsRundir() });
+    for (const port of spec.ports) {
+      const ofports = port.interfaces
+        .map((one) => this.interfaces.get(one.name)?.ofport ?? null)
+        .filter((ofport) => ofport !== null);
+      if (ofports.length > 0) {
+        this.ofproto.setBundle(bundleOf(port, ofports));
+        this.bundles.add(port.name);
+      } else if (this.bundles.delete(port.name)) {
+        this.ofproto.removeBundle(port.name);
+      }
+    }
+  }
+
+  private async addInterface(spec: InterfaceSpec): Promise<void> {
+    let iface = this.interfaces.get(spec.name);
+    if (iface?.ofport !== undefined && iface.ofport !== null) return;
+    if (iface === undefined) {
+      iface = new Interface(spec, this.deps.env, this.deps.onNews);
+      this.interfaces.set(spec.name, iface);
+    }
+    const netdev = iface.open(this.deps.mapType);
+    if (netdev === null) return;
+    const request = spec.ofportRequest ?? (this.deps.keepOfports() ? spec.lastOfport : null);
+    const added = await this.ofproto.portAdd(netdev, request);
+    if ('error' in added) {
+      iface.fail(`could not add network device ${spec.name} to ofproto (${added.error})`);
+      return;
+    }
+    iface.ofport = added.ofport;
+    log.info(`bridge ${this.name}: added interface ${spec.name} on port ${added.ofport}`);
+  }
+
+  private async removeInterface(iface: Interface): Promise<void> {
+    this.interfaces.delete(iface.name);
+    if (iface.ofport !== null) {
+      log.info(`bridge ${this.name}: deleted interface ${iface.name} on port ${iface.ofport}`);
+      await this.ofproto.portDel(iface.ofport);
+    }
+    iface.close();
+  }
+
+  /**
+   * The address of the bridge's own device: as configured, else the lowest global address of a physical device in the bridge, else
+   * one made from the bridge's UUID, which stays the same over restarts.
+   */
+  private chooseMac(): Uint8Array {
+    if (this.spec.hwaddr !== null) return this.spec.hwaddr;
+    let lowest: Uint8Array | null = null;
+    for (const iface of this.interfaces.values()) {
+      if (iface.name === this.name || iface.ofport === null || iface.netdev === null) continue;
+      if (iface.spec.type === 'internal' || iface.spec.type === 'patch') continue;
+      const mac = iface.spec.mac ?? iface.netdev.mac();
+      const isUsable = (mac[0] & 3) === 0 && mac.some((byte) => byte !== 0);
+      if (isUsable && (lowest === null || Buffer.compare(mac, lowest) < 0)) lowest = mac;
+    }
+    return lowest ?? macOfUuid(this.spec.row.uuid);
+  }
+
+  /** Whether trying again may help a device that is missing, or one is missing that was there. */
+  hasStaleInterfaces(): boolean {
+    for (const iface of this.interfaces.values()) if (iface.isStale()) return true;
+    return false;
+  }
+
+  async destroy(): Promise<void> {
+    for (const iface of [...this.interfaces.values()]) await this.removeInterface(iface);
+    await this.ofproto.destroy();
+  }
+
+  /** For messages and `Interface.ofport`. */
+  get localOfport(): number {
+    return OFPP.LOCAL;
+  }
+}
+
+function allInterfaces(spec: BridgeSpec): InterfaceSpec[] {
+  return spec.ports.flatMap((port) => port.interfaces);
+}
+
+function macNumber(mac: Uint8Array): bigint {
+  return BigInt(`0x${Buffer.from(mac).toString('hex')}`);
+}
+
+/** Local and unicast, from the UUID's first bytes. */
+export function macOfUuid(uuid: string): Uint8Array {
+  const hex = uuid.replaceAll('-', '');
+  const byte = (i: number) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16);
+  // The original reads the UUID as 32-bit numbers in the machine's order, which is little-endian.
+  const mac = Uint8Array.of(byte(3), byte(2), byte(1), byte(0), byte(7), byte(6));
+  mac[0] = (mac[0] & 0xfe) | 2;
+  return mac;
+}

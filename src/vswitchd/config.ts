@@ -1,0 +1,250 @@
+/**
+ * The database's configuration as plain values: read in one go, so that applying it, which takes time, works on one
+ * consistent state however the database changes meanwhile. Rows are kept only to write status back to.
+ */
+
+import { VERSION } from '../base/version.ts';
+import type {
+  BundleConfig,
+  ControllerConfig,
+  FlowTableConfig,
+  OfprotoConfig,
+  PortVlanConfig,
+} from '../ofproto/ofproto.ts';
+import type { Row, RowView } from '../ovsdb/idl.ts';
+
+export interface InterfaceSpec {
+  /** Null for a bridge's own device that the database does not mention. */
+  readonly row: Row | null;
+  readonly name: string;
+  /** As in the database: '' is `system`. */
+  readonly type: string;
+  readonly options: ReadonlyMap<string, string>;
+  readonly ofportRequest: number | null;
+  /** What the database last said; kept over a restart of the switch. */
+  readonly lastOfport: number | null;
+  readonly mac: Uint8Array | null;
+  readonly mtuRequest: number | null;
+}
+
+export interface PortSpec {
+  readonly row: Row | null;
+  readonly name: string;
+  readonly interfaces: readonly InterfaceSpec[];
+  readonly vlan: PortVlanConfig;
+}
+
+export interface BridgeSpec {
+  readonly row: Row;
+  readonly name: string;
+  readonly datapathType: string;
+  readonly ports: readonly PortSpec[];
+  /** `other_config:datapath-id`, else null. */
+  readonly datapathId: bigint | null;
+  /** `other_config:hwaddr`, else null. */
+  readonly hwaddr: Uint8Array | null;
+  readonly stp: boolean;
+  readonly controllerRows: readonly Row[];
+  readonly ofproto: Omit<OfprotoConfig, 'datapathId' | 'rundir'>;
+}
+
+export interface SwitchSpec {
+  readonly row: Row;
+  readonly nextCfg: number | bigint;
+  readonly otherConfig: ReadonlyMap<string, string>;
+  readonly statsIntervalMs: number;
+  readonly bridges: readonly BridgeSpec[];
+}
+
+/** Largest OpenFlow port number that a port can be asked to have. */
+const MAX_OFPORT = 0xfeff;
+
+export function readSwitch(row: Row): SwitchSpec {
+  const otherConfig = row.map('other_config');
+  const interval = integer(otherConfig.get('stats-update-interval')) ?? 5000;
+  const seen = new Set<string>();
+  const bridges: BridgeSpec[] = [];
+  for (const bridge of row.refs('bridges')) {
+    const name = bridge.string('name');
+    if (seen.has(name)) continue;
+    seen.add(name);
+    bridges.push(readBridge(bridge));
+  }
+  return {
+    row,
+    nextCfg: row.get('next_cfg').keys[0] as number | bigint,
+    otherConfig,
+    statsIntervalMs: Math.max(interval, 5000),
+    bridges: bridges.sort(byName),
+  };
+}
+
+function readBridge(row: Row): BridgeSpec {
+  const name = row.string('name');
+  const otherConfig = row.map('other_config');
+  const ports = row.refs('ports').map(readPort).sort(byName);
+  const hasLocal = ports.some((port) => port.interfaces.some((iface) => iface.name === name));
+  const controllerRows = row.refs('controller');
+  return {
+    row,
+    name,
+    datapathType: row.string('datapath_type'),
+    ports: hasLocal ? ports : [...ports, localPort(name)],
+    datapathId: parseDatapathId(otherConfig.get('datapath-id')),
+    hwaddr: parseMac(otherConfig.get('hwaddr')),
+    stp: row.boolean('stp_enable') || row.boolean('rstp_enable'),
+    controllerRows,
+    ofproto: {
+      failMode: row.string('fail_mode') === 'secure' ? 'secure' : 'standalone',
+      controllers: controllerRows.map(readController),
+      protocols: readProtocols(row),
+      macAgingSeconds: integer(otherConfig.get('mac-aging-time')) ?? 300,
+      macTableSize: integer(otherConfig.get('mac-table-size')) ?? 8192,
+      forwardBpdu: otherConfig.get('forward-bpdu') === 'true',
+      floodVlans: row.integers('flood_vlans'),
+      flowTables: readFlowTables(row),
+      desc: {
+        mfr: otherConfig.get('dp-mfr') ?? 'Nicira, Inc.',
+        hw: otherConfig.get('dp-hw') ?? 'Open vSwitch',
+        sw: otherConfig.get('dp-sw') ?? VERSION,
+        serial: otherConfig.get('dp-sn') ?? 'None',
+        dp: otherConfig.get('dp-desc') ?? 'None',
+      },
+    },
+  };
+}
+
+const VLAN_TRUNK: PortVlanConfig = {
+  mode: 'trunk',
+  tag: null,
+  trunks: [],
+  cvlans: [],
+  priorityTags: 'no',
+  protected: false,
+};
+
+/** The bridge's own device, where the database has no port for it. */
+function localPort(name: string): PortSpec {
+  const iface: InterfaceSpec = {
+    row: null,
+    name,
+    type: 'internal',
+    options: new Map(),
+    ofportRequest: null,
+    lastOfport: null,
+    mac: null,
+    mtuRequest: null,
+  };
+  return { row: null, name, interfaces: [iface], vlan: VLAN_TRUNK };
+}
+
+function readPort(row: Row): PortSpec {
+  return {
+    row,
+    name: row.string('name'),
+    interfaces: row.refs('interfaces').map(readInterface).sort(byName),
+    vlan: readVlan(row),
+  };
+}
+
+function readInterface(row: Row): InterfaceSpec {
+  const last = row.integer('ofport');
+  return {
+    row,
+    name: row.string('name'),
+    type: row.string('type'),
+    options: row.map('options'),
+    ofportRequest: row.integer('ofport_request'),
+    lastOfport: last !== null && last >= 1 && last <= MAX_OFPORT ? last : null,
+    mac: parseMac(row.optionalString('mac') ?? undefined),
+    mtuRequest: row.integer('mtu_request'),
+  };
+}
+
+/** ovs-vswitchd.conf.db(5), "VLAN Configuration". */
+export function readVlan(port: RowView): PortVlanConfig {
+  const tag = port.integer('tag');
+  const mode = (port.optionalString('vlan_mode') ?? (tag === null ? 'trunk' : 'access')) as PortVlanConfig['mode'];
+  const priorityTags = port.map('other_config').get('priority-tags');
+  return {
+    mode,
+    tag: mode === 'trunk' ? null : (tag ?? 0),
+    trunks: mode === 'access' || mode === 'dot1q-tunnel' ? [] : port.integers('trunks'),
+    cvlans: mode === 'dot1q-tunnel' ? port.integers('cvlans') : [],
+    priorityTags:
+      priorityTags === 'always'
+        ? 'always'
+        : priorityTags === 'if-nonzero' || priorityTags === 'true'
+          ? 'if-nonzero'
+          : 'no',
+    protected: port.boolean('protected'),
+  };
+}
+
+function readController(row: Row): ControllerConfig {
+  return {
+    target: row.string('target'),
+    connectionMode: row.string('connection_mode') === 'out-of-band' ? 'out-of-band' : 'in-band',
+    maxBackoffMs: row.integer('max_backoff') ?? 8000,
+    inactivityProbeMs: row.integer('inactivity_probe') ?? 5000,
+    rateLimit: row.integer('controller_rate_limit'),
+    burstLimit: row.integer('controller_burst_limit'),
+  };
+}
+
+const WIRE_VERSIONS: Readonly<Record<string, number>> = {
+  OpenFlow10: 1,
+  OpenFlow11: 2,
+  OpenFlow12: 3,
+  OpenFlow13: 4,
+  OpenFlow14: 5,
+  OpenFlow15: 6,
+};
+
+function readProtocols(row: Row): number[] {
+  const named = row.strings('protocols').map((name) => WIRE_VERSIONS[name]);
+  return named.length === 0 ? Object.values(WIRE_VERSIONS) : named;
+}
+
+function readFlowTables(row: Row): Map<number, FlowTableConfig> {
+  const tables = new Map<number, FlowTableConfig>();
+  for (const [id, table] of row.refMap('flow_tables')) {
+    const prefixes = table.strings('prefixes');
+    tables.set(Number(id), {
+      name: table.string('name'),
+      flowLimit: table.integer('flow_limit'),
+      overflowPolicy: table.string('overflow_policy') === 'evict' ? 'evict' : 'refuse',
+      groups: table.strings('groups'),
+      prefixes: prefixes.length === 0 ? null : prefixes,
+    });
+  }
+  return tables;
+}
+
+export function bundleOf(port: PortSpec, ofports: readonly number[]): BundleConfig {
+  return { name: port.name, ofports, vlan: port.vlan };
+}
+
+function byName(a: { readonly name: string }, b: { readonly name: string }): number {
+  return a.name.localeCompare(b.name, 'en', { numeric: true });
+}
+
+function integer(text: string | undefined): number | null {
+  return text !== undefined && /^-?\d+$/.test(text) ? Number(text) : null;
+}
+
+/** 16 hexadecimal digits, or `0x` and up to 16; zero is none. */
+export function parseDatapathId(text: string | undefined): bigint | null {
+  if (text === undefined || !/^(?:[0-9a-fA-F]{16}|0x[0-9a-fA-F]{1,16})$/.test(text)) return null;
+  const id = BigInt(text.startsWith('0x') ? text : `0x${text}`);
+  return id === 0n ? null : id;
+}
+
+export function parseMac(text: string | undefined): Uint8Array | null {
+  if (text === undefined || !/^[0-9a-fA-F]{1,2}(?::[0-9a-fA-F]{1,2}){5}$/.test(text)) return null;
+  return Uint8Array.from(text.split(':').map((byte) => Number.parseInt(byte, 16)));
+}
+
+export function formatMac(mac: Uint8Array): string {
+  return [...mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+}

@@ -1,0 +1,96 @@
+/**
+ * The datapaths in use, one backer for each type, and how types of the database are carried out: `system` by the
+ * user-space datapath until the kernel's is spoken to, and, with simulated devices, by one that runs in this thread.
+ */
+
+import { vlog } from '../base/vlog.ts';
+import { DpifNetdev } from '../dpif/netdev.ts';
+import type { NetdevEnv } from '../netdev/netdev.ts';
+import { createBacker } from '../ofproto/index.ts';
+import type { Ofproto, OfprotoBacker } from '../ofproto/ofproto.ts';
+
+const log = vlog('ofproto');
+
+/** `--enable-dummy`: absent, plain, `=system`, `=override` (ovs-vswitchd's own tests use them). */
+export type DummyMode = 'none' | 'plain' | 'system' | 'override';
+
+export class Datapaths {
+  private readonly dummy: DummyMode;
+  private readonly env: NetdevEnv;
+  private readonly backers = new Map<string, OfprotoBacker>();
+  private config: ReadonlyMap<string, string> = new Map();
+  private warnedSystem = false;
+
+  constructor(dummy: DummyMode, env: NetdevEnv) {
+    this.dummy = dummy;
+    this.env = env;
+  }
+
+  /** `Open_vSwitch.datapath_types`. */
+  types(): string[] {
+    return this.dummy === 'none' ? ['netdev', 'system'] : ['dummy', 'netdev', 'system'];
+  }
+
+  /** `Open_vSwitch.iface_types`: without `dummy` unless simulation was asked for. */
+  interfaceTypes(all: readonly string[]): string[] {
+    return all.filter((type) => this.dummy !== 'none' || !type.startsWith('dummy'));
+  }
+
+  /** How an interface of a type is opened. */
+  mapInterfaceType(type: string): string {
+    const plain = type === '' ? 'system' : type;
+    switch (this.dummy) {
+      case 'none':
+        return plain;
+      case 'plain':
+        return plain;
+      case 'system':
+        return plain === 'system' || plain === 'internal' ? 'dummy' : plain;
+      case 'override':
+        return plain === 'patch' || plain === 'null' ? plain : 'dummy';
+    }
+  }
+
+  /** A bridge in the datapath of `type`; null (with a warning) where there is no such type. */
+  async createOfproto(name: string, type: string): Promise<Ofproto | null> {
+    const wanted = type === '' ? 'system' : type;
+    if (!this.types().includes(wanted)) {
+      log.warn(`unknown datapath type ${wanted}`);
+      log.warn(`could not create datapath ${name} of unknown type ${wanted}`);
+      vlog('bridge').err(`failed to create bridge ${name}: Address family not supported by protocol`);
+      return null;
+    }
+    const carried = this.carriedOutBy(wanted);
+    let backer = this.backers.get(carried);
+    if (backer === undefined) {
+      const inThread = carried === 'dummy' || this.dummy === 'override';
+      const mode = inThread ? 'main' : 'workers';
+      const dpif = await DpifNetdev.create({ mode, name: `ovs-${carried}`, type: carried, env: this.env });
+      backer = await createBacker(carried, { dpif });
+      backer.configure(this.config);
+      this.backers.set(carried, backer);
+    }
+    return backer.createBridge(name, carried);
+  }
+
+  private carriedOutBy(type: string): string {
+    if (type !== 'system' || this.dummy === 'override') return type;
+    if (!this.warnedSystem) {
+      this.warnedSystem = true;
+      log.warn('datapath type "system" is carried out by "netdev", in user space');
+    }
+    return 'netdev';
+  }
+
+  configure(config: ReadonlyMap<string, string>): void {
+    this.config = config;
+    for (const backer of this.backers.values()) backer.configure(config);
+  }
+
+  async close(): Promise<void> {
+    for (const [type, backer] of [...this.backers]) {
+      this.backers.delete(type);
+      await backer.close();
+    }
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * An `Interface` of the database at work: its device, and its place in the bridge. A device that cannot be opened is kept
+ * as an error to show; `isStale()` says when trying again may help.
+ */
+import { existsSync } from 'node:fs';
+import { vlog } from '../base/vlog.ts';
+import { openNetdev } from '../netdev/index.ts';
+import type { Netdev, NetdevEnv } from '../netdev/netdev.ts';
+import type { InterfaceSpec } from './config.ts';
+
+const log = vlog('bridge');
+
+/** How `Interface.type` is carried out; with simulated devices some or all become `dummy`. */
+export type TypeMapper = (type: string) => string;
+
+export class Interface {
+  readonly name: string;
+  spec: InterfaceSpec;
+  netdev: Netdev | null = null;
+  ofport: number | null = null;
+  error: string | null = null;
+  private watch: Disposable | null = null;
+  private readonly env: NetdevEnv;
+  private readonly onNews: () => void;
+
+  constructor(spec: InterfaceSpec, env: NetdevEnv, onNews: () => void) {
+    this.name = spec.name;
+    this.spec = spec;
+    this.env = env;
+    this.onNews = onNews;
+  }
+
+  /** Opens and configures the device. Returns it, or null with `error` set. */
+  open(mapType: TypeMapper): Netdev | null {
+    const opened = openNetdev(this.name, mapType(this.spec.type), this.env);
+    if ('error' in opened) {
+      this.fail(`could not open network device ${this.name} (${openErrorWords(opened.error)})`);
+      return null;
+    }
+    this.netdev = opened;
+    const wrong = opened.setConfig(this.spec.options);
+    if (wrong !== null) {
+      log.warn(`${this.name}: could not set configuration (Invalid argument)`);
+      this.close();
+      this.error = wrong;
+      return null;
+    }
+    this.error = null;
+    this.watch = opened.onChange(this.onNews);
+    return opened;
+  }
+
+  fail(error: string): void {
+    if (this.error !== error) log.warn(error);
+    this.close();
+    this.error = error;
+  }
+
+  /** Applies changed options, MAC and MTU to the open device. */
+  configure(localMac: Uint8Array | null): void {
+    const { netdev, spec } = this;
+    if (netdev === null) return;
+    this.error = netdev.setConfig(spec.options);
+    const mac = localMac ?? spec.mac;
+    if (mac !== null && Buffer.compare(netdev.mac(), mac) !== 0) {
+      const wrong = netdev.setMac(mac);
+      if (wrong !== null) log.rl().warn(`interface ${this.name}: setting MAC failed (${wrong})`);
+    }
+    if (spec.mtuRequest !== null && netdev.mtu() !== spec.mtuRequest) {
+      const wrong = netdev.setMtu(spec.mtuRequest);
+      if (wrong !== null) log.rl().warn(`interface ${this.name}: setting MTU failed (${wrong})`);
+    }
+  }
+
+  /** The device went away under us, or is there now where it was missing. */
+  isStale(): boolean {
+    const isSystem = this.spec.type === '' || this.spec.type === 'system';
+    if (!isSystem) return false;
+    if (this.netdev === null) return existsSync(`/sys/class/net/${this.name}`);
+    return this.netdev.type === 'system' && this.netdev.ifindex() === 0;
+  }
+
+  close(): void {
+    this.watch?.[Symbol.dispose]();
+    this.watch = null;
+    this.netdev?.[Symbol.dispose]();
+    this.netdev = null;
+    this.ofport = null;
+  }
+}
+
+/** The reason alone: what the device said may name it again. */
+function openErrorWords(error: string): string {
+  if (/of unknown type/.test(error)) return 'Address family not supported by protocol';
+  return /\(([^()]+)\)$/.exec(error)?.[1] ?? error.replace(/^\S+: /, '');
+}

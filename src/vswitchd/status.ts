@@ -1,0 +1,124 @@
+/** What the switch writes into the database about itself: states, counters, errors. Each column is written only when it differs. */
+
+import type { ControllerStatus } from '../ofproto/ofproto.ts';
+import type { Row, Transaction } from '../ovsdb/idl.ts';
+import type { Bridge } from './bridge.ts';
+import { formatMac } from './config.ts';
+import type { Interface } from './interface.ts';
+
+export function writeBridgeStatus(txn: Transaction, bridge: Bridge): void {
+  const { row } = bridge.spec;
+  if (row.isDeleted) return;
+  txn.set(row, 'datapath_id', bridge.datapathId.toString(16).padStart(16, '0'));
+  txn.set(row, 'datapath_version', '<built-in>');
+  for (const iface of bridge.interfaces.values()) writeInterfaceStatus(txn, bridge, iface);
+}
+
+/** Everything of an interface but counters. */
+function writeInterfaceStatus(txn: Transaction, bridge: Bridge, iface: Interface): void {
+  const { row } = iface.spec;
+  if (row === null || row.isDeleted) return;
+  const { netdev } = iface;
+  if (netdev === null || iface.ofport === null) {
+    txn.set(row, 'ofport', -1);
+    txn.set(row, 'error', iface.error);
+    for (const column of [
+      'mac_in_use',
+      'ifindex',
+      'status',
+      'admin_state',
+      'link_state',
+      'link_resets',
+      'link_speed',
+    ]) {
+      txn.set(row, column, null);
+    }
+    for (const column of ['duplex', 'mtu', 'statistics']) txn.set(row, column, null);
+    return;
+  }
+  const features = netdev.features();
+  const isPatch = netdev.type === 'patch';
+  txn.set(row, 'ofport', iface.ofport);
+  txn.set(row, 'error', iface.error ?? patchError(bridge, iface));
+  txn.set(row, 'mac_in_use', formatMac(netdev.mac()));
+  txn.set(row, 'ifindex', netdev.ifindex());
+  txn.set(row, 'status', isPatch ? null : new Map(netdev.status()));
+  txn.set(row, 'admin_state', netdev.isUp() ? 'up' : 'down');
+  txn.set(row, 'link_state', netdev.carrier() ? 'up' : 'down');
+  txn.set(row, 'link_resets', netdev.linkResets());
+  txn.set(row, 'link_speed', features.speedMbps === null ? null : features.speedMbps * 1_000_000);
+  txn.set(row, 'duplex', features.fullDuplex === null ? null : features.fullDuplex ? 'full' : 'half');
+  txn.set(row, 'mtu', isPatch ? null : netdev.mtu());
+}
+
+let peerExists: (bridge: Bridge, iface: Interface) => boolean = () => true;
+
+/** How to find out whether a patch port's other end is there; the switch knows all bridges. */
+export function setPeerCheck(check: (bridge: Bridge, iface: Interface) => boolean): void {
+  peerExists = check;
+}
+
+function patchError(bridge: Bridge, iface: Interface): string | null {
+  if (iface.spec.type !== 'patch' || peerExists(bridge, iface)) return null;
+  const peer = iface.spec.options.get('peer') ?? '';
+  return `No usable peer '${peer}' exists in '${bridge.ofproto.type}' datapath.`;
+}
+
+/** `Interface.statistics`. */
+export function writeStatistics(txn: Transaction, bridge: Bridge): void {
+  for (const iface of bridge.interfaces.values()) {
+    const { row } = iface.spec;
+    if (row === null || row.isDeleted || iface.netdev === null || iface.ofport === null) continue;
+    txn.set(row, 'statistics', statistics(bridge, iface));
+  }
+}
+
+function statistics(bridge: Bridge, iface: Interface): Map<string, number> {
+  const { netdev, ofport } = iface;
+  const virtual = ofport === null ? null : bridge.ofproto.virtualPortStats(ofport);
+  if (virtual !== null) {
+    return new Map([
+      ['rx_packets', virtual.rxPackets],
+      ['tx_packets', virtual.txPackets],
+      ['rx_bytes', virtual.rxBytes],
+      ['tx_bytes', virtual.txBytes],
+    ]);
+  }
+  const map = new Map<string, number>();
+  for (const [name, value] of Object.entries(netdev?.stats() ?? {})) {
+    if (typeof value === 'number') map.set(DATABASE_NAMES[name] ?? name, value);
+  }
+  return map;
+}
+
+/** Where the database's word for a counter is not Linux's. */
+const DATABASE_NAMES: Readonly<Record<string, string>> = {
+  multicast: 'rx_multicast_packets',
+  rx_over_errors: 'rx_over_err',
+  rx_crc_errors: 'rx_crc_err',
+  rx_frame_errors: 'rx_frame_err',
+};
+
+/** `Controller` rows of a bridge; `full` also writes what changes every second. */
+export function writeControllers(txn: Transaction, bridge: Bridge, full: boolean): void {
+  const byTarget = new Map(bridge.ofproto.controllerStatus().map((status) => [status.target, status]));
+  for (const row of bridge.spec.controllerRows) {
+    if (row.isDeleted) continue;
+    const status = byTarget.get(row.string('target'));
+    if (status === undefined) {
+      txn.set(row, 'is_connected', false);
+      txn.set(row, 'role', null);
+      txn.set(row, 'status', null);
+    } else if (full || changed(row, status)) {
+      txn.set(row, 'is_connected', status.isConnected);
+      txn.set(row, 'role', status.isConnected ? status.role : null);
+      txn.set(row, 'status', new Map(status.status));
+    }
+  }
+}
+
+function changed(row: Row, status: ControllerStatus): boolean {
+  return (
+    row.boolean('is_connected') !== status.isConnected || (status.isConnected && row.string('role') !== status.role)
+  );
+}
