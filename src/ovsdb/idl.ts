@@ -17,7 +17,7 @@ import { isObject, type Json, type JsonObject, jsonText, parseJson } from './jso
 import { type DatabaseSchema, schemaFromJson } from './schema.ts';
 import { OvsdbError, ZERO_UUID } from './types.ts';
 
-export { type Opener, streamChannel } from './idl-channel.ts';
+export { type Opener, type RpcChannel, streamChannel } from './idl-channel.ts';
 export type { Row, RowChange, RowView, TableRequests } from './idl-replica.ts';
 export { ReplicaTable } from './idl-replica.ts';
 export { type CommitResult, Transaction, type Value } from './idl-txn.ts';

@@ -1,0 +1,282 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { streamPair } from '../base/stream.ts';
+import { Idl, type RowChange, type RpcChannel, streamChannel, type TableRequests } from './idl.ts';
+import type { Json } from './json.ts';
+import { schemaFromJson } from './schema.ts';
+import { OvsdbServer } from './server.ts';
+
+const SCHEMA: Json = {
+  name: 'Test',
+  version: '1.0.0',
+  tables: {
+    Item: {
+      isRoot: true,
+      columns: {
+        name: { type: 'string' },
+        count: { type: 'integer' },
+        tags: { type: { key: 'string', min: 0, max: 'unlimited' } },
+        map: { type: { key: 'string', value: 'integer', min: 0, max: 'unlimited' } },
+        note: { type: { key: 'string', min: 0, max: 1 } },
+        other: { type: { key: { type: 'uuid', refTable: 'Item', refType: 'weak' }, min: 0, max: 'unlimited' } },
+        hidden: { type: 'integer' },
+      },
+      indexes: [['name']],
+    },
+  },
+};
+
+const TABLES: TableRequests = { Item: ['name', 'count', 'tags', 'map', 'note', 'other'] };
+
+function setUp() {
+  const server = new OvsdbServer();
+  server.addMemoryDatabase(schemaFromJson(SCHEMA));
+  const channels: RpcChannel[] = [];
+  const connect = (options: Partial<ConstructorParameters<typeof Idl>[1]> = {}) => {
+    const open = async () => {
+      const [ours, theirs] = streamPair();
+      server.attach(theirs);
+      const channel = streamChannel(ours);
+      channels.push(channel);
+      return channel;
+    };
+    return new Idl(open, { database: 'Test', tables: TABLES, maxBackoffMs: 1, ...options }).start();
+  };
+  return { server, connect, channels };
+}
+
+/** What a replica holds, comparable. */
+function contents(idl: Idl): string[] {
+  return [...idl.table('Item').rows()]
+    .map(
+      (row) =>
+        `${row.uuid} ${JSON.stringify(['name', 'count', 'tags', 'map', 'note', 'other'].map((c) => row.get(c)))}`,
+    )
+    .sort();
+}
+
+/** Fails if a change is told twice or of a row that is not there. */
+function ledger(idl: Idl): Map<string, string> {
+  const told = new Map<string, string>();
+  idl.onChange((changes: readonly RowChange[]) => {
+    for (const { row, kind } of changes) {
+      const now = JSON.stringify(row.datums);
+      if (kind === 'insert') assert.ok(!told.has(row.uuid), 'a row is inserted once');
+      else assert.ok(told.has(row.uuid), `${kind} of a row that was told of`);
+      if (kind === 'modify') assert.notEqual(told.get(row.uuid), now, 'a modification changes something');
+      if (kind === 'delete') told.delete(row.uuid);
+      else told.set(row.uuid, now);
+    }
+  });
+  return told;
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  const end = Date.now() + 5000;
+  while (!condition()) {
+    if (Date.now() > end) assert.fail('timed out');
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+const step = fc.oneof(
+  fc.record({ do: fc.constant('insert' as const), name: fc.nat(6), count: fc.integer() }),
+  fc.record({
+    do: fc.constant('set' as const),
+    name: fc.nat(6),
+    count: fc.integer({ min: -2, max: 2 }),
+    note: fc.boolean(),
+  }),
+  fc.record({ do: fc.constant('add' as const), name: fc.nat(6), tag: fc.nat(4), value: fc.nat(2) }),
+  fc.record({ do: fc.constant('remove' as const), name: fc.nat(6), tag: fc.nat(4) }),
+  fc.record({ do: fc.constant('refer' as const), name: fc.nat(6), to: fc.nat(6) }),
+  fc.record({ do: fc.constant('delete' as const), name: fc.nat(6) }),
+  fc.record({ do: fc.constant('drop' as const) }),
+);
+
+test('a replica equals the database after any transactions and disconnections, and tells each change once', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), async (steps) => {
+      const { connect, channels } = setUp();
+      const writer = connect();
+      await writer.synced();
+      const follower = connect();
+      const told = ledger(follower);
+      await follower.synced();
+      for (const one of steps) {
+        if (one.do === 'drop') {
+          if (channels.length > 1) channels[channels.length - 1].close();
+          continue;
+        }
+        const txn = writer.transaction();
+        const find = (n: number) => [...writer.table('Item').rows()].find((row) => row.string('name') === `n${n}`);
+        const row = find(one.name);
+        if (one.do === 'insert') txn.insert(writer.table('Item'), { name: `n${one.name}`, count: one.count });
+        else if (row === undefined) continue;
+        else if (one.do === 'set') {
+          txn.set(row, 'count', one.count);
+          txn.set(row, 'note', one.note ? 'yes' : null);
+        } else if (one.do === 'add') {
+          txn.add(row, 'tags', [`t${one.tag}`]);
+          txn.add(row, 'map', { [`k${one.tag}`]: one.value });
+        } else if (one.do === 'remove') {
+          txn.remove(row, 'tags', [`t${one.tag}`]);
+          txn.remove(row, 'map', [`k${one.tag}`]);
+        } else if (one.do === 'refer') {
+          const target = find(one.to);
+          if (target !== undefined) txn.add(row, 'other', [target]);
+        } else txn.delete(row);
+        const { status } = await txn.commit();
+        // A second row of one name violates the index.
+        assert.ok(
+          status === 'success' || status === 'unchanged' || (status === 'error' && one.do === 'insert'),
+          status,
+        );
+      }
+      await until(() => follower.isSynced && contents(follower).join() === contents(writer).join());
+      await until(() => told.size === follower.table('Item').size);
+      for (const row of follower.table('Item').rows()) assert.equal(told.get(row.uuid), JSON.stringify(row.datums));
+      writer.close();
+      follower.close();
+    }),
+    { numRuns: 25 },
+  );
+});
+
+test('a transaction that verifies what has changed meanwhile is to be tried again', async () => {
+  const { connect } = setUp();
+  const [first, second] = [connect(), connect()];
+  await Promise.all([first.synced(), second.synced()]);
+  const make = first.transaction();
+  make.insert(first.table('Item'), { name: 'a', count: 1 });
+  assert.equal((await make.commit()).status, 'success');
+  await until(() => second.table('Item').size === 1);
+
+  const row = first.table('Item').only()!;
+  const stale = first.transaction();
+  stale.verify(row, 'count');
+  stale.set(row, 'count', row.integer('count')! + 1);
+  const quick = second.transaction();
+  quick.set(second.table('Item').only()!, 'count', 10);
+  const [quickResult, staleResult] = await Promise.all([quick.commit(), stale.commit()]);
+  assert.equal(quickResult.status, 'success');
+  assert.equal(staleResult.status, 'try again');
+  assert.equal(row.integer('count'), 10);
+  first.close();
+  second.close();
+});
+
+test('rows made in one transaction refer to each other, and are known by their UUIDs afterwards', async () => {
+  const { connect } = setUp();
+  const idl = connect();
+  await idl.synced();
+  const txn = idl.transaction();
+  const a = txn.insert(idl.table('Item'), { name: 'a' });
+  const b = txn.insert(idl.table('Item'), { name: 'b', other: [a] });
+  txn.set(a, 'other', [b]);
+  assert.deepEqual(txn.view(a).refs('other'), [b]);
+  const result = await txn.commit();
+  assert.equal(result.status, 'success');
+  const real = idl.table('Item').get(result.insertedUuid(a)!)!;
+  assert.deepEqual(
+    real.refs('other').map((row) => row.string('name')),
+    ['b'],
+  );
+  idl.close();
+});
+
+test('writing what is there already is unchanged, and nothing is sent', async () => {
+  const { connect } = setUp();
+  const idl = connect();
+  await idl.synced();
+  const make = idl.transaction();
+  make.insert(idl.table('Item'), { name: 'a', tags: ['x'], map: { k: 1 } });
+  await make.commit();
+  const row = idl.table('Item').only()!;
+  const txn = idl.transaction();
+  txn.set(row, 'name', 'a');
+  txn.add(row, 'tags', ['x']);
+  txn.add(row, 'map', { k: 1 });
+  txn.remove(row, 'tags', ['absent']);
+  txn.comment('nothing');
+  assert.equal((await txn.commit()).status, 'unchanged');
+  idl.close();
+});
+
+test('a map pair with another value replaces the old one', async () => {
+  const { connect } = setUp();
+  const idl = connect();
+  await idl.synced();
+  const make = idl.transaction();
+  make.insert(idl.table('Item'), { name: 'a', map: { k: 1, l: 2 } });
+  await make.commit();
+  const row = idl.table('Item').only()!;
+  const txn = idl.transaction();
+  txn.add(row, 'map', { k: 5 });
+  txn.remove(row, 'map', ['l']);
+  assert.deepEqual([...txn.view(row).map('map')], [['k', '5']]);
+  assert.equal((await txn.commit()).status, 'success');
+  assert.deepEqual([...row.map('map')], [['k', '5']]);
+  idl.close();
+});
+
+test('a lock goes to one client, and to the next when that one leaves', async () => {
+  const { connect } = setUp();
+  const first = connect({ lock: 'l' });
+  await first.synced();
+  const second = connect({ lock: 'l' });
+  await second.synced();
+  assert.ok(first.hasLock);
+  assert.ok(second.isLockContended);
+  const txn = second.transaction();
+  txn.insert(second.table('Item'), { name: 'no' });
+  assert.equal((await txn.commit()).status, 'try again');
+  first.close();
+  await until(() => second.hasLock);
+  const again = second.transaction();
+  again.insert(second.table('Item'), { name: 'yes' });
+  assert.equal((await again.commit()).status, 'success');
+  second.close();
+});
+
+test('increment counts only with a change, and says what it came to', async () => {
+  const { connect } = setUp();
+  const idl = connect();
+  await idl.synced();
+  const make = idl.transaction();
+  make.insert(idl.table('Item'), { name: 'a', count: 4 });
+  await make.commit();
+  const row = idl.table('Item').only()!;
+  const idle = idl.transaction();
+  idle.increment(row, 'count');
+  assert.equal((await idle.commit()).status, 'unchanged');
+  const txn = idl.transaction();
+  txn.set(row, 'note', 'x');
+  txn.increment(row, 'count');
+  const result = await txn.commit();
+  assert.equal(result.incremented, 5);
+  idl.close();
+});
+
+test('a server that sends nonsense is left, and the replica stays', async () => {
+  const { connect, channels } = setUp();
+  const idl = connect();
+  await idl.synced();
+  const make = idl.transaction();
+  make.insert(idl.table('Item'), { name: 'a' });
+  await make.commit();
+  const failures: (string | null)[] = [];
+  idl.onFailure((_remote, error) => failures.push(error));
+  // As if the server had said it.
+  (idl as unknown as { receive(remote: string, message: Json): void }).receive('x', {
+    method: 'update3',
+    params: ['Test', '00000000-0000-0000-0000-000000000001', { Item: { nonsense: { modify: { count: 1 } } } }],
+    id: null,
+  });
+  assert.equal(failures.length, 1);
+  await until(() => idl.isSynced);
+  assert.equal(idl.table('Item').only()?.string('name'), 'a');
+  assert.equal(channels.length, 2);
+  idl.close();
+});
