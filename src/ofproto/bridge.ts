@@ -71,6 +71,8 @@ export class Bridge implements Ofproto, XlateBridge {
   /** The connection whose port-mod is being carried out. */
   private origin: OfConn | null = null;
   private inBand: readonly Rule[] = [];
+  /** Has there been a rule that could expire? Else nobody need look for one. */
+  private mayExpire = false;
   private isFlushed = false;
   private isDestroyed = false;
 
@@ -81,9 +83,9 @@ export class Bridge implements Ofproto, XlateBridge {
     this.connmgr = new ConnMgr(this);
     this.macs.onChange = () => backer.macsChanged(this);
     this.tables.listener = {
-      added: (rule) => backer.ruleChanged(this, rule),
+      added: (rule) => this.ruleChanged(rule),
       modified: (rule, actionsChanged) => {
-        if (actionsChanged) backer.ruleChanged(this, rule);
+        if (actionsChanged) this.ruleChanged(rule);
       },
       removed: (rule, reason) => this.ruleRemoved(rule, reason),
     };
@@ -355,7 +357,7 @@ export class Bridge implements Ofproto, XlateBridge {
   /** Time passes: MACs age, rules expire. Statistics must have been pushed. */
   run(nowMs: number): void {
     this.macs.run(nowMs);
-    this.tables.expire(nowMs);
+    if (this.mayExpire) this.tables.expire(nowMs);
   }
 
   // ---- rules ----
@@ -389,6 +391,12 @@ export class Bridge implements Ofproto, XlateBridge {
       match.mask.set32(OFS.reg0, 0xffffffff);
       this.addRule(match, 0, TBL_INTERNAL, actions);
     }
+  }
+
+  private ruleChanged(rule: Rule): void {
+    const { idleTimeout, hardTimeout, actions } = rule;
+    this.mayExpire ||= idleTimeout > 0 || hardTimeout > 0 || actions.some((a) => a.kind === 'fin_timeout');
+    this.backer.ruleChanged(this, rule);
   }
 
   private ruleRemoved(rule: Rule, reason: RuleRemovedReason): void {

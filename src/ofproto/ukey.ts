@@ -2,6 +2,7 @@
  * What the slow path remembers of a megaflow it installed: from which flow it was translated, what that touched, and
  * how much of its traffic has been credited. It is the `user` of its `DpFlow`.
  */
+import { clock } from '../base/clock.ts';
 import type { DpFlow, DpFlowStats, Dpif } from '../dpif/dpif.ts';
 import type { FlowKey, FlowMask } from '../flow/key.ts';
 import { OFS } from '../flow/layout.ts';
@@ -30,6 +31,7 @@ export class Ukey {
   packets = 0;
   bytes = 0;
   usedMs = 0;
+  private lookedMs: number;
   tcpFlags = 0;
 
   constructor(key: FlowKey, bridge: XlateBridge, result: XlateResult, nowMs: number) {
@@ -37,6 +39,7 @@ export class Ukey {
     this.bridge = bridge;
     this.mask = result.mask;
     this.createdMs = nowMs;
+    this.lookedMs = nowMs;
     this.take(result);
   }
 
@@ -80,8 +83,11 @@ export class Ukey {
     const bytes = scratch.bytes - this.bytes;
     this.packets = scratch.packets;
     this.bytes = scratch.bytes;
-    this.usedMs = Math.max(this.usedMs, scratch.usedMs);
     this.tcpFlags |= scratch.tcpFlags;
+    const now = clock.nowMs();
+    // The packets came after the last look, whatever clock the thread has that counted them.
+    if (packets > 0) this.usedMs = Math.min(now, Math.max(scratch.usedMs, this.lookedMs));
+    this.lookedMs = now;
     if (packets > 0) creditEffects(this.effects, { packets, bytes, usedMs: this.usedMs, tcpFlags: scratch.tcpFlags });
   }
 }

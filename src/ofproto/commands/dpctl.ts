@@ -6,6 +6,7 @@ import type { DpFlow, Dpif } from '../../dpif/dpif.ts';
 import { formatDpActions, parseDpActions, parseDpKey } from '../../flow/dp-text.ts';
 import { Match } from '../../flow/match.ts';
 import { parseMatch } from '../../flow/match-text.ts';
+import { OFPP } from '../../openflow/ports.ts';
 import type { Backer } from '../backer.ts';
 import { portTypeText } from './dpif.ts';
 import { type Backers, datapathName, isNamed } from './find.ts';
@@ -138,7 +139,7 @@ function showDatapath(backer: Backer, withStats: boolean): string {
   const { hit, missed, lost, flows } = dpif.stats();
   let text = `${datapathName(backer)}:\n  lookups: hit:${hit} missed:${missed} lost:${lost}\n  flows: ${flows}\n`;
   for (const port of [...dpif.ports()].sort((a, b) => a.no - b.no)) {
-    const type = portTypeText(port.netdev);
+    const type = portTypeText(backer, port.netdev, backer.owner(port.no)?.port.ofport === OFPP.LOCAL);
     text += `  port ${port.no}: ${port.netdev.name}${type === 'system' ? '' : ` (${type})`}\n`;
     if (withStats) text += portStats(port.netdev.stats());
   }

@@ -1,6 +1,8 @@
 /** `dpif/*`: datapaths as the bridges see them. */
 import { registerCommand } from '../../base/commands.ts';
 import type { Netdev } from '../../netdev/netdev.ts';
+import { OFPP } from '../../openflow/ports.ts';
+import type { Backer } from '../backer.ts';
 import type { Bridge } from '../bridge.ts';
 import { allBridges, type Backers, datapathName, findBridge } from './find.ts';
 import { formatFlow } from './flow-text.ts';
@@ -48,14 +50,16 @@ function showBridge(bridge: Bridge): string {
   const ports = bridge.sortedPorts().sort((a, b) => (a.name < b.name ? -1 : 1));
   for (const port of ports) {
     const options = port.peerName ? `: peer=${port.peerName}` : '';
-    text += `    ${port.name} ${port.ofport}/${port.dpPort ?? 'none'}: (${portTypeText(port.netdev)}${options})\n`;
+    text += `    ${port.name} ${port.ofport}/${port.dpPort ?? 'none'}: (${portTypeText(bridge.backer, port.netdev, port.ofport === OFPP.LOCAL)}${options})\n`;
   }
   return text;
 }
 
-/** An internal port of a user-space datapath is a tap device, and called so. */
-export function portTypeText(netdev: Netdev): string {
-  return netdev.type === 'internal' ? 'tap' : netdev.type;
+/** The device types that the original's datapaths carry internal ports out with. */
+export function portTypeText(backer: Backer, netdev: Netdev, isLocal: boolean): string {
+  if (isLocal && netdev.type === 'dummy') return 'dummy-internal';
+  if (netdev.type === 'internal') return backer.dpif.type === 'dummy' ? 'dummy-internal' : 'tap';
+  return netdev.type;
 }
 
 /** What our datapath can do, under the names of `ovs-appctl dpif/show-dp-features`. */
