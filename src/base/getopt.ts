@@ -25,7 +25,7 @@ export interface ParsedOption {
 
 export type GetoptResult =
   | { readonly ok: true; readonly options: readonly ParsedOption[]; readonly operands: readonly string[] }
-  | { readonly ok: false; readonly error: string };
+  | { readonly ok: false; readonly error: string; readonly options: readonly ParsedOption[] };
 
 export interface GetoptSettings {
   /** Stop at the first operand, as programs do whose operands may look like options. */
@@ -48,12 +48,12 @@ export function getopt(
     }
     if (arg.startsWith('--')) {
       const found = parseLong(arg, argv[i + 1], specs);
-      if (typeof found === 'string') return { ok: false, error: found };
+      if (typeof found === 'string') return { ok: false, error: found, options };
       options.push(found.option);
       if (found.tookNext) i++;
     } else if (arg.startsWith('-') && arg !== '-') {
       const found = parseCluster(arg, argv[i + 1], specs);
-      if (typeof found === 'string') return { ok: false, error: found };
+      if (typeof found === 'string') return { ok: false, error: found, options };
       options.push(...found.options);
       if (found.tookNext) i++;
     } else if (settings.stopAtOperand) {
@@ -66,7 +66,7 @@ export function getopt(
   return { ok: true, options, operands };
 }
 
-/** The same for a program: prints the error and exits with status 1. */
+/** The same for a program: prints the error and exits with status 1, unless help was asked for before it. */
 export function getoptOrExit(
   program: string,
   argv: readonly string[],
@@ -74,7 +74,11 @@ export function getoptOrExit(
   settings?: GetoptSettings,
 ): { options: readonly ParsedOption[]; operands: readonly string[] } {
   const result = getopt(argv, specs, settings);
-  return result.ok ? result : ovsFatal(program, result.error);
+  if (result.ok) return result;
+  if (result.options.some(({ id }) => id === 'help' || id === 'version')) {
+    return { options: result.options, operands: [] };
+  }
+  return ovsFatal(program, result.error);
 }
 
 function idOf(spec: OptionSpec): string {

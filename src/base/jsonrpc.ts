@@ -157,6 +157,7 @@ export function checkMessage(value: unknown): JsonRpcMessage | string {
   if (m['params'] !== undefined && m['params'] !== null) return 'reply must not have "params"';
   if (m['id'] === undefined || m['id'] === null) return 'reply must have "id"';
   const hasError = m['error'] !== undefined && m['error'] !== null;
+  if (hasError && m['result'] !== undefined && m['result'] !== null) return 'reply must not have "error"';
   if (!hasError && m['result'] === undefined) return 'reply must have "result"';
   return { result: hasError ? null : m['result'], error: m['error'] ?? null, id: m['id'] };
 }

@@ -1,13 +1,12 @@
 /**
- * The control socket, both ends: `ovs-appctl`'s JSON-RPC 1.0 over a Unix socket (`ovs-appctl(8)`), as the original
+ * The control socket, its server: `ovs-appctl`'s JSON-RPC 1.0 over a Unix socket (`ovs-appctl(8)`), as the original
  * speaks it. A request is `{"method": COMMAND, "params": [ARG...], "id": …}`; the text of the answer is `result`, that
  * of a failure `error`.
  *
  * A client's requests are answered in order. One who sends something else is disconnected; the server goes on.
  */
-import { chmodSync, readFileSync, unlinkSync } from 'node:fs';
-import { connect, createServer, type Server, type Socket } from 'node:net';
-import { isAbsolute } from 'node:path';
+import { chmodSync, unlinkSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
 import { type CommandHandler, listCommands, registerCommand, runCommand, UnixctlError } from './commands.ts';
 import { absInDir, ovsRundir } from './dirs.ts';
 import { errorText } from './errno.ts';
@@ -18,6 +17,7 @@ import { PROGRAM_VERSION_LINE } from './version.ts';
 import { vlog } from './vlog.ts';
 
 export { UnixctlError } from './commands.ts';
+export { unixctlRequest, unixctlSocketPath } from './unixctl-client.ts';
 
 const log = vlog('unixctl');
 
@@ -183,99 +183,4 @@ function registerCommon(program: string): void {
     return `The available commands are:\n${commands.map((c) => `  ${c.name.padEnd(23)} ${c.usage}\n`).join('')}`;
   });
   registerCommand('version', '', 0, 0, () => `${PROGRAM_VERSION_LINE(program)}\n`);
-}
-
-/** Where a target's socket is. Throws with the text that the user reads. */
-export function unixctlSocketPath(target: string): string {
-  if (isAbsolute(target)) return target;
-  const pidfile = absInDir(ovsRundir(), `${target}.pid`);
-  let pid: number;
-  try {
-    pid = Number.parseInt(readFileSync(pidfile, 'utf8'), 10);
-  } catch (error) {
-    vlog('daemon_unix').warn(`${pidfile}: open: ${errorText(error)}`);
-    throw new Error(`cannot read pidfile "${pidfile}" (${errorText(error)})`, { cause: error });
-  }
-  if (!(pid > 0)) throw new Error(`cannot read pidfile "${pidfile}" (Invalid argument)`);
-  return absInDir(ovsRundir(), `${target}.${pid}.ctl`);
-}
-
-/**
- * Sends one command to a running program, named or by the path of its socket. Rejects when it can't be reached or goes
- * away; `ok` says whether it answered or refused.
- */
-export async function unixctlRequest(
-  target: string,
-  command: string,
-  args: readonly string[],
-  { format = 'text', pretty = false }: { format?: 'text' | 'json'; pretty?: boolean } = {},
-): Promise<{ ok: boolean; text: string }> {
-  const path = unixctlSocketPath(target);
-  const socket = await connectTo(path);
-  try {
-    if (format !== 'text') {
-      const set = await roundTrip(socket, target, 'set-options', ['--format', format], 0);
-      if (!set.ok) return set;
-    }
-    return await roundTrip(socket, target, command, args, pretty ? 2 : 0);
-  } finally {
-    socket.destroy();
-  }
-}
-
-function connectTo(path: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const fail = (error: unknown) => {
-      log.warn(`failed to connect to ${path}`);
-      reject(new Error(`cannot connect to "${path}" (${errorText(error)})`, { cause: error }));
-    };
-    try {
-      const short = shortUnixPath(path);
-      const socket = connect(short.path);
-      socket.once('close', () => short[Symbol.dispose]());
-      socket.once('error', fail);
-      socket.once('connect', () => {
-        socket.removeListener('error', fail);
-        resolve(socket);
-      });
-    } catch (error) {
-      fail(error);
-    }
-  });
-}
-
-function roundTrip(
-  socket: Socket,
-  target: string,
-  method: string,
-  params: readonly string[],
-  indent: number,
-): Promise<{ ok: boolean; text: string }> {
-  return new Promise((resolve, reject) => {
-    const framer = new JsonFramer();
-    const failed = (why: string) => finish(() => reject(new Error(`${target}: transaction error (${why})`)));
-    const finish = (act: () => void) => {
-      socket.removeAllListeners('data');
-      act();
-    };
-    socket.on('error', (error) => failed(errorText(error)));
-    socket.once('close', () => failed('End of file'));
-    socket.on('data', (chunk) => {
-      const bad = framer.push(chunk as Uint8Array, (bytes) => {
-        let reply: { error?: unknown; result?: unknown };
-        try {
-          reply = JSON.parse(new TextDecoder().decode(bytes)) as typeof reply;
-        } catch {
-          return failed('Protocol error');
-        }
-        const ok = reply.error === null || reply.error === undefined;
-        const value = ok ? reply.result : reply.error;
-        finish(() =>
-          resolve({ ok, text: typeof value === 'string' ? value : `${JSON.stringify(value, null, indent)}\n` }),
-        );
-      });
-      if (bad) failed('Protocol error');
-    });
-    socket.write(JSON.stringify({ id: 0, method, params }));
-  });
 }

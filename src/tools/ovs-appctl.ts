@@ -2,14 +2,14 @@
 import { applyVlogOption, HELP_OPTIONS, VLOG_OPTIONS, versionText } from '../base/common-options.ts';
 import { ovsFatal, writeAll } from '../base/fatal.ts';
 import { getoptOrExit, type OptionSpec } from '../base/getopt.ts';
-import { unixctlRequest } from '../base/unixctl.ts';
+import { unixctlRequest } from '../base/unixctl-client.ts';
 import { vlogSetProgram } from '../base/vlog.ts';
 
 const PROGRAM = 'ovs-appctl';
 
 const OPTIONS: readonly OptionSpec[] = [
   { long: 'target', short: 't', arg: 'required' },
-  { long: 'execute' },
+  { long: 'execute', short: 'e' },
   { long: 'timeout', short: 'T', arg: 'required' },
   { long: 'format', short: 'f', arg: 'required' },
   { long: 'pretty' },
@@ -56,8 +56,6 @@ async function main(argv: readonly string[]): Promise<void> {
     if (option.id === 'help') return finish(HELP);
     if (option.id === 'version') return finish(versionText(PROGRAM));
     if (option.id === 'target') target = value;
-    else if (option.id === 'execute')
-      ovsFatal(PROGRAM, '-e and --execute are no longer supported; use "ovs-appctl" without them');
     else if (option.id === 'timeout') startTimeout(value);
     else if (option.id === 'pretty') pretty = true;
     else if (option.id === 'format') {
