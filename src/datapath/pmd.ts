@@ -378,7 +378,7 @@ export function makePmd(options: PmdOptions) {
     if (n > 0) {
       commandsDone = (commandsDone + n) | 0;
       Atomics.store(i32, controlAt + CONTROL.DONE, commandsDone);
-      if (i32[controlAt + CONTROL.WANTS_DONE] !== 0) hasUpcalls = true;
+      if (Atomics.load(i32, controlAt + CONTROL.WANTS_DONE) !== 0) hasUpcalls = true;
     }
     return n;
   }

@@ -1,0 +1,198 @@
+/**
+ * A PMD in a thread of its own: an endless loop that never returns to Node's event loop. Rare control comes by a
+ * `MessagePort`, announced in the command ring so that it keeps its place among the commands.
+ *
+ * When there is nothing to do the loop spins for `SPIN_MS`, then says in the arena that it sleeps, looks once more (whoever
+ * gives it work looks at that word afterwards, so one of the two sees the other), and sleeps on the ports' descriptors and
+ * an eventfd.
+ */
+import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { Arena } from '../base/arena.ts';
+import { RecordRing } from '../base/record-ring.ts';
+import { bindToCore } from '../linux/affinity.ts';
+import { drainEventFd, signalEventFd } from '../linux/eventfd.ts';
+import { PollSet } from '../linux/poll.ts';
+import { openNetdevPort } from '../netdev/index.ts';
+import type { PortSpec } from '../netdev/netdev.ts';
+import { FramePool } from '../packet/frame.ts';
+import { CONTROL } from './commands.ts';
+import { makePmd, type Neighbor } from './pmd.ts';
+import { PMD_STAT } from './pmd-stats.ts';
+
+/** What a worker is started with. Byte offsets in the arena unless said otherwise. */
+export interface PmdWorkerData {
+  readonly memory: WebAssembly.Memory;
+  readonly control: MessagePort;
+  readonly framesAt: number;
+  readonly nFrames: number;
+  readonly poolCapacity: number;
+  readonly commandsAt: number;
+  readonly commandWords: number;
+  readonly upcallsAt: number;
+  readonly upcallWords: number;
+  /** Word index. */
+  readonly controlAt: number;
+  /** Float64 index. */
+  readonly statsAt: number;
+  readonly eventFd: number;
+  /** -1: wherever the kernel likes. */
+  readonly core: number;
+  /** What to add to the kernel's monotonic milliseconds to have the datapath's clock. */
+  readonly clockOffsetMs: number;
+  readonly neighbors: readonly {
+    readonly outAt: number;
+    readonly inAt: number;
+    readonly words: number;
+    readonly controlAt: number;
+    readonly eventFd: number;
+  }[];
+  readonly emcInverse: number;
+  readonly vlanLimit: number;
+}
+
+/** Each is answered by `{ id, error: string | null }`. */
+export type PmdControl = { readonly id: number } & (
+  | { readonly type: 'add'; readonly no: number; readonly spec: PortSpec }
+  /** `neighbor` is an index of `PmdWorkerData.neighbors`. */
+  | { readonly type: 'addRemote'; readonly no: number; readonly neighbor: number }
+  | { readonly type: 'remove'; readonly no: number }
+  | { readonly type: 'configure'; readonly emcInverse: number; readonly vlanLimit: number }
+  | { readonly type: 'rxqs' }
+  | { readonly type: 'exit' }
+);
+
+const SPIN_MS = 0.05;
+const MAX_SLEEP_MS = 200;
+/** A descriptor that is ready without a packet for us (its device went down, say) must not keep us from sleeping. */
+const SPURIOUS_SLEEP_MS = 2;
+
+function run(data: PmdWorkerData): void {
+  const arena = new Arena(data.memory);
+  const { i32, f64 } = arena;
+  const pool = new FramePool(arena, data.framesAt, data.nFrames, data.poolCapacity);
+  // performance.now() makes no garbage; its origin differs from thread to thread.
+  const offset = Number(process.hrtime.bigint()) / 1e6 - performance.now() + data.clockOffsetMs;
+  const now = (): number => performance.now() + offset;
+  let isRunning = true;
+  let sleepSet: PollSet | null = null;
+  let mustPoll = false;
+  const wakes = new Map<number, boolean>();
+  if (data.core >= 0) bindToCore(data.core);
+
+  const pmd = makePmd({
+    arena,
+    pool,
+    commands: new RecordRing(arena, data.commandsAt, data.commandWords, 'consumer'),
+    upcalls: new RecordRing(arena, data.upcallsAt, data.upcallWords, 'producer'),
+    controlAt: data.controlAt,
+    statsAt: data.statsAt,
+    now,
+    onControl: () => {
+      const received = receiveMessageOnPort(data.control);
+      if (received) answer(received.message as PmdControl);
+    },
+  });
+  pmd.setEmcInsertInverseProbability(data.emcInverse);
+  pmd.setVlanLimit(data.vlanLimit);
+  const neighbors: Neighbor[] = data.neighbors.map((n) => ({
+    out: new RecordRing(arena, n.outAt, n.words, 'producer'),
+    in: new RecordRing(arena, n.inAt, n.words, 'consumer'),
+    wake: () => {
+      if (Atomics.load(i32, n.controlAt + CONTROL.SLEEPING) !== 0) signalEventFd(n.eventFd);
+    },
+  }));
+  for (const n of neighbors) pmd.addNeighbor(n);
+
+  function answer(message: PmdControl): void {
+    let error: string | null = null;
+    let result: unknown = null;
+    try {
+      result = control(message);
+    } catch (e) {
+      error = e instanceof Error ? e.message : String(e);
+    }
+    data.control.postMessage({ id: message.id, error, result });
+  }
+
+  function control(m: PmdControl): unknown {
+    switch (m.type) {
+      case 'add':
+        pmd.addPort(m.no, openNetdevPort(m.spec, { arena, pool, now }));
+        wakes.set(m.no, m.spec.wakes === true);
+        break;
+      case 'addRemote':
+        pmd.addRemotePort(m.no, neighbors[m.neighbor]);
+        break;
+      case 'remove':
+        pmd.removePort(m.no);
+        wakes.delete(m.no);
+        break;
+      case 'configure':
+        pmd.setEmcInsertInverseProbability(m.emcInverse);
+        pmd.setVlanLimit(m.vlanLimit);
+        break;
+      case 'rxqs':
+        return pmd.rxQueues().map((q) => ({ port: q.port.name, no: q.no, queue: q.q, packets: q.packets }));
+      case 'exit':
+        isRunning = false;
+        break;
+    }
+    sleepSet = null;
+    return null;
+  }
+
+  function prepareSleep(): PollSet {
+    const queues = pmd.rxQueues();
+    mustPoll = queues.some((q) => q.port.rxFds(q.q).length === 0 && !wakes.get(q.no));
+    sleepSet = new PollSet([data.eventFd, ...pmd.rxFds()]);
+    return sleepSet;
+  }
+
+  const tellMain = (): void => {
+    Atomics.add(i32, data.controlAt + CONTROL.WAKE_MAIN, 1);
+    Atomics.notify(i32, data.controlAt + CONTROL.WAKE_MAIN);
+  };
+
+  f64[data.statsAt + PMD_STAT.STARTED_MS] = now();
+  let lastMs = now();
+  let idleSinceMs = lastMs;
+  let wasBusy = false;
+  let wasSpurious = false;
+  const bell = new PollSet([data.eventFd]);
+  /** Nanoseconds since the last call are what the last round was: busy or idle. */
+  function account(): void {
+    const ms = now();
+    f64[data.statsAt + (wasBusy ? PMD_STAT.BUSY_NS : PMD_STAT.IDLE_NS)] += (ms - lastMs) * 1e6;
+    lastMs = ms;
+  }
+
+  while (isRunning) {
+    const n = pmd.run();
+    if (pmd.takeUpcalls()) tellMain();
+    account();
+    wasBusy = n !== 0;
+    if (n !== 0) {
+      wasSpurious = false;
+      idleSinceMs = lastMs;
+      continue;
+    }
+    const set = sleepSet ?? prepareSleep();
+    if (mustPoll || lastMs - idleSinceMs < SPIN_MS) continue;
+    Atomics.store(i32, data.controlAt + CONTROL.SLEEPING, 1);
+    if (pmd.run() === 0) {
+      f64[data.statsAt + PMD_STAT.SLEEPS]++;
+      wasSpurious = wasSpurious ? bell.wait(SPURIOUS_SLEEP_MS) < 0 : set.wait(MAX_SLEEP_MS) > 0;
+    }
+    Atomics.store(i32, data.controlAt + CONTROL.SLEEPING, 0);
+    drainEventFd(data.eventFd);
+    if (pmd.takeUpcalls()) tellMain();
+    // One round of looking, then to sleep again: only packets earn a spin.
+    idleSinceMs = lastMs - SPIN_MS;
+  }
+  pmd.close();
+  data.control.close();
+}
+
+// `workerData` is what `src/dpif/pmd-host.ts` passes.
+if (workerData !== null && typeof workerData === 'object' && 'upcallsAt' in workerData)
+  run(workerData as PmdWorkerData);

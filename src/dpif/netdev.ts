@@ -1,0 +1,480 @@
+/**
+ * The user-space datapath as a `Dpif`: what the slow path asks becomes commands for PMDs, what PMDs hand up becomes
+ * upcalls.
+ *
+ * In `workers` mode every PMD is a thread; in `main` mode there is one, in this thread, which runs when packets arrive or
+ * commands are given and answers upcalls before the next packet, so that simulation is deterministic. Everything else is the
+ * same: the same rings, the same records, the same order.
+ */
+import { clock } from '../base/clock.ts';
+import { vlog } from '../base/vlog.ts';
+import { encodeActions, OP, unsupportedAction } from '../datapath/actions-code.ts';
+import { CMD, UPCALL } from '../datapath/commands.ts';
+import { byteSwap32 } from '../datapath/extract.ts';
+import {
+  FLOW_ACTIONS,
+  FLOW_ACTIONS_END,
+  FLOW_ID,
+  FLOW_IN_PORT,
+  FLOW_OUT,
+  FLOW_PACKETS,
+  FLOW_TCP_FLAGS,
+} from '../datapath/flow-entry.ts';
+import type { PmdHost, UpcallRecord } from '../datapath/pmd-host.ts';
+import { PMD_STAT, PMD_STATS } from '../datapath/pmd-stats.ts';
+import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
+import { FlowKey, type FlowMask } from '../flow/key.ts';
+import { DP_WORDS } from '../flow/layout.ts';
+import type { Netdev, NetdevEnv } from '../netdev/netdev.ts';
+import { FRAME_MAX } from '../packet/frame.ts';
+import type { DpFlow, DpFlowStats, Dpif, DpifStats, DpPort, Upcall } from './dpif.ts';
+import { registerNetdevCommands } from './netdev-commands.ts';
+import { MainEngine, type PmdEngine, type PmdSettings, type RxqInfo, WorkerEngine } from './netdev-engine.ts';
+import { flowUfid } from './ufid.ts';
+
+const log = vlog('dpif_netdev');
+
+/** Flows that a datapath holds at most. */
+const MAX_FLOWS = 1 << 20;
+
+export interface DpifOptions {
+  /** `main`: one PMD in this thread; `workers`: a thread for each. */
+  readonly mode: 'main' | 'workers';
+  readonly name: string;
+  /** `netdev` unless said otherwise; `dummy` for simulations. */
+  readonly type?: string;
+  readonly env: NetdevEnv;
+}
+
+/** One PMD's half of a flow: its entry and its actions in the arena. */
+interface FlowPart {
+  readonly host: PmdHost;
+  readonly entry: number;
+  readonly maskId: number;
+  actionsAt: number;
+  actionsWords: number;
+  userspaceIds: readonly number[];
+}
+
+class NetdevFlow implements DpFlow {
+  readonly key: FlowKey;
+  readonly mask: FlowMask;
+  readonly pmdId: number;
+  actions: readonly DpAction[];
+  user: unknown;
+  parts: FlowPart[] = [];
+  /** Of parts whose memory is gone. */
+  readonly past: DpFlowStats = { packets: 0, bytes: 0, usedMs: 0, tcpFlags: 0 };
+  private id: string | null = null;
+
+  constructor(key: FlowKey, mask: FlowMask, actions: readonly DpAction[], pmdId: number, user: unknown) {
+    this.key = key;
+    this.mask = mask;
+    this.actions = actions;
+    this.pmdId = pmdId;
+    this.user = user;
+  }
+
+  get ufid(): string {
+    this.id ??= flowUfid(this.key, this.mask);
+    return this.id;
+  }
+}
+
+export class DpifNetdev implements Dpif {
+  readonly type: string;
+  readonly name: string;
+  readonly env: NetdevEnv;
+  private readonly engine: PmdEngine;
+  private readonly portTable = new Map<number, DpPort>();
+  private readonly flowTable = new Set<NetdevFlow>();
+  /** By PMD and entry: what the mirrors find. */
+  private readonly byEntry = new Map<number, NetdevFlow>();
+  private receiver: (upcalls: readonly Upcall[]) => void = () => {};
+  private readonly userspace = new Map<number, UserspaceAction>();
+  private nextUserspace = 1;
+  private nextFlowId = 1;
+  private settings: PmdSettings = { emcInverse: 100, vlanLimit: 1 };
+  private readonly statsBase = new Map<PmdHost, Float64Array>();
+  private readonly commandHandles: Disposable;
+
+  private constructor(options: DpifOptions, engine: PmdEngine) {
+    this.name = options.name;
+    this.type = options.type ?? 'netdev';
+    this.env = options.env;
+    this.engine = engine;
+    engine.onUpcall = (host, record) => this.upcall(host, record);
+    engine.onRestart = () => this.reinstall();
+    this.commandHandles = registerNetdevCommands(this);
+  }
+
+  static async create(options: DpifOptions): Promise<DpifNetdev> {
+    const engine = options.mode === 'main' ? new MainEngine(options.env) : new WorkerEngine(options.env);
+    const dpif = new DpifNetdev(options, engine);
+    await engine.start(dpif.settings);
+    return dpif;
+  }
+
+  // ---- ports ----
+
+  async portAdd(netdev: Netdev, wanted: number | null): Promise<DpPort | { readonly error: string }> {
+    const no = wanted ?? this.freePort(netdev.name);
+    if (this.portTable.has(no)) return { error: 'Device or resource busy' };
+    const port: DpPort = { no, netdev };
+    this.portTable.set(no, port);
+    const error = netdev.polled ? await this.engine.addPort(no, netdev) : null;
+    if (error === null) return port;
+    this.portTable.delete(no);
+    return { error };
+  }
+
+  /** In simulations the number in the device's name, as the original's dummy datapath; else the lowest free one. */
+  private freePort(name: string): number {
+    const digits = /\d+/.exec(name);
+    if (this.type !== 'netdev' && digits) {
+      const no = (name.startsWith('br') ? 100 : 0) + Number(digits[0]);
+      if (no > 0 && no < 0xff00 && !this.portTable.has(no)) return no;
+    }
+    let no = 1;
+    while (this.portTable.has(no)) no++;
+    return no;
+  }
+
+  async portDel(no: number): Promise<void> {
+    const port = this.portTable.get(no);
+    if (!port) return;
+    this.portTable.delete(no);
+    if (port.netdev.polled) await this.engine.removePort(no, port.netdev);
+  }
+
+  ports(): Iterable<DpPort> {
+    return this.portTable.values();
+  }
+
+  portByNo(no: number): DpPort | undefined {
+    return this.portTable.get(no);
+  }
+
+  // ---- flows ----
+
+  flowPut(key: FlowKey, mask: FlowMask, actions: readonly DpAction[], pmdId: number, user: unknown): DpFlow | null {
+    const refusal = unsupportedAction(actions);
+    if (refusal !== null) {
+      log.warn(`${this.type}@${this.name}: failed to put flow: ${refusal}`);
+      return null;
+    }
+    const hosts = this.hostsFor(pmdId);
+    const fullMask = mask.clone();
+    // A classifier is per port, so the port is always looked at.
+    fullMask.w[0] = -1;
+    for (let w = DP_WORDS; w < fullMask.w.length; w++) fullMask.w[w] = 0;
+    const maskedKey = key.clone();
+    for (let w = 0; w < maskedKey.w.length; w++) maskedKey.w[w] &= fullMask.w[w];
+
+    let flow: NetdevFlow | null = null;
+    const parts: FlowPart[] = [];
+    for (const host of hosts) {
+      const part = this.makePart(host, maskedKey, fullMask, actions);
+      if (part === null) break;
+      const existing = this.byEntry.get(host.mirror.find(part.entry));
+      if (existing) {
+        this.freePart(part);
+        this.replaceActions(existing, actions, user);
+        return existing;
+      }
+      parts.push(part);
+    }
+    if (parts.length < hosts.length || this.flowTable.size >= MAX_FLOWS) {
+      for (const part of parts) this.freePart(part);
+      return null;
+    }
+    flow = new NetdevFlow(maskedKey, fullMask, actions, pmdId, user);
+    flow.parts = parts;
+    this.flowTable.add(flow);
+    for (const part of parts) {
+      this.byEntry.set(part.entry, flow);
+      part.host.install(part.entry);
+    }
+    return flow;
+  }
+
+  private hostsFor(pmdId: number): readonly PmdHost[] {
+    const host = this.engine.hosts.find((h) => h.id === pmdId);
+    return host ? [host] : this.engine.hosts;
+  }
+
+  private makePart(host: PmdHost, key: FlowKey, mask: FlowMask, actions: readonly DpAction[]): FlowPart | null {
+    const maskId = host.useMask(mask.w);
+    if (maskId < 0) return null;
+    const entry = host.newEntry(key.w, maskId, mask.w);
+    const placed = entry === 0 ? null : this.placeActions(actions);
+    if (placed === null) {
+      if (entry !== 0) host.freeEntry(entry);
+      host.dropMask(maskId);
+      return null;
+    }
+    const { i32 } = this.env.arena;
+    i32[entry + FLOW_IN_PORT] = byteSwap32(key.w[0]);
+    i32[entry + FLOW_ACTIONS] = placed.actionsAt;
+    i32[entry + FLOW_ACTIONS_END] = placed.actionsAt + placed.actionsWords;
+    i32[entry + FLOW_OUT] = placed.out;
+    i32[entry + FLOW_ID] = this.nextFlowId;
+    this.nextFlowId = this.nextFlowId === 0x7fffffff ? 1 : this.nextFlowId + 1;
+    return { host, entry, maskId, ...placed };
+  }
+
+  private freePart(part: FlowPart): void {
+    this.env.arena.i32[part.entry + FLOW_ID] = 0;
+    part.host.freeEntry(part.entry);
+    this.freeActions(part);
+    part.host.dropMask(part.maskId);
+  }
+
+  private placeActions(
+    actions: readonly DpAction[],
+  ): (Omit<FlowPart, 'host' | 'entry' | 'maskId'> & { out: number }) | null {
+    const userspaceIds: number[] = [];
+    const code = encodeActions(actions, { add: (u) => this.addUserspace(u, userspaceIds) });
+    const at = this.env.arena.alloc(code.length * 4 + 4);
+    if (at < 0) {
+      for (const id of userspaceIds) this.userspace.delete(id);
+      return null;
+    }
+    this.env.arena.i32.set(code, at >> 2);
+    const out = actions.length === 1 && (code[0] & 0xff) === OP.OUTPUT ? code[1] : -1;
+    return { actionsAt: at >> 2, actionsWords: code.length, userspaceIds, out };
+  }
+
+  private freeActions(part: Pick<FlowPart, 'actionsAt' | 'actionsWords' | 'userspaceIds'>): void {
+    this.env.arena.free(part.actionsAt << 2, part.actionsWords * 4 + 4);
+    for (const id of part.userspaceIds) this.userspace.delete(id);
+  }
+
+  private addUserspace(userspace: UserspaceAction, ids: number[]): number {
+    const id = this.nextUserspace;
+    this.nextUserspace = id === 0x7fffffff ? 1 : id + 1;
+    this.userspace.set(id, userspace);
+    ids.push(id);
+    return id;
+  }
+
+  private replaceActions(flow: NetdevFlow, actions: readonly DpAction[], user: unknown): void {
+    flow.user = user;
+    flow.actions = actions;
+    for (const part of flow.parts) {
+      const placed = this.placeActions(actions);
+      if (placed === null) continue;
+      const old = { actionsAt: part.actionsAt, actionsWords: part.actionsWords, userspaceIds: part.userspaceIds };
+      part.actionsAt = placed.actionsAt;
+      part.actionsWords = placed.actionsWords;
+      part.userspaceIds = placed.userspaceIds;
+      const end = placed.actionsAt + placed.actionsWords;
+      part.host.send(CMD.FLOW_MOD, part.entry, placed.actionsAt, end, placed.out);
+      part.host.afterDone(() => this.freeActions(old));
+    }
+  }
+
+  flowDel(flow: DpFlow): void {
+    // Flows are made by `flowPut` alone.
+    const f = flow as NetdevFlow;
+    if (!this.flowTable.delete(f)) return;
+    for (const part of f.parts) {
+      this.byEntry.delete(part.entry);
+      part.host.uninstall(part.entry, () => {
+        this.count(part, f.past);
+        f.parts = f.parts.filter((p) => p !== part);
+        this.freePart(part);
+      });
+    }
+  }
+
+  flowFlush(): void {
+    for (const flow of [...this.flowTable]) this.flowDel(flow);
+  }
+
+  flows(): Iterable<DpFlow> {
+    return this.flowTable;
+  }
+
+  flowByUfid(ufid: string): DpFlow | undefined {
+    const id = ufid.replaceAll('-', '').toLowerCase();
+    for (const flow of this.flowTable) if (flow.ufid === id) return flow;
+    return undefined;
+  }
+
+  flowStats(flow: DpFlow, into: DpFlowStats): void {
+    const f = flow as NetdevFlow;
+    into.packets = f.past.packets;
+    into.bytes = f.past.bytes;
+    into.usedMs = f.past.usedMs;
+    into.tcpFlags = f.past.tcpFlags;
+    for (const part of f.parts) this.count(part, into);
+  }
+
+  private count(part: FlowPart, into: DpFlowStats): void {
+    const { i32, f64 } = this.env.arena;
+    const counters = (part.entry + FLOW_PACKETS) >> 1;
+    into.packets += f64[counters];
+    into.bytes += f64[counters + 1];
+    into.usedMs = Math.max(into.usedMs, f64[counters + 2]);
+    // Network-order bits, as the key has them.
+    const flags = i32[part.entry + FLOW_TCP_FLAGS];
+    into.tcpFlags |= ((flags & 0xff) << 8) | ((flags >> 8) & 0xff);
+  }
+
+  // ---- packets ----
+
+  execute(packet: Uint8Array, key: FlowKey, actions: readonly DpAction[], pmdId: number): void {
+    const host = this.hostsFor(pmdId)[0];
+    const refusal = packet.length > FRAME_MAX ? 'packet is too long' : unsupportedAction(actions);
+    if (refusal !== null || !host) {
+      log.warn(`${this.type}@${this.name}: failed to execute actions: ${refusal ?? 'no PMD'}`);
+      return;
+    }
+    const ids: number[] = [];
+    const code = encodeActions(actions, { add: (u) => this.addUserspace(u, ids) });
+    host.execute(0, key.w, 0, code, packet, 0, packet.length);
+    if (ids.length > 0)
+      host.afterDone(() => {
+        for (const id of ids) this.userspace.delete(id);
+      });
+  }
+
+  onUpcalls(receiver: (upcalls: readonly Upcall[]) => void): void {
+    this.receiver = receiver;
+  }
+
+  private upcall(host: PmdHost, record: UpcallRecord): void {
+    const { i32, u8 } = this.env.arena;
+    if (record.kind === UPCALL.MISS) {
+      const flow = host.lookup(record.key);
+      if (flow !== 0) {
+        host.execute(flow, i32, record.key, [], u8, record.packet, record.length);
+        return;
+      }
+    }
+    const userspace = record.kind === UPCALL.ACTION ? (this.userspace.get(record.userspaceId) ?? null) : null;
+    if (record.kind === UPCALL.ACTION && userspace === null) return;
+    const key = new FlowKey();
+    for (let w = 0; w < DP_WORDS; w++) key.w[w] = i32[record.key + w];
+    const packet = u8.slice(record.packet, record.packet + record.length);
+    const reason = record.kind === UPCALL.MISS ? 'miss' : 'action';
+    try {
+      this.receiver([{ reason, packet, key, userspace, pmdId: host.id }]);
+    } catch (e) {
+      log.err(`${this.type}@${this.name}: upcall failed: ${e instanceof Error ? (e.stack ?? e.message) : String(e)}`);
+    }
+  }
+
+  async quiesce(): Promise<void> {
+    await Promise.all(
+      this.engine.hosts.map(
+        (host) =>
+          new Promise<void>((resolve) => {
+            host.send(CMD.NOP);
+            host.afterDone(resolve);
+          }),
+      ),
+    );
+  }
+
+  // ---- configuration and counters ----
+
+  configure(config: ReadonlyMap<string, string>): void {
+    const inverse = Number.parseInt(config.get('emc-insert-inv-prob') ?? '100', 10);
+    const limit = Number.parseInt(config.get('vlan-limit') ?? '1', 10);
+    this.settings = {
+      emcInverse: Number.isInteger(inverse) && inverse >= 0 ? inverse : 100,
+      vlanLimit: limit === 1 ? 1 : 2,
+    };
+    this.engine.configure(this.settings, config.get('pmd-cpu-mask') ?? null);
+  }
+
+  /** After PMDs were replaced: their successors get all flows anew. */
+  private reinstall(): void {
+    const flows = [...this.flowTable];
+    this.byEntry.clear();
+    this.statsBase.clear();
+    for (const flow of flows) {
+      for (const part of flow.parts) {
+        this.count(part, flow.past);
+        this.env.arena.i32[part.entry + FLOW_ID] = 0;
+        part.host.freeEntry(part.entry);
+        this.freeActions(part);
+      }
+      flow.parts = [];
+      for (const host of this.hostsFor(flow.pmdId)) {
+        const part = this.makePart(host, flow.key, flow.mask, flow.actions);
+        if (part === null) continue;
+        flow.parts.push(part);
+        this.byEntry.set(part.entry, flow);
+        host.install(part.entry);
+      }
+    }
+  }
+
+  /** Counters of each PMD since the last `clearPmdStats`, in the places of `PMD_STAT`. */
+  pmdStats(): { readonly id: number; readonly stats: Float64Array; readonly flows: number }[] {
+    return this.engine.hosts.map((host) => {
+      const stats = this.env.arena.f64.slice(host.statsAt, host.statsAt + PMD_STATS);
+      const base = this.statsBase.get(host);
+      if (base) for (let i = 0; i < PMD_STATS; i++) if (i !== PMD_STAT.STARTED_MS) stats[i] -= base[i];
+      return { id: host.id, stats, flows: host.mirror.size };
+    });
+  }
+
+  clearPmdStats(id: number | null): void {
+    for (const host of this.engine.hosts)
+      if (id === null || host.id === id)
+        this.statsBase.set(host, this.env.arena.f64.slice(host.statsAt, host.statsAt + PMD_STATS));
+  }
+
+  rxQueues(): Promise<readonly RxqInfo[]> {
+    return this.engine.rxQueues();
+  }
+
+  subtableUses(): number {
+    return this.engine.hosts.reduce((n, host) => n + host.mirror.subtables, 0);
+  }
+
+  get nowMs(): number {
+    return clock.nowMs();
+  }
+
+  stats(): DpifStats {
+    const total: DpifStats = {
+      hit: 0,
+      missed: 0,
+      lost: 0,
+      flows: this.flowTable.size,
+      maskHit: 0,
+      masks: 0,
+      cacheHit: 0,
+    };
+    const { f64 } = this.env.arena;
+    for (const host of this.engine.hosts) {
+      const s = host.statsAt;
+      const cached = f64[s + PMD_STAT.EMC_HIT] + f64[s + PMD_STAT.SMC_HIT];
+      total.hit += cached + f64[s + PMD_STAT.MEGAFLOW_HIT];
+      total.cacheHit += cached;
+      total.missed += f64[s + PMD_STAT.MISS];
+      total.lost += f64[s + PMD_STAT.LOST] + host.packetsDropped;
+      total.maskHit += f64[s + PMD_STAT.LOOKUPS];
+      total.masks += host.maskCount;
+    }
+    return total;
+  }
+
+  async close(): Promise<void> {
+    this.commandHandles[Symbol.dispose]();
+    this.receiver = () => {};
+    for (const no of [...this.portTable.keys()]) await this.portDel(no);
+    await this.engine.close();
+    this.flowTable.clear();
+  }
+}
+
+/** Makes a user-space datapath, running. */
+export function createDpif(options: DpifOptions): Promise<DpifNetdev> {
+  return DpifNetdev.create(options);
+}
