@@ -95,7 +95,7 @@ export class DatabaseRemotes {
       if (this.present.has(target)) continue;
       const endpoint = new RemoteEndpoint(this.server, target, want.options);
       this.present.set(target, { endpoint, settings: settingsOf(want), wanted: want });
-      endpoint.openEventually();
+      void endpoint.openEventually();
     }
   }
 

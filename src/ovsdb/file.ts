@@ -12,11 +12,18 @@ import { type LogRecord, MAGIC_CLUSTER } from './log-format.ts';
 import { defaultData, makeRow, type Row } from './row.ts';
 import { type DatabaseSchema, schemaFromJson, schemaToJson } from './schema.ts';
 
+let columnDiffs = true;
+
+/** `--disable-file-column-diff`: changed columns are written whole, as servers before 2.15 want them. */
+export function disableColumnDiffs(): void {
+  columnDiffs = false;
+}
+
 /** The record of a transaction; null if nothing of it outlives the server. */
 export function changesToRecord(changes: Changes, comments: readonly string[], dateMs: number): JsonObject | null {
   const record: JsonObject = { _date: dateMs };
   if (comments.length > 0) record['_comment'] = comments.join('\n');
-  record['_is_diff'] = true;
+  if (columnDiffs) record['_is_diff'] = true;
   let any = false;
   for (const [table, rows] of changes) {
     const tableJson: JsonObject = {};
@@ -43,7 +50,7 @@ function rowRecord(table: Table, old: Row | null, row: Row): JsonObject | undefi
     const before = base[index]!;
     const after = row.data[index]!;
     if (datumsEqual(before, after)) continue;
-    const whole = old === null || (type.max === 1 && type.value === null);
+    const whole = old === null || !columnDiffs || (type.max === 1 && type.value === null);
     json[name] = datumToJson(type, whole ? after : datumDiff(before, after));
     changed = true;
   }

@@ -3,6 +3,7 @@
  * that the remotes stand in the database (ovsdb(7), "Connection Methods"; ovsdb-server(1), `--remote`).
  */
 import { clock } from '../base/clock.ts';
+import { errorText } from '../base/errno.ts';
 import { parseRemote } from '../base/remote.ts';
 import { type Listener, listenStreams, type Stream } from '../base/stream.ts';
 import { vlog } from '../base/vlog.ts';
@@ -51,12 +52,14 @@ export class RemoteEndpoint {
     else this.listener = listener;
   }
 
-  /** Keeps trying instead of throwing. */
-  openEventually(): void {
-    this.open().catch((error: Error) => {
-      log.rl(5).err(`${this.target}: listen failed: ${error.message}`);
-      if (!this.closed) this.retry = clock.setTimeout(() => this.openEventually(), RETRY_MS);
-    });
+  /** Keeps trying instead of throwing; resolves after the first attempt. */
+  async openEventually(): Promise<void> {
+    try {
+      await this.open();
+    } catch (error) {
+      log.rl(5).err(`${this.target}: listen failed: ${errorText(error)}`);
+      if (!this.closed) this.retry = clock.setTimeout(() => void this.openEventually(), RETRY_MS);
+    }
   }
 
   private accept(stream: Stream): void {
@@ -96,8 +99,10 @@ export class Remotes {
     return this.byText.has(text);
   }
 
-  /** Throws `Error` in the original's words. */
-  async add(text: string): Promise<void> {
+  /**
+   * Throws `Error` in the original's words. A listener that cannot be opened is an error too, unless it may be opened `eventually`.
+   */
+  async add(text: string, eventually = false): Promise<void> {
     if (this.byText.has(text)) return;
     if (text.startsWith('db:')) {
       this.byText.set(text, DatabaseRemotes.parse(this.server, text));
@@ -105,6 +110,7 @@ export class Remotes {
     }
     const endpoint = new RemoteEndpoint(this.server, text, {});
     this.byText.set(text, endpoint);
+    if (eventually) return endpoint.openEventually();
     try {
       await endpoint.open();
     } catch (error) {

@@ -52,7 +52,7 @@ export class OvsdbServer {
   /** Opens a database file and serves it. Throws `OvsdbError`. Returns the database's name. */
   addDatabase(file: string): string {
     for (const store of this.stores.values()) {
-      if (store.log?.path === resolve(file)) throw new OvsdbError('ovsdb error', `${file}: already open`);
+      if (store.log?.path === resolve(file)) return store.name;
     }
     const { db, log: file_, damage } = openDatabase(file, 'write');
     if (damage !== null) {
@@ -61,7 +61,7 @@ export class OvsdbServer {
     }
     if (this.stores.has(db.name)) {
       file_.close();
-      throw new OvsdbError('ovsdb error', `${file}: duplicate database name ${db.name}`);
+      throw new OvsdbError('ovsdb error', `${db.name}: duplicate database name`);
     }
     return this.addStore(new Store(db, file_));
   }
@@ -103,6 +103,11 @@ export class OvsdbServer {
   /** `punix:…`, `ptcp:…`, `tcp:…`, `db:DB,TABLE,COLUMN`, …; throws in the original's words. */
   addRemote(remote: string): Promise<void> {
     return this.remotes.add(remote);
+  }
+
+  /** Databases other than the server's own. */
+  userStores(): Store[] {
+    return [...this.stores.values()].filter((store) => store !== this.serverDatabase.store);
   }
 
   sessionEnded(session: Session): void {

@@ -17,8 +17,8 @@ export function* showLog(log: OvsdbLog, more: number): Iterable<string> {
       continue;
     }
     yield `record ${n}:${headLine(record.json)}\n`;
-    if (more > 0) yield `${[...changes(schema!, record.json, rows, more)].join('')}\n`;
-    else for (const _ of changes(schema!, record.json, rows, more));
+    const details = [...changes(schema!, record.json, rows, more)];
+    if (more > 0 && details.length > 0) yield `${details.join('')}\n`;
   }
 }
 

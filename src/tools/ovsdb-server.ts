@@ -1,0 +1,180 @@
+/** `ovsdb-server`: serves database files to clients, as `ovsdb-server(1)` says. */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { registerCommonCommands } from '../base/common-commands.ts';
+import {
+  applySslOption,
+  applyVlogOption,
+  HELP_OPTIONS,
+  SSL_OPTIONS,
+  VLOG_HELP,
+  VLOG_OPTIONS,
+  versionText,
+} from '../base/common-options.ts';
+import {
+  applyDaemonOption,
+  DAEMON_HELP,
+  DAEMON_OPTIONS,
+  daemonComplete,
+  daemonLaunch,
+  daemonStart,
+} from '../base/daemon.ts';
+import { ovsDbdir } from '../base/dirs.ts';
+import { ovsFatal, writeAll } from '../base/fatal.ts';
+import { getoptOrExit, type OptionSpec } from '../base/getopt.ts';
+import { memoryReporter } from '../base/memory.ts';
+import { Unixctl } from '../base/unixctl.ts';
+import { PROGRAM_VERSION_LINE } from '../base/version.ts';
+import { vlog } from '../base/vlog.ts';
+import { lockFile } from '../linux/file-lock.ts';
+import { disableColumnDiffs } from '../ovsdb/file.ts';
+import { setFileLocker } from '../ovsdb/log.ts';
+import { OvsdbServer } from '../ovsdb/server.ts';
+import { DatabaseKeys } from './ovsdb/database-keys.ts';
+import { registerServerCommands } from './ovsdb/server-commands.ts';
+
+const PROGRAM = 'ovsdb-server';
+const log = vlog('ovsdb_server');
+
+const OPTIONS: readonly OptionSpec[] = [
+  { long: 'remote', arg: 'required' },
+  { long: 'unixctl', arg: 'required' },
+  { long: 'run', arg: 'required' },
+  { long: 'no-dbs' },
+  { long: 'sync-from', arg: 'required' },
+  { long: 'sync-exclude-tables', arg: 'required' },
+  { long: 'active' },
+  { long: 'record', arg: 'optional' },
+  { long: 'replay', arg: 'optional' },
+  { long: 'disable-file-column-diff' },
+  ...HELP_OPTIONS,
+  ...DAEMON_OPTIONS,
+  ...VLOG_OPTIONS,
+  ...SSL_OPTIONS,
+];
+
+const help = (): string => `${PROGRAM}: Open vSwitch database server
+usage: ${PROGRAM} [OPTIONS] [DATABASE...]
+where each DATABASE is a database file in ovsdb format.
+The default DATABASE, if none is given, is
+${join(ovsDbdir(), 'conf.db')}.
+
+JSON-RPC options (may be specified any number of times):
+  --remote=REMOTE         connect or listen to REMOTE
+
+Active JSON-RPC connection methods:
+  tcp:HOST:PORT           PORT at remote HOST
+  ssl:HOST:PORT           SSL PORT at remote HOST
+  unix:FILE               Unix domain socket named FILE
+Passive JSON-RPC connection methods:
+  ptcp:PORT[:IP]          listen to TCP PORT on IP
+  pssl:PORT[:IP]          listen for SSL on PORT on IP
+  punix:FILE              listen on Unix domain socket FILE
+PKI configuration (required to use SSL):
+  -p, --private-key=FILE  file with private key
+  -c, --certificate=FILE  file with certificate for private key
+  -C, --ca-cert=FILE      file with peer CA certificate
+  --bootstrap-ca-cert=FILE  file with peer CA certificate to read or create
+SSL options:
+  --ssl-protocols=PROTOS  list of SSL protocols to enable
+  --ssl-ciphers=CIPHERS   list of SSL ciphers to enable
+${DAEMON_HELP(PROGRAM)}${VLOG_HELP(PROGRAM)}
+Other options:
+  --run COMMAND           run COMMAND as subprocess then exit
+  --unixctl=SOCKET        override default control socket name
+  --disable-file-column-diff
+                          don't use column diff in database file
+  -h, --help              display this help message
+  -V, --version           display version information
+`;
+
+interface Settings {
+  readonly remotes: string[];
+  unixctl: string | null;
+  run: string | null;
+  noDbs: boolean;
+}
+
+await main(process.argv.slice(2));
+
+async function main(argv: readonly string[]): Promise<void> {
+  const { options, operands } = getoptOrExit(PROGRAM, argv, OPTIONS);
+  await daemonLaunch(PROGRAM, options);
+  const server = new OvsdbServer();
+  const keys = new DatabaseKeys(server);
+  const settings: Settings = { remotes: [], unixctl: null, run: null, noDbs: false };
+  for (const option of options) {
+    if (applyDaemonOption(PROGRAM, option) || applyVlogOption(PROGRAM, option)) continue;
+    if (keys.take(option.id, option.value) || applySslOption(option)) continue;
+    applyOption(settings, option.id, option.value ?? '');
+  }
+  const databases = operands.length > 0 || settings.noDbs ? operands : [join(ovsDbdir(), 'conf.db')];
+
+  setFileLocker(lockFile);
+  daemonStart(PROGRAM, { lockFile });
+  try {
+    for (const file of databases) server.addDatabase(file);
+    keys.start();
+    for (const remote of settings.remotes) await server.remotes.add(remote, true);
+  } catch (error) {
+    ovsFatal(PROGRAM, (error as Error).message);
+  }
+
+  const unixctl = await Unixctl.listen(settings.unixctl, PROGRAM).catch((error: Error) =>
+    ovsFatal(PROGRAM, error.message),
+  );
+  const exit = (status = 0) => {
+    server.close();
+    unixctl.close();
+    // Answers on their way are given a moment.
+    setTimeout(() => process.exit(status), 10);
+  };
+  registerServerCommands(server, exit);
+  registerCommonCommands();
+  memoryReporter(() => server.memory());
+
+  daemonComplete();
+  log.info(PROGRAM_VERSION_LINE(PROGRAM));
+  if (settings.run !== null) runUntilDone(settings.run, exit);
+}
+
+function applyOption(settings: Settings, id: string, value: string): void {
+  switch (id) {
+    case 'remote':
+      settings.remotes.push(value);
+      return;
+    case 'unixctl':
+      settings.unixctl = value;
+      return;
+    case 'run':
+      settings.run = value;
+      return;
+    case 'no-dbs':
+      settings.noDbs = true;
+      return;
+    case 'disable-file-column-diff':
+      disableColumnDiffs();
+      return;
+    case 'help':
+      writeAll(1, help());
+      process.exit(0);
+      break;
+    case 'version':
+      writeAll(1, versionText(PROGRAM));
+      process.exit(0);
+      break;
+    default:
+      ovsFatal(PROGRAM, `--${id} is not supported`);
+  }
+}
+
+function runUntilDone(command: string, exit: (status: number) => void): void {
+  const child = spawn('/bin/sh', ['-c', command], { stdio: 'inherit' });
+  child.on('error', (error) => ovsFatal(PROGRAM, `${command}: ${error.message}`));
+  child.on('exit', (status, signal) => {
+    if (status === 0) return exit(0);
+    const how = signal === null ? `exit status ${status}` : `killed (${signal})`;
+    writeAll(2, `${PROGRAM}: ${command}: child exited, ${how}\n`);
+    exit(1);
+  });
+}

@@ -1,0 +1,87 @@
+/** What `ovs-appctl -t ovsdb-server` may ask, as `ovsdb-server(1)`, "RUNTIME MANAGEMENT COMMANDS", says. */
+import { registerCommand, UnixctlError } from '../../base/commands.ts';
+import { vlog } from '../../base/vlog.ts';
+import { OvsdbError } from '../../ovsdb/error.ts';
+import type { OvsdbServer } from '../../ovsdb/server.ts';
+
+const log = vlog('ovsdb_server');
+
+export function registerServerCommands(server: OvsdbServer, exit: () => void): void {
+  registerCommand('exit', '', 0, 1, () => {
+    // The answer goes first.
+    setImmediate(exit);
+    return '';
+  });
+  registerCommand('ovsdb-server/compact', '', 0, 1, ([name]) => compact(server, name));
+  registerCommand('ovsdb-server/reconnect', '', 0, 0, () => {
+    server.remotes.reconnect();
+    return '';
+  });
+  registerCommand('ovsdb-server/add-remote', 'REMOTE', 1, 1, async ([remote]) => {
+    await asCommand(() => server.remotes.add(remote!, true));
+    return '';
+  });
+  registerCommand('ovsdb-server/remove-remote', 'REMOTE', 1, 1, ([remote]) => {
+    if (!server.remotes.remove(remote!)) throw new UnixctlError('no such remote');
+    return '';
+  });
+  registerCommand('ovsdb-server/list-remotes', '', 0, 0, () => lines(server.remotes.names()));
+  registerCommand('ovsdb-server/add-db', 'DB', 1, 1, async ([file]) => {
+    await asCommand(() => server.addDatabase(file!));
+    return '';
+  });
+  registerCommand('ovsdb-server/remove-db', 'DB', 1, 1, ([name]) => {
+    if (name!.startsWith('_')) throw new UnixctlError('Cannot remove reserved database.');
+    if (!server.removeDatabase(name!)) throw new UnixctlError('Failed to find the database.');
+    return '';
+  });
+  registerCommand('ovsdb-server/list-dbs', '', 0, 0, () => lines(server.databaseNames()));
+  registerCommand('ovsdb-server/get-db-storage-status', 'DB', 1, 1, ([name]) => {
+    if (server.store(name!) === undefined) throw new UnixctlError('unknown database');
+    return 'status: ok\n';
+  });
+  registerCommand('ovsdb-server/memory-trim-on-compaction', 'on|off', 1, 1, ([value]) => {
+    if (value !== 'on' && value !== 'off') throw new UnixctlError('invalid argument');
+    log.info(`memory trimming after compaction ${value === 'on' ? 'enabled' : 'disabled'}.`);
+    return '';
+  });
+  registerCommand('ovsdb-server/perf-counters-show', '', 0, 0, () => counters(server));
+  registerCommand('ovsdb-server/perf-counters-clear', '', 0, 0, () => {
+    for (const store of server.userStores()) store.commits = 0;
+    return '';
+  });
+  registerCommand('ovsdb-server/sync-status', '', 0, 0, () => 'state: active\n');
+}
+
+function lines(words: string[]): string {
+  return words.map((word) => `${word}\n`).join('');
+}
+
+function counters(server: OvsdbServer): string {
+  return lines(server.userStores().map((store) => `${store.name} commits ${store.commits}`));
+}
+
+async function asCommand(act: () => unknown): Promise<void> {
+  try {
+    await act();
+  } catch (error) {
+    throw new UnixctlError(`${(error as Error).message}`);
+  }
+}
+
+function compact(server: OvsdbServer, name: string | undefined): string {
+  const stores = server.userStores().filter((store) => name === undefined || store.name === name);
+  if (name !== undefined && stores.length === 0) throw new UnixctlError('no database by that name');
+  const failures: string[] = [];
+  for (const store of stores) {
+    log.info(`compacting ${store.name} database by user request`);
+    try {
+      store.compact();
+    } catch (error) {
+      if (!(error instanceof OvsdbError)) throw error;
+      failures.push(`${error.message}\n`);
+    }
+  }
+  if (failures.length > 0) throw new UnixctlError(failures.join(''));
+  return '';
+}
