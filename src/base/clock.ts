@@ -59,9 +59,9 @@ export class Clock {
     return new Promise((resolve) => void this.setTimeout(resolve, ms));
   }
 
-  /** Freezes time. */
+  /** Freezes time, at a whole millisecond: sums of steps are then exact. */
   stop(): void {
-    this.stoppedAt ??= this.nowMs();
+    this.stoppedAt ??= Math.ceil(this.nowMs());
     this.rearm();
   }
 
