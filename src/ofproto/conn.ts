@@ -5,8 +5,8 @@
  * requests of its own connection only.
  *
  * A peer that does not read costs bounded memory: asynchronous messages are dropped once `ASYNC_LIMIT` bytes wait to be
- * sent, requests are no longer taken up beyond `REPLY_LIMIT`, and the connection is closed when more than
- * `REQUEST_LIMIT` bytes of requests wait.
+ * sent, requests are no longer taken up beyond `REPLY_LIMIT`, nothing more is read while `PAUSE_LIMIT` bytes of requests
+ * wait, and where reading cannot be held up the connection is closed at `REQUEST_LIMIT`.
  */
 import { clock } from '../base/clock.ts';
 import { vlog } from '../base/vlog.ts';
@@ -19,6 +19,7 @@ const log = vlog('connmgr');
 
 const ASYNC_LIMIT = 1 << 20;
 const REPLY_LIMIT = 4 << 20;
+const PAUSE_LIMIT = 1 << 20;
 const REQUEST_LIMIT = 64 << 20;
 const FLOW_MOD_LOG_MS = 10_000;
 /** How long a batch of requests may keep the event loop. */
@@ -37,6 +38,8 @@ export interface OfChannel {
   readonly backlogBytes: number;
   send(message: OfMessage, xid?: number): unknown;
   close(): void;
+  /** Reading can be held up. */
+  readonly stream?: { pause(): void; resume(): void };
 }
 
 /** A request with the bytes it came in, which go back with an error. */
@@ -83,6 +86,8 @@ export class OfConn {
   controllerId = 0;
   invalidTtlToController = false;
   isClosed = false;
+  /** Called when this side closes: the transport does not tell of that. */
+  onClosedHere: () => void = () => {};
   readonly connectedMs: number = clock.nowMs();
   /** Flow-mods since the last summary in the log. */
   readonly flowMods = { add: 0, modify: 0, delete: 0, sinceMs: 0 };
@@ -94,6 +99,7 @@ export class OfConn {
   private head = 0;
   private queuedBytes = 0;
   private isBusy = false;
+  private isPaused = false;
   private timer: Disposable | null = null;
   private limiter: { perMs: number; most: number; tokens: number; atMs: number } | null = null;
 
@@ -199,6 +205,10 @@ export class OfConn {
       this.close();
       return;
     }
+    if (this.queuedBytes > PAUSE_LIMIT && !this.isPaused) {
+      this.isPaused = true;
+      this.channel.stream?.pause();
+    }
     if (!this.isBusy && !this.timer) this.run();
   }
 
@@ -206,6 +216,7 @@ export class OfConn {
     if (this.isClosed) return;
     this.closed();
     this.channel.close();
+    this.onClosedHere();
   }
 
   /** The transport is gone. */
@@ -236,6 +247,10 @@ export class OfConn {
       if (this.head === this.queue.length) {
         this.queue.length = 0;
         this.head = 0;
+      }
+      if (this.isPaused && this.queuedBytes < PAUSE_LIMIT / 2) {
+        this.isPaused = false;
+        this.channel.stream?.resume();
       }
       if ('failure' in request) {
         this.error(request, request.failure);

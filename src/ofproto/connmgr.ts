@@ -12,11 +12,11 @@ import { errorText } from '../base/errno.ts';
 import { type Listener, listenStreams, type Stream } from '../base/stream.ts';
 import { vlog } from '../base/vlog.ts';
 import type { FlowRemoved, PhyPort } from '../openflow/messages.ts';
-import { Rconn } from '../openflow/rconn.ts';
 import { Vconn, withDefaultPort } from '../openflow/vconn.ts';
 import { type PacketInOrder, sendFlowRemoved, sendPacketIn, sendPortStatus, wantsImplicitMiss } from './async.ts';
 import type { Bridge } from './bridge.ts';
 import { OfConn, type Role } from './conn.ts';
+import { ControllerCall } from './controller-call.ts';
 import { handle } from './handlers/index.ts';
 import type { ControllerConfig, ControllerStatus, OfprotoConfig } from './ofproto.ts';
 
@@ -36,10 +36,10 @@ const OFPCRR_MASTER_REQUEST = 0;
 interface Controller {
   readonly config: ControllerConfig;
   /** Calls an active controller. */
-  rconn: Rconn | null;
+  call: ControllerCall | null;
   /** Waits for a passive one. */
   listener: Listener | null;
-  /** The connection of `rconn`, or those accepted by `listener`. */
+  /** The connection of `call`, or those accepted by `listener`. */
   readonly conns: Set<OfConn>;
   /** When it was configured or last lost its connection. */
   since: number;
@@ -51,6 +51,8 @@ export class ConnMgr {
   private readonly conns = new Set<OfConn>();
   private readonly snoops = new Set<Vconn>();
   private readonly negotiating = new Set<Vconn>();
+  /** What to do when a connection ends. */
+  private readonly attached = new Map<Vconn, () => void>();
   private readonly controllers = new Map<string, Controller>();
   private readonly listeners: Listener[] = [];
   private rundir: string | null = null;
@@ -58,7 +60,6 @@ export class ConnMgr {
   private timer: Disposable | null = null;
   private isFailOpen = false;
   private isClosed = false;
-  private static nextName = 1;
 
   constructor(bridge: Bridge) {
     this.bridge = bridge;
@@ -142,15 +143,15 @@ export class ConnMgr {
       const conn = c.conns.values().next().value;
       const role = conn?.role === 'primary' ? 'master' : conn?.role === 'secondary' ? 'slave' : 'other';
       const isConnected = conn !== undefined;
-      return { target, isConnected, role, status: c.rconn?.status() ?? new Map() };
+      return { target, isConnected, role, status: c.call?.status() ?? new Map() };
     });
   }
 
   /** `bridge/reconnect`: drops every controller connection, they come back by themselves. */
   reconnect(): void {
     for (const controller of this.controllers.values()) {
-      controller.rconn?.reconnect();
-      if (!controller.rconn) for (const conn of [...controller.conns]) conn.close();
+      controller.call?.again();
+      if (!controller.call) for (const conn of [...controller.conns]) conn.close();
     }
   }
 
@@ -179,7 +180,7 @@ export class ConnMgr {
   }
 
   private addController(target: string, config: ControllerConfig): void {
-    const controller: Controller = { config, rconn: null, listener: null, conns: new Set(), since: clock.nowMs() };
+    const controller: Controller = { config, call: null, listener: null, conns: new Set(), since: clock.nowMs() };
     this.controllers.set(target, controller);
     if (/^p(tcp|ssl|unix):/.test(target)) {
       listenStreams(withDefaultPort(target), (stream) => this.accept(stream, controller)).then(
@@ -192,17 +193,18 @@ export class ConnMgr {
       return;
     }
     const name = `${this.bridge.name}<->${target}`;
-    controller.rconn = new Rconn(target, {
+    controller.call = new ControllerCall(target, {
       name,
       versions: this.versions(),
       maxBackoffMs: config.maxBackoffMs,
       probeIntervalMs: config.inactivityProbeMs,
-      onConnect: (vconn: Vconn) => this.attach(vconn, name, controller),
+      onConnected: (vconn) => this.attach(vconn, name, controller),
+      onClosed: (vconn) => this.detach(vconn),
     });
   }
 
   private dropController(controller: Controller): void {
-    controller.rconn?.close();
+    controller.call?.close();
     controller.listener?.close();
     for (const conn of [...controller.conns]) conn.close();
   }
@@ -214,10 +216,13 @@ export class ConnMgr {
 
   /** A peer called. `controller` is the passive one that it called; null is a service connection. */
   private accept(stream: Stream, controller: Controller | null): void {
-    const name = `${this.bridge.name}<->${stream.peer || 'unix'}#${ConnMgr.nextName++}`;
+    const name = `${this.bridge.name}<->${stream.name}`;
     const vconn = new Vconn(stream, this.versions(), name);
     this.negotiating.add(vconn);
-    vconn.onClose(() => this.negotiating.delete(vconn));
+    vconn.onClose(() => {
+      this.negotiating.delete(vconn);
+      this.detach(vconn);
+    });
     vconn.onConnected(() => {
       this.negotiating.delete(vconn);
       this.attach(vconn, name, controller);
@@ -243,7 +248,11 @@ export class ConnMgr {
     vconn.onBad((failure, raw) => {
       if (failure.error) conn.receiveBad(failure.error, failure.xid, raw);
     });
-    vconn.onClose(() => {
+    conn.onClosedHere = () => {
+      this.detach(vconn);
+      controller?.call?.hungUp(vconn);
+    };
+    this.attached.set(vconn, () => {
       conn.closed();
       this.conns.delete(conn);
       if (controller) {
@@ -259,6 +268,12 @@ export class ConnMgr {
       if (controller) this.copyToSnoops(raw);
       conn.receive(message, xid, raw);
     });
+  }
+
+  private detach(vconn: Vconn): void {
+    const detach = this.attached.get(vconn);
+    this.attached.delete(vconn);
+    detach?.();
   }
 
   private copyToSnoops(bytes: Uint8Array): void {
@@ -286,7 +301,7 @@ export class ConnMgr {
     let patience = 0;
     let lastHeard = 0;
     for (const controller of this.controllers.values()) {
-      if (controller.conns.size > 0 || !controller.rconn) return false;
+      if (controller.conns.size > 0 || !controller.call) return false;
       patience = Math.max(patience, 3 * (controller.config.inactivityProbeMs || DEFAULT_PROBE_MS));
       lastHeard = Math.max(lastHeard, controller.since);
     }
