@@ -14,6 +14,7 @@ import {
 } from '../base/table.ts';
 import { PROGRAM_VERSION_LINE } from '../base/version.ts';
 import { vlog, vlogSetLevels, vlogSetProgram } from '../base/vlog.ts';
+import type { Opener } from '../ovsdb/idl.ts';
 import { OvsdbError } from '../ovsdb/types.ts';
 import { VSWITCH_SCHEMA_VERSION } from '../ovsdb/vswitch-schema.ts';
 import { BRIDGE_COMMANDS, BridgeAbsent } from './vsctl/bridge-commands.ts';
@@ -23,7 +24,7 @@ import { CommandError } from './vsctl/context.ts';
 import { DATABASE_COMMANDS } from './vsctl/db-commands.ts';
 import { helpText } from './vsctl/help.ts';
 import { PORT_COMMANDS } from './vsctl/port-commands.ts';
-import { ConnectionFailure, run } from './vsctl/run.ts';
+import { ConnectionFailure, type RunOptions, type RunResult, run } from './vsctl/run.ts';
 import { SHOW_COMMAND } from './vsctl/show-command.ts';
 import { SWITCH_COMMANDS } from './vsctl/switch-commands.ts';
 
@@ -52,35 +53,54 @@ export async function main(args: readonly string[]): Promise<never> {
   process.exit(0);
 }
 
+/** Runs a command line against a database that `remote` connects to, and gives what it prints. Throws what went wrong. */
+export async function runVsctl(remote: Opener, args: readonly string[]): Promise<string> {
+  const { globals, local, rest } = splitCommandLine(args, localOptions());
+  const settings = applyGlobals(globals);
+  const result = await run(parseCommands(local, rest, COMMANDS), { ...runOptions(settings, args), remote });
+  return outputText(result, settings);
+}
+
 async function execute(args: readonly string[]): Promise<void> {
-  const localOptions = [...new Set([...COMMANDS.values()].flatMap((one) => one.options.map((o) => o.slice(2))))];
-  const { globals, local, rest } = splitCommandLine(args, localOptions);
+  const { globals, local, rest } = splitCommandLine(args, localOptions());
   const settings = applyGlobals(globals);
   log.dbg(`Called as ${[PROGRAM, ...args].map(quoteArgument).join(' ')}`);
   const commands = parseCommands(local, rest, COMMANDS);
   if (settings.timeoutSeconds > 0) startTimeout(settings.timeoutSeconds);
+  const result = await run(commands, runOptions(settings, args));
+  writeAll(1, outputText(result, settings));
+  for (const [name, error] of result.interfaceErrors) {
+    const why = error === null ? '' : `: ${error}`;
+    writeAll(2, `${PROGRAM}: Error detected while setting up '${name}'${why}.  See ovs-vswitchd log for details.\n`);
+    writeAll(2, `${PROGRAM}: The default log directory is "${ovsLogdir()}".\n`);
+  }
+}
 
-  const result = await run(commands, {
+function localOptions(): string[] {
+  return [...new Set([...COMMANDS.values()].flatMap((one) => one.options.map((option) => option.slice(2))))];
+}
+
+type Settings = ReturnType<typeof applyGlobals>;
+
+function runOptions(settings: Settings, args: readonly string[]): RunOptions {
+  return {
     remote: settings.db,
     retry: settings.retry || /^p(unix|tcp|ssl):/.test(settings.db),
     wait: settings.wait,
     dryRun: settings.dryRun,
     comment: `${PROGRAM}${invoker()}: ${[PROGRAM, ...args].map(quoteArgument).join(' ')}`,
     leaderOnly: settings.leaderOnly,
-  });
+  };
+}
 
+function outputText(result: RunResult, settings: Settings): string {
   const printer = new TablePrinter(settings.style);
   let out = '';
   for (const { text, table } of result.outputs) {
     if (table !== null) out += printer.print(table);
     else out += settings.oneline ? onelineText(text) : text;
   }
-  writeAll(1, out);
-  for (const [name, error] of result.interfaceErrors) {
-    const why = error === null ? '' : `: ${error}`;
-    writeAll(2, `${PROGRAM}: Error detected while setting up '${name}'${why}.  See ovs-vswitchd log for details.\n`);
-    writeAll(2, `${PROGRAM}: The default log directory is "${ovsLogdir()}".\n`);
-  }
+  return out;
 }
 
 function applyGlobals(globals: readonly { readonly name: string; readonly value: string | null }[]) {

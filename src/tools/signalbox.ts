@@ -1,0 +1,55 @@
+/** `signalbox`: the whole switch in one process, for people. */
+import { applyVlogOption, HELP_OPTIONS, VLOG_HELP, VLOG_OPTIONS, versionText } from '../base/common-options.ts';
+import { ovsFatal, writeAll } from '../base/fatal.ts';
+import { getoptOrExit } from '../base/getopt.ts';
+import { vlogSetLevels, vlogSetProgram } from '../base/vlog.ts';
+
+const PROGRAM = 'signalbox';
+
+const USAGE = `signalbox: Open vSwitch, whole, in one process
+usage: signalbox [OPTIONS] COMMAND
+
+Commands:
+  up                       run database and switch in the foreground
+  demo                     send pings through a bridge between two namespaces,
+                           show what the switch knows, and remove it all
+${VLOG_HELP(PROGRAM)}
+Other options:
+  -h, --help               display this help message
+  -V, --version            display version information
+
+Sockets, database and logs are where OVS_RUNDIR, OVS_DBDIR and OVS_LOGDIR
+say, else where Open vSwitch has them.
+`;
+
+export async function main(args: readonly string[]): Promise<void> {
+  vlogSetProgram(PROGRAM);
+  vlogSetLevels(null, 'console', 'warn');
+  const { options, operands } = getoptOrExit(PROGRAM, args, [...HELP_OPTIONS, ...VLOG_OPTIONS]);
+  for (const option of options) {
+    if (option.id === 'help' || option.id === 'version') {
+      writeAll(1, option.id === 'help' ? USAGE : versionText(PROGRAM));
+      process.exit(0);
+    }
+    applyVlogOption(PROGRAM, option);
+  }
+  const [command, ...rest] = operands;
+  if (command === undefined) ovsFatal(PROGRAM, 'missing command name (use --help for help)');
+  if (rest.length > 0 && (command === 'up' || command === 'demo')) {
+    ovsFatal(PROGRAM, `'${command}' command takes at most 0 arguments`);
+  }
+  switch (command) {
+    case 'up': {
+      const { up } = await import('./signalbox/up.ts');
+      return up();
+    }
+    case 'demo': {
+      const { demo } = await import('./signalbox/demo.ts');
+      return demo();
+    }
+    default:
+      ovsFatal(PROGRAM, `unknown command '${command}'; use --help for help`);
+  }
+}
+
+if (import.meta.main) void main(process.argv.slice(2));
