@@ -4,6 +4,7 @@ import { absInDir, ovsLogdir } from './dirs.ts';
 import { ovsFatal } from './fatal.ts';
 import type { OptionSpec, ParsedOption } from './getopt.ts';
 import { setSslConfig } from './ssl-config.ts';
+import { syslogTo } from './syslog.ts';
 import { PROGRAM_VERSION_LINE } from './version.ts';
 import { vlogParse, vlogSetFile } from './vlog.ts';
 
@@ -43,19 +44,21 @@ export function applyVlogOption(program: string, option: ParsedOption): boolean 
       vlogSetFile(absInDir(ovsLogdir(), option.value ?? `${program}.log`));
       return true;
     case 'syslog-target':
+      syslogOrExit(program, option.value ?? '');
+      return true;
     case 'syslog-method':
-      syslogOptions[option.id] = option.value;
+      // The local daemon can't be reached from Node; see `syslog.ts`.
+      if (option.value?.startsWith('udp:')) syslogOrExit(program, option.value.slice(4));
       return true;
     default:
       return false;
   }
 }
 
-/** What was asked of syslog, for the program that attaches it. */
-export const syslogOptions: Record<'syslog-target' | 'syslog-method', string | null> = {
-  'syslog-target': null,
-  'syslog-method': null,
-};
+function syslogOrExit(program: string, target: string): void {
+  const error = syslogTo(target, program);
+  if (error) ovsFatal(program, error);
+}
 
 /** Carries out one option of `SSL_OPTIONS`. False when it is none of them. */
 export function applySslOption(option: ParsedOption): boolean {

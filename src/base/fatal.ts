@@ -3,6 +3,7 @@
  * outlive the process however it ends.
  */
 import { unlinkSync, writeSync } from 'node:fs';
+import { constants } from 'node:os';
 
 /** Prints `program: text` on standard error and exits with `status`. */
 export function ovsFatal(program: string, text: string, status = 1): never {
@@ -61,12 +62,44 @@ function install(): void {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGALRM'] as const) process.on(signal, onSignal);
 }
 
-function onSignal(signal: NodeJS.Signals): void {
-  // A program with its own handler (a daemon in the foreground that shuts down in order) decides about the exit.
-  if (process.listenerCount(signal) > 1) return;
+let notice: (text: string) => void = () => {};
+
+/** The log hears of the signal that ends the process. */
+export function setSignalNotice(fn: (text: string) => void): void {
+  notice = fn;
+}
+
+/** What `strsignal` calls a signal. */
+export function signalText(signal: NodeJS.Signals): string {
+  return SIGNAL_TEXT[signal] ?? signal;
+}
+
+const SIGNAL_TEXT: Partial<Record<NodeJS.Signals, string>> = {
+  SIGHUP: 'Hangup',
+  SIGINT: 'Interrupt',
+  SIGABRT: 'Aborted',
+  SIGALRM: 'Alarm clock',
+  SIGBUS: 'Bus error',
+  SIGFPE: 'Floating point exception',
+  SIGILL: 'Illegal instruction',
+  SIGKILL: 'Killed',
+  SIGPIPE: 'Broken pipe',
+  SIGSEGV: 'Segmentation fault',
+  SIGTERM: 'Terminated',
+};
+
+/** Ends the process as a signal would, its files cleaned up and the log told. */
+export function dieOfSignal(signal: NodeJS.Signals): void {
+  notice(`terminating with signal ${constants.signals[signal]} (${signalText(signal)})`);
   cleanUp();
   process.removeAllListeners(signal);
   process.kill(process.pid, signal);
+}
+
+function onSignal(signal: NodeJS.Signals): void {
+  // A program with its own handler (a daemon in the foreground that shuts down in order) decides about the exit.
+  if (process.listenerCount(signal) > 1) return;
+  dieOfSignal(signal);
 }
 
 function cleanUp(): void {

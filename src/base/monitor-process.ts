@@ -4,7 +4,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
-import { writeAll } from './fatal.ts';
+import { signalText, writeAll } from './fatal.ts';
 import { vlog } from './vlog.ts';
 
 const log = vlog('daemon_unix');
@@ -65,19 +65,3 @@ function end(status: number | null, signal: NodeJS.Signals | null): never {
   if (signal !== null) log.info(`daemon died of ${signalText(signal)}, exiting`);
   process.exit(status ?? 128 + (signal === null ? 0 : constants.signals[signal]));
 }
-
-function signalText(signal: NodeJS.Signals): string {
-  return SIGNAL_TEXT[signal] ?? signal;
-}
-
-const SIGNAL_TEXT: Partial<Record<NodeJS.Signals, string>> = {
-  SIGABRT: 'Aborted',
-  SIGALRM: 'Alarm clock',
-  SIGBUS: 'Bus error',
-  SIGFPE: 'Floating point exception',
-  SIGILL: 'Illegal instruction',
-  SIGKILL: 'Killed',
-  SIGPIPE: 'Broken pipe',
-  SIGSEGV: 'Segmentation fault',
-  SIGTERM: 'Terminated',
-};

@@ -7,7 +7,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { clock } from './clock.ts';
 import { errorText } from './errno.ts';
-import { writeAll } from './fatal.ts';
+import { setSignalNotice, writeAll } from './fatal.ts';
 import { formatLogLine } from './vlog-pattern.ts';
 
 export const LEVELS = ['off', 'emer', 'err', 'warn', 'info', 'dbg'] as const;
@@ -190,6 +190,7 @@ function moduleOf(name: string): Module {
 }
 
 const self = moduleOf('vlog');
+setSignalNotice((text) => moduleOf('fatal_signal').warn(text));
 
 function emit(module: Module, level: Level, text: string): void {
   sequence = (sequence + 1) % 1e9;

@@ -1,6 +1,6 @@
 /** `ovs-appctl`: runs a command in a running program, as `ovs-appctl(8)` says. */
 import { applyVlogOption, HELP_OPTIONS, VLOG_OPTIONS, versionText } from '../base/common-options.ts';
-import { ovsFatal, writeAll } from '../base/fatal.ts';
+import { dieOfSignal, ovsFatal, writeAll } from '../base/fatal.ts';
 import { getoptOrExit, type OptionSpec } from '../base/getopt.ts';
 import { unixctlRequest } from '../base/unixctl-client.ts';
 import { vlogSetProgram } from '../base/vlog.ts';
@@ -91,5 +91,5 @@ function finish(text: string): never {
 function startTimeout(value: string): void {
   const seconds = /^\d+$/.test(value) ? Number(value) : 0;
   if (seconds <= 0) ovsFatal(PROGRAM, `value ${value} on -T or --timeout is invalid`);
-  setTimeout(() => process.kill(process.pid, 'SIGALRM'), seconds * 1000).unref();
+  setTimeout(() => dieOfSignal('SIGALRM'), seconds * 1000).unref();
 }
