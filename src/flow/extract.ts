@@ -92,7 +92,7 @@ function extractIpv4(b: Uint8Array, at: number, end: number, into: FlowKey): voi
   into.u8[OFS.ip_tos] = b[at + IPV4.tos];
   into.u8[OFS.ip_ttl] = b[at + IPV4.ttl];
   into.u8[OFS.ip_frag] = isLater ? 3 : (frag & IP_MORE_FRAGMENTS) !== 0 ? 1 : 0;
-  if (!isLater) extractTransport(b, at + lengths.headerLength, at + lengths.totalLength, proto, false, into);
+  if (!isLater) extractTransport(b, at + lengths.headerLength, at + lengths.totalLength, proto, into);
 }
 
 function extractIpv6(b: Uint8Array, at: number, end: number, into: FlowKey): void {
@@ -107,10 +107,10 @@ function extractIpv6(b: Uint8Array, at: number, end: number, into: FlowKey): voi
   into.u8[OFS.ip_tos] = (flow >>> 20) & 0xff;
   into.u8[OFS.ip_ttl] = b[at + IPV6.hopLimit];
   into.u8[OFS.ip_frag] = chain.frag;
-  if ((chain.frag & 2) === 0) extractTransport(b, chain.at, at + total, chain.proto, true, into);
+  if ((chain.frag & 2) === 0) extractTransport(b, chain.at, at + total, chain.proto, into);
 }
 
-function extractTransport(b: Uint8Array, at: number, end: number, proto: number, v6: boolean, into: FlowKey): void {
+function extractTransport(b: Uint8Array, at: number, end: number, proto: number, into: FlowKey): void {
   const size = end - at;
   switch (proto) {
     case IPPROTO.tcp:
@@ -125,18 +125,18 @@ function extractTransport(b: Uint8Array, at: number, end: number, proto: number,
       if (size >= SCTP.length) into.set32(OFS.tp_src, get32(b, at + SCTP.src));
       return;
     case IPPROTO.icmp:
-      if (v6 || size < ICMP.length) return;
+      if (size < ICMP.length) return;
       into.set16(OFS.tp_src, b[at + ICMP.type]);
       into.set16(OFS.tp_dst, b[at + ICMP.code]);
       return;
     case IPPROTO.igmp:
-      if (v6 || size < IGMP.length) return;
+      if (size < IGMP.length) return;
       into.set16(OFS.tp_src, b[at + IGMP.type]);
       into.set16(OFS.tp_dst, b[at + IGMP.code]);
       into.set32(OFS.igmp_group, get32(b, at + IGMP.group));
       return;
     case IPPROTO.icmpv6:
-      if (v6 && size >= ICMPV6_LENGTH) extractIcmpv6(b, at, end, into);
+      if (size >= ICMPV6_LENGTH) extractIcmpv6(b, at, end, into);
       return;
   }
 }

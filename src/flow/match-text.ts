@@ -336,16 +336,14 @@ function formatVlan(p: MatchPrinter, ofs: number, suffix: string): void {
 }
 
 function formatMpls(p: MatchPrinter): void {
-  const { key, mask } = p.match;
-  [OFS.mpls_lse0, OFS.mpls_lse1, OFS.mpls_lse2].forEach((ofs, i) => {
-    const bits = mask.get32(ofs);
-    const lse = key.get32(ofs);
-    const n = i === 0 ? '' : String(i);
-    if ((bits & 0xfffff000) !== 0) p.add(`mpls_label${n}`, String(lse >>> 12));
-    if ((bits & 0xe00) !== 0) p.add(`mpls_tc${n}`, String((lse >>> 9) & 7));
-    if ((bits & 0xff) !== 0) p.add(`mpls_ttl${n}`, String(lse & 0xff));
-    if ((bits & 0x100) !== 0) p.add(`mpls_bos${n}`, String((lse >>> 8) & 1));
-  });
+  const bits = p.match.mask.get32(OFS.mpls_lse0);
+  const lse = p.match.key.get32(OFS.mpls_lse0);
+  if ((bits & 0xfffff000) !== 0) p.add('mpls_label', String(lse >>> 12));
+  if ((bits & 0xe00) !== 0) p.add('mpls_tc', String((lse >>> 9) & 7));
+  if ((bits & 0xff) !== 0) p.add('mpls_ttl', String(lse & 0xff));
+  if ((bits & 0x100) !== 0) p.add('mpls_bos', String((lse >>> 8) & 1));
+  p.hex32('mpls_lse1', OFS.mpls_lse1);
+  p.hex32('mpls_lse2', OFS.mpls_lse2);
 }
 
 function formatNsh(p: MatchPrinter): void {
@@ -355,12 +353,13 @@ function formatNsh(p: MatchPrinter): void {
   p.masked8('nsh_mdtype', OFS.nsh_mdtype);
   p.masked8('nsh_np', OFS.nsh_np);
   const spi = OFS.nsh_spi;
-  if ((mask.get32(spi) & 0xffffff00) !== 0) p.add('nsh_spi', sharpHex(key.get32(spi) >>> 8));
+  if ((mask.get32(spi) & 0xffffff00) !== 0) p.add('nsh_spi', `0x${(key.get32(spi) >>> 8).toString(16)}`);
   p.masked8('nsh_si', OFS.nsh_si);
-  p.hex32('nsh_c1', OFS.nsh_c1);
-  p.hex32('nsh_c2', OFS.nsh_c2);
-  p.hex32('nsh_c3', OFS.nsh_c3);
-  p.hex32('nsh_c4', OFS.nsh_c4);
+  [OFS.nsh_c1, OFS.nsh_c2, OFS.nsh_c3, OFS.nsh_c4].forEach((ofs, i) => {
+    const bits = mask.get32(ofs);
+    const h = (v: number): string => `0x${v.toString(16)}`;
+    if (bits !== 0) p.add(`nsh_c${i + 1}`, bits === 0xffffffff ? h(key.get32(ofs)) : `${h(key.get32(ofs))}/${h(bits)}`);
+  });
 }
 
 function formatTransport(p: MatchPrinter): void {

@@ -3,7 +3,7 @@ import { get16, set16, set32 } from './bytes.ts';
 
 export const IPV6 = { flow: 0, payloadLength: 4, nextHeader: 6, hopLimit: 7, src: 8, dst: 24, length: 40 } as const;
 
-export const IPV6_EXT = { hopByHop: 0, routing: 43, fragment: 44, ah: 51, destination: 60, mobility: 135 } as const;
+export const IPV6_EXT = { hopByHop: 0, routing: 43, fragment: 44, ah: 51, destination: 60 } as const;
 
 const MAX_PADDING = 255;
 
@@ -32,7 +32,6 @@ export function walkIpv6Extensions(b: Uint8Array, at: number, end: number, proto
       case IPV6_EXT.hopByHop:
       case IPV6_EXT.routing:
       case IPV6_EXT.destination:
-      case IPV6_EXT.mobility:
       case IPV6_EXT.ah: {
         if (end - at < 8) return null;
         const length = proto === IPV6_EXT.ah ? (b[at + 1] + 2) * 4 : (b[at + 1] + 1) * 8;

@@ -24,8 +24,8 @@ export function readNsh(b: Uint8Array, at: number, end: number): NshFields | nul
   if (end - at < NSH.baseLength) return null;
   const first = get16(b, at);
   const length = (first & 0x3f) * 4;
-  const mdType = b[at + NSH.mdType] & 15;
+  const mdType = b[at + NSH.mdType];
   if (first >>> 14 !== 0 || length > end - at || length < NSH.baseLength) return null;
-  if (mdType === 1 ? length !== NSH.md1Length : mdType !== 2) return null;
+  if (mdType === 1 && length !== NSH.md1Length) return null;
   return { flags: (first >> 12) & 3, ttl: (first >> 6) & 0x3f, mdType, np: b[at + NSH.np], length };
 }
