@@ -27,9 +27,11 @@ const ETH_NSH = 0x4f89;
 const ETH_NONE = 0xff05;
 const VLAN_CFI = 0x0010;
 const FRAG_BITS = 0xff3f;
+/** An IP packet with more than this behind it is not believed. */
+const MAX_PADDING = 255;
 
 const PROTO = { ICMP: 1, IGMP: 2, TCP: 6, UDP: 17, ICMPV6: 58, SCTP: 132 } as const;
-const EXT = { HOPOPTS: 0, ROUTING: 43, FRAGMENT: 44, AH: 51, DSTOPTS: 60, MOBILITY: 135 } as const;
+const EXT = { HOPOPTS: 0, ROUTING: 43, FRAGMENT: 44, AH: 51, DSTOPTS: 60 } as const;
 
 const W = {
   skb_priority: OFS.skb_priority >> 2,
@@ -93,6 +95,7 @@ export function makeExtractor(views: ArenaViews): Extractor {
         if (
           frag === 0 &&
           total <= len - 14 &&
+          len - 14 - total <= MAX_PADDING &&
           ((proto === PROTO.UDP && total >= 28) ||
             (proto === PROTO.TCP && total >= 40 && (u8[p + 46] & 0xf0) >= 0x50 && (u8[p + 46] >> 4) * 4 <= total - 20))
         ) {
@@ -230,7 +233,8 @@ export function makeExtractor(views: ArenaViews): Extractor {
     if (size < 20) return;
     const headerLength = (u8[p] & 15) * 4;
     const total = (u8[p + 2] << 8) | u8[p + 3];
-    if (headerLength < 20 || headerLength > size || total > size || headerLength > total) return;
+    if (headerLength < 20 || headerLength > size || total > size || headerLength > total || size - total > MAX_PADDING)
+      return;
     const fragBits = u16[(p >> 1) + 3] & FRAG_BITS;
     // Offset other than 0: a later fragment. (Bit 5 of the first byte is "more fragments".)
     const frag = fragBits === 0 ? 0 : (fragBits & ~0x0020) !== 0 ? 3 : 1;
@@ -240,13 +244,13 @@ export function makeExtractor(views: ArenaViews): Extractor {
     i32[k + 9] = load32(p + 16);
     if (frag & 2) return;
     b.l4[i] = p + headerLength;
-    transport(k, p + headerLength, total - headerLength, proto, false);
+    transport(k, p + headerLength, total - headerLength, proto);
   }
 
   function ipv6(b: PacketBatch, i: number, k: number, p: number, size: number, shape: number): number {
     if (size < 40) return shape;
     const payload = (u8[p + 4] << 8) | u8[p + 5];
-    if (payload + 40 > size) return shape;
+    if (payload + 40 > size || size - payload - 40 > MAX_PADDING) return shape;
     for (let w = 0; w < 8; w++) i32[k + W.ipv6_src + w] = load32(p + 8 + w * 4);
     i32[k + W.ipv6_label] = 0;
     shape |= SHAPE.IPV6;
@@ -255,7 +259,7 @@ export function makeExtractor(views: ArenaViews): Extractor {
     let proto = u8[p + 6];
     let frag = 0;
     for (;;) {
-      if (proto === EXT.HOPOPTS || proto === EXT.ROUTING || proto === EXT.DSTOPTS || proto === EXT.MOBILITY) {
+      if (proto === EXT.HOPOPTS || proto === EXT.ROUTING || proto === EXT.DSTOPTS) {
         if (end - at < 8) return shape;
         const length = (u8[at + 1] + 1) * 8;
         if (end - at < length) return shape;
@@ -269,7 +273,8 @@ export function makeExtractor(views: ArenaViews): Extractor {
         at += length;
       } else if (proto === EXT.FRAGMENT) {
         if (end - at < 8) return shape;
-        frag = 1;
+        // All bits zero: an "atomic" fragment, which is a whole packet. RFC 6946
+        if ((u8[at + 2] | u8[at + 3]) !== 0) frag = 1;
         // The offset is the upper 13 bits.
         if (u8[at + 2] !== 0 || (u8[at + 3] & 0xf8) !== 0) {
           frag = 3;
@@ -283,11 +288,12 @@ export function makeExtractor(views: ArenaViews): Extractor {
     i32[k + 7] = proto | ((((u8[p] << 4) | (u8[p + 1] >> 4)) & 0xff) << 8) | (u8[p + 7] << 16) | (frag << 24);
     if (frag & 2) return shape;
     b.l4[i] = at;
-    transport(k, at, end - at, proto, true);
+    transport(k, at, end - at, proto);
     return shape;
   }
 
-  function transport(k: number, p: number, size: number, proto: number, v6: boolean): void {
+  /** By the protocol's number alone: ICMPv6 over IPv4 is read too, as in the original. */
+  function transport(k: number, p: number, size: number, proto: number): void {
     if (proto === PROTO.TCP) {
       if (size < 20) return;
       const headerLength = (u8[p + 12] >> 4) * 4;
@@ -298,14 +304,14 @@ export function makeExtractor(views: ArenaViews): Extractor {
       if (size >= 8) i32[k + 10] = load32(p);
     } else if (proto === PROTO.SCTP) {
       if (size >= 12) i32[k + 10] = load32(p);
-    } else if (!v6 && proto === PROTO.ICMP) {
+    } else if (proto === PROTO.ICMP) {
       if (size >= 8) i32[k + 10] = (u8[p] << 8) | (u8[p + 1] << 24);
-    } else if (!v6 && proto === PROTO.IGMP) {
+    } else if (proto === PROTO.IGMP) {
       if (size < 8) return;
       i32[k + 10] = (u8[p] << 8) | (u8[p + 1] << 24);
       i32[k + W.igmp] = load32(p + 4);
       shapeAfterL4 |= SHAPE.IGMP;
-    } else if (v6 && proto === PROTO.ICMPV6) {
+    } else if (proto === PROTO.ICMPV6) {
       if (size >= 8) icmpv6(k, p, size);
     }
   }
@@ -334,6 +340,7 @@ export function makeExtractor(views: ArenaViews): Extractor {
           // The same address twice: the packet lies, and nothing of it is believed.
           for (let w = 0; w < 4; w++) i32[k + W.nd_target + w] = 0;
           for (let w = 0; w < 3; w++) i32[k + W.sha + w] = 0;
+          firstOption = 0;
           break;
         }
         for (let j = 0; j < 3; j++) u16[(to >> 1) + j] = u16[(at >> 1) + 1 + j];
