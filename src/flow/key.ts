@@ -1,11 +1,25 @@
 /** A flow key or a mask: the same memory seen as bytes (fields, in network order) and as words (hash, mask, compare). */
 import { FLOW_BYTES, FLOW_WORDS } from './layout.ts';
 
+/** Buffers cost microseconds to make, views a fraction of one: keys share buffers. */
+const SLAB_KEYS = 32;
+let slab = new ArrayBuffer(FLOW_BYTES * SLAB_KEYS);
+let slabUsed = 0;
+
 export class FlowKey {
   readonly u8: Uint8Array;
   readonly w: Int32Array;
 
-  constructor(buffer: ArrayBufferLike = new ArrayBuffer(FLOW_BYTES), byteOffset = 0) {
+  /** A key of zeros, or the view of one that is somewhere already. */
+  constructor(buffer?: ArrayBufferLike, byteOffset = 0) {
+    if (buffer === undefined) {
+      if (slabUsed === SLAB_KEYS) {
+        slab = new ArrayBuffer(FLOW_BYTES * SLAB_KEYS);
+        slabUsed = 0;
+      }
+      buffer = slab;
+      byteOffset = FLOW_BYTES * slabUsed++;
+    }
     this.u8 = new Uint8Array(buffer, byteOffset, FLOW_BYTES);
     this.w = new Int32Array(buffer, byteOffset, FLOW_WORDS);
   }
