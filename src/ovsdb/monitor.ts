@@ -216,6 +216,7 @@ export class MonitorView {
 
 function parseTable(table: Table, requests: Json[], version: MonitorVersion): MonitoredTable {
   const columns: MonitoredColumn[] = [];
+  const selects: Select[] = [];
   const seen = new Set<string>();
   let where: Json[] = [];
   for (const request of requests) {
@@ -224,6 +225,7 @@ function parseTable(table: Table, requests: Json[], version: MonitorVersion): Mo
     if (version > 1) where = where.concat((p.optional('where', 'array') ?? []) as Json[]);
     const select = parseSelect(table, p.optional('select', 'object'));
     p.finish();
+    selects.push(select);
     for (const name of names ?? ['_version', ...table.schema.columnByName.keys()]) {
       if (typeof name !== 'string') throw syntaxError(names, 'array of column names expected');
       const column = findColumn(table.schema, name);
@@ -233,7 +235,8 @@ function parseTable(table: Table, requests: Json[], version: MonitorVersion): Mo
       columns.push({ column, select });
     }
   }
-  const any = (kind: ChangeKind) => columns.some((c) => c.select[kind]);
+  // A request without columns still tells of the coming and going of rows.
+  const any = (kind: ChangeKind) => selects.some((select) => select[kind]);
   const select: Select = {
     initial: any('initial'),
     insert: any('insert'),
