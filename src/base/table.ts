@@ -80,11 +80,10 @@ function cellText(cell: TableCell, style: TableStyle): string {
   return style.data === 'json' ? cell.json() : cell.text(style.data);
 }
 
-function captionLine(table: Table): string {
-  const parts: string[] = [];
-  if (table.timestampMs !== undefined) parts.push(formatTimestamp(table.timestampMs));
-  if (table.caption !== undefined) parts.push(table.caption);
-  return parts.join(' ');
+/** When, and what it is, each on a line of its own. */
+function headLines(table: Table): string {
+  const time = table.timestampMs === undefined ? '' : `${formatTimestamp(table.timestampMs)}\n`;
+  return time + (table.caption === undefined ? '' : `${table.caption}\n`);
 }
 
 function formatTimestamp(ms: number): string {
@@ -107,9 +106,7 @@ function formatAligned(table: Table, style: TableStyle): string {
       })
       .join(' ') + '\n';
 
-  let out = '';
-  const caption = captionLine(table);
-  if (caption !== '') out += caption + '\n';
+  let out = headLines(table);
   if (style.headings) out += line(table.headings) + line(widths.map((width) => '-'.repeat(width)));
   for (const row of rows) out += line(row);
   return out;
@@ -125,9 +122,7 @@ function truncate(text: string, width: number): string {
 }
 
 function formatList(table: Table, style: TableStyle): string {
-  let out = '';
-  const caption = captionLine(table);
-  if (caption !== '') out += caption + '\n';
+  let out = headLines(table);
   out += table.rows
     .map((row) =>
       row
@@ -142,9 +137,7 @@ function formatList(table: Table, style: TableStyle): string {
 }
 
 function formatCsv(table: Table, style: TableStyle): string {
-  let out = '';
-  const caption = captionLine(table);
-  if (caption !== '') out += caption + '\n';
+  let out = headLines(table);
   if (style.headings) out += table.headings.map(csvCell).join(',') + '\n';
   for (const row of table.rows) out += row.map((cell) => csvCell(cellText(cell, style))).join(',') + '\n';
   return out;
@@ -162,9 +155,9 @@ function escapeHtml(text: string): string {
 }
 
 function formatHtml(table: Table, style: TableStyle): string {
-  let out = '<table border=1>\n';
-  const caption = captionLine(table);
-  if (caption !== '') out += `  <caption>${escapeHtml(caption)}</caption>\n`;
+  let out = table.timestampMs === undefined ? '' : `${formatTimestamp(table.timestampMs)}\n`;
+  out += '<table border=1>\n';
+  if (table.caption !== undefined) out += `    <caption>${escapeHtml(table.caption)}</caption>\n`;
   if (style.headings) {
     out += '  <tr>\n' + table.headings.map((heading) => `    <th>${escapeHtml(heading)}</th>\n`).join('') + '  </tr>\n';
   }

@@ -1,0 +1,340 @@
+/** `ovsdb-client`: speaks to a database server for people and scripts, as `ovsdb-client(1)` says. */
+import {
+  applySslOption,
+  applyVlogOption,
+  HELP_OPTIONS,
+  SSL_OPTIONS,
+  VLOG_HELP,
+  VLOG_OPTIONS,
+  versionText,
+} from '../base/common-options.ts';
+import {
+  applyDaemonOption,
+  DAEMON_HELP,
+  DAEMON_OPTIONS,
+  daemonComplete,
+  daemonLaunch,
+  daemonStart,
+} from '../base/daemon.ts';
+import { absInDir, ovsRundir } from '../base/dirs.ts';
+import { ovsFatal, writeAll } from '../base/fatal.ts';
+import { getoptOrExit, type OptionSpec } from '../base/getopt.ts';
+import {
+  CELL_FORMATS,
+  type CellFormat,
+  defaultTableStyle,
+  TABLE_FORMATS,
+  type TableFormat,
+  TablePrinter,
+} from '../base/table.ts';
+import { vlogSetProgram } from '../base/vlog.ts';
+import { lockFile } from '../linux/file-lock.ts';
+import { isObject, type Json, jsonText, parseJson } from '../ovsdb/json.ts';
+import { jsonErrorText } from '../ovsdb/json-error.ts';
+import { type DatabaseSchema, schemaFromJson, schemaToJson } from '../ovsdb/schema.ts';
+import { readSchemaFile } from '../ovsdb/schema-file.ts';
+import { backup, restore } from './ovsdb/client-backup.ts';
+import { clientHelp } from './ovsdb/client-help.ts';
+import { monitor } from './ovsdb/client-monitor.ts';
+import { ClientRpc, ReplyError } from './ovsdb/client-rpc.ts';
+import { columnsTable, contentsTable, tablesTable } from './ovsdb/client-tables.ts';
+import { waitForState } from './ovsdb/client-wait.ts';
+
+const PROGRAM = 'ovsdb-client';
+const DEFAULT_DATABASE = 'Open_vSwitch';
+
+const OPTIONS: readonly OptionSpec[] = [
+  { long: 'format', short: 'f', arg: 'required' },
+  { long: 'data', short: 'd', arg: 'required' },
+  { long: 'no-headings' },
+  { long: 'pretty' },
+  { long: 'bare' },
+  { long: 'max-column-width', arg: 'required' },
+  { long: 'timestamp' },
+  { long: 'force' },
+  { long: 'timeout', short: 't', arg: 'required' },
+  { long: 'db-change-aware' },
+  { long: 'no-db-change-aware' },
+  { long: 'leader-only' },
+  { long: 'no-leader-only' },
+  ...HELP_OPTIONS,
+  ...DAEMON_OPTIONS,
+  ...VLOG_OPTIONS,
+  ...SSL_OPTIONS,
+];
+
+const style = defaultTableStyle();
+const printer = new TablePrinter(style);
+const settings = { timestamp: false, force: false };
+
+interface Session {
+  readonly server: string;
+  readonly rpc: ClientRpc;
+  /** Empty when the command needs none. */
+  readonly database: string;
+  readonly args: string[];
+}
+
+interface Command {
+  /** Nothing, a connection, or a connection and a database on it. */
+  readonly needs: 'nothing' | 'rpc' | 'database';
+  /** Of arguments behind the server and the database. */
+  readonly min: number;
+  readonly max: number;
+  run(session: Session): Promise<void>;
+}
+
+const MANY = Number.POSITIVE_INFINITY;
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  'list-dbs': { needs: 'rpc', min: 0, max: 0, run: listDbs },
+  'get-schema': { needs: 'database', min: 0, max: 0, run: async (s) => say(jsonText(schemaToJson(await schemaOf(s)))) },
+  'get-schema-version': { needs: 'database', min: 0, max: 0, run: async (s) => say((await schemaOf(s)).version) },
+  'get-schema-cksum': { needs: 'database', min: 0, max: 0, run: async (s) => say((await schemaOf(s)).cksum) },
+  'list-tables': { needs: 'database', min: 0, max: 0, run: async (s) => print(tablesTable(await schemaOf(s))) },
+  'list-columns': {
+    needs: 'database',
+    min: 0,
+    max: 1,
+    run: async (s) => print(columnsTable(await schemaOf(s), s.args[0])),
+  },
+  transact: { needs: 'rpc', min: 1, max: 1, run: transact },
+  query: { needs: 'rpc', min: 1, max: 1, run: query },
+  monitor: { needs: 'database', min: 1, max: MANY, run: (s) => follow(s, 'monitor') },
+  'monitor-cond': { needs: 'database', min: 2, max: MANY, run: (s) => follow(s, 'monitor_cond') },
+  'monitor-cond-since': { needs: 'database', min: 2, max: MANY, run: (s) => follow(s, 'monitor_cond_since') },
+  dump: { needs: 'database', min: 0, max: MANY, run: dump },
+  backup: { needs: 'database', min: 0, max: 0, run: async (s) => writeAll(1, await backup(s.rpc, await schemaOf(s))) },
+  restore: {
+    needs: 'database',
+    min: 0,
+    max: 0,
+    run: async (s) => restore(s.rpc, await schemaOf(s), settings.force),
+  },
+  convert: { needs: 'rpc', min: 1, max: 1, run: convert },
+  'needs-conversion': { needs: 'rpc', min: 1, max: 1, run: needsConversion },
+  wait: {
+    needs: 'nothing',
+    min: 2,
+    max: 2,
+    run: ({ server, args }) => waitForState(server, args[0]!, args[1]!),
+  },
+  lock: { needs: 'rpc', min: 1, max: 1, run: (s) => lock(s, 'lock') },
+  steal: { needs: 'rpc', min: 1, max: 1, run: (s) => lock(s, 'steal') },
+  unlock: { needs: 'rpc', min: 1, max: 1, run: (s) => lock(s, 'unlock') },
+  help: { needs: 'nothing', min: 0, max: MANY, run: async () => writeAll(1, help()) },
+};
+
+const defaultServer = (): string => `unix:${absInDir(ovsRundir(), 'db.sock')}`;
+const help = (): string =>
+  clientHelp(defaultServer(), DEFAULT_DATABASE) + DAEMON_HELP(PROGRAM).slice(1) + VLOG_HELP(PROGRAM) + OTHER_HELP;
+const OTHER_HELP = `
+Other options:
+  -h, --help                  display this help message
+  -V, --version               display version information
+`;
+
+
+async function main(argv: readonly string[]): Promise<void> {
+  const { options, operands } = getoptOrExit(PROGRAM, argv, OPTIONS);
+  await daemonLaunch(PROGRAM, options);
+  for (const option of options) {
+    if (applyDaemonOption(PROGRAM, option) || applyVlogOption(PROGRAM, option) || applySslOption(option)) continue;
+    if (applyOption(option.id, option.value ?? '')) return;
+  }
+  const [name, ...args] = operands;
+  if (name === undefined) throw new Error('missing command name; use --help for help');
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command === undefined) throw new Error(`unknown command '${name}'; use --help for help`);
+  const session = await open(name, command, args);
+  daemonStart(PROGRAM, { lockFile });
+  await command.run(session);
+  process.exit(0);
+}
+
+/** True if the program is done. */
+function applyOption(id: string, value: string): boolean {
+  switch (id) {
+    case 'format':
+      if (!(TABLE_FORMATS as readonly string[]).includes(value)) ovsFatal(PROGRAM, `unknown output format "${value}"`);
+      style.format = value as TableFormat;
+      break;
+    case 'data':
+      if (!(CELL_FORMATS as readonly string[]).includes(value)) ovsFatal(PROGRAM, `unknown data format "${value}"`);
+      style.data = value as CellFormat;
+      break;
+    case 'no-headings':
+      style.headings = false;
+      break;
+    case 'pretty':
+      style.pretty = true;
+      break;
+    case 'bare':
+      Object.assign(style, { format: 'list', data: 'bare', headings: false });
+      break;
+    case 'max-column-width':
+      style.maxColumnWidth = Number(value);
+      break;
+    case 'timestamp':
+      settings.timestamp = true;
+      break;
+    case 'force':
+      settings.force = true;
+      break;
+    case 'timeout':
+      startTimeout(value);
+      break;
+    case 'help':
+      writeAll(1, help());
+      return true;
+    case 'version':
+      writeAll(1, versionText(PROGRAM));
+      return true;
+  }
+  return false;
+}
+
+function startTimeout(value: string): void {
+  const seconds = /^\d+$/.test(value) ? Number(value) : 0;
+  if (seconds <= 0) ovsFatal(PROGRAM, `value ${value} on -t or --timeout is invalid`);
+  setTimeout(() => {
+    process.removeAllListeners('SIGALRM');
+    process.kill(process.pid, 'SIGALRM');
+  }, seconds * 1000).unref();
+}
+
+/** Finds out which of the arguments are the server and the database. */
+async function open(name: string, command: Command, args: string[]): Promise<Session> {
+  const invalid = () => new Error(`invalid syntax for '${name}' (use --help for help)`);
+  let server = defaultServer();
+  if (args.length > command.min && /^[a-z]+:/i.test(args[0]!)) server = args.shift()!;
+  const noConnection = command.needs === 'nothing';
+  if (noConnection) {
+    if (args.length < command.min || args.length > command.max) throw invalid();
+    return { server, rpc: null as unknown as ClientRpc, database: '', args };
+  }
+  const rpc = await ClientRpc.open(server);
+  let database = '';
+  if (command.needs === 'database') {
+    const names = (await rpc.call('list_dbs', [])) as string[];
+    if (args.length > command.min && names.includes(args[0]!)) database = args.shift()!;
+    else database = defaultDatabase(names);
+  }
+  if (args.length < command.min || args.length > command.max) throw invalid();
+  if (command.needs === 'database' && database === '') {
+    throw new Error('no default database for this command; please specify a database name');
+  }
+  return { server, rpc, database, args };
+}
+
+function defaultDatabase(names: string[]): string {
+  if (names.includes(DEFAULT_DATABASE)) return DEFAULT_DATABASE;
+  const own = names.filter((name) => !name.startsWith('_'));
+  return own.length === 1 ? own[0]! : '';
+}
+
+function say(text: string): void {
+  writeAll(1, `${text}\n`);
+}
+
+function print(table: Parameters<TablePrinter['print']>[0]): void {
+  writeAll(1, printer.print(table));
+}
+
+async function schemaOf({ rpc, database }: { rpc: ClientRpc; database: string }): Promise<DatabaseSchema> {
+  return schemaFromJson(await rpc.call('get_schema', [database]));
+}
+
+async function listDbs({ rpc }: Session): Promise<void> {
+  const names = (await rpc.call('list_dbs', [])) as string[];
+  for (const name of [...names].sort()) say(name);
+}
+
+function parseQuery(text: string): Json[] {
+  let json: Json;
+  try {
+    json = parseJson(text);
+    if (typeof json !== 'object' || json === null) throw new Error();
+  } catch {
+    throw new Error(`"${text}": ${jsonErrorText(text)}`);
+  }
+  if (!Array.isArray(json) || typeof json[0] !== 'string') throw new Error('not a valid OVSDB query');
+  return json;
+}
+
+async function transacted(rpc: ClientRpc, params: Json[]): Promise<Json> {
+  try {
+    return await rpc.call('transact', params);
+  } catch (error) {
+    if (error instanceof ReplyError) throw new Error(`transaction returned error: ${error.message}`);
+    throw error;
+  }
+}
+
+async function transact({ rpc, args }: Session): Promise<void> {
+  say(jsonText(await transacted(rpc, parseQuery(args[0]!))));
+}
+
+/** Ends with an abort, so that nothing changes whatever the operations say. */
+async function query({ rpc, args }: Session): Promise<void> {
+  const results = await transacted(rpc, [...parseQuery(args[0]!), { op: 'abort' }]);
+  const last = Array.isArray(results) ? results[results.length - 1] : null;
+  if (Array.isArray(results) && isObject(last) && last['error'] === 'aborted') results.pop();
+  say(jsonText(results));
+}
+
+async function dump(session: Session): Promise<void> {
+  const schema = await schemaOf(session);
+  const [only, ...chosen] = session.args;
+  if (only !== undefined && !schema.tables.has(only)) throw new Error(`No table "${only}" found.`);
+  const tables = [...schema.tables.values()].filter((table) => only === undefined || table.name === only);
+  tables.sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const column of chosen) {
+    if (column === '_uuid' || tables[0]!.columnByName.has(column)) continue;
+    throw new Error(`Table "${only}" has no column ${column}.`);
+  }
+  const columnsOf = tables.map((table) =>
+    chosen.length > 0 ? [...new Set(chosen)].sort() : ['_uuid', ...[...table.columnByName.keys()].sort()],
+  );
+  const operations = tables.map((table, i) => ({ op: 'select', table: table.name, where: [], columns: columnsOf[i]! }));
+  const results = (await transacted(session.rpc, [schema.name, ...operations])) as Json[];
+  for (const [i, table] of tables.entries()) {
+    const result = results[i];
+    print(contentsTable(table, columnsOf[i]!, isObject(result) ? (result['rows'] as Json[]) : []));
+  }
+}
+
+async function follow(session: Session, method: 'monitor' | 'monitor_cond' | 'monitor_cond_since'): Promise<void> {
+  const schema = await schemaOf(session);
+  await monitor(session.rpc, session.server, schema, method, session.args, {
+    print,
+    say,
+    timestamp: settings.timestamp,
+    started: daemonComplete,
+  });
+}
+
+async function convert({ rpc, args }: Session): Promise<void> {
+  const schema = readSchemaFile(args[0]!);
+  await rpc.call('convert', [schema.name, schemaToJson(schema)]);
+}
+
+async function needsConversion({ rpc, args }: Session): Promise<void> {
+  const wanted = readSchemaFile(args[0]!);
+  const now = schemaFromJson(await rpc.call('get_schema', [wanted.name]));
+  say(jsonText(schemaToJson(now)) === jsonText(schemaToJson(wanted)) ? 'no' : 'yes');
+}
+
+async function lock({ rpc, args }: Session, method: 'lock' | 'steal' | 'unlock'): Promise<void> {
+  const done = new Promise<void>((_, reject) =>
+    rpc.onClose((error) => reject(new Error(error ?? 'connection closed by peer'))),
+  );
+  rpc.onNotify((name) => say(name));
+  const result = await rpc.call(method, [args[0]!]);
+  if (method !== 'unlock') say(jsonText(result));
+  daemonComplete();
+  await done;
+}
+
+vlogSetProgram(PROGRAM);
+await main(process.argv.slice(2)).catch((error: Error) => ovsFatal(PROGRAM, error.message));
