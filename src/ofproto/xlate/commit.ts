@@ -10,7 +10,7 @@ import type { DpHeader } from '../../flow/dp-actions.ts';
 import { FlowKey } from '../../flow/key.ts';
 import { OFS } from '../../flow/layout.ts';
 import type { Ctx } from './ctx.ts';
-import { ETH_TYPE, hasVlan, hasVlan2, IPPROTO, isMplsType } from './prereq.ts';
+import { ETH_TYPE, hasVlan, hasVlan2, IPPROTO, isMplsType, VLAN_CFI } from './prereq.ts';
 
 /** `[offset, bytes]` of the fields that one `set` action can write. */
 const HEADERS: Readonly<Partial<Record<DpHeader, readonly (readonly [number, number])[]>>> = {
@@ -160,11 +160,18 @@ const VLANS: readonly (readonly [number, number])[] = [
   [OFS.vlan2_tpid, OFS.vlan2_tci],
 ];
 
+const VLAN_WORD = OFS.vlan_tpid >> 2;
+const VLAN2_WORD = OFS.vlan2_tpid >> 2;
+
 const vlanCount = (flow: FlowKey): number => (hasVlan(flow) ? (hasVlan2(flow) ? 2 : 1) : 0);
 
 /** Tags that both have innermost stay; the others of `base` are popped, then those of `flow` pushed. */
 function commitVlan(ctx: Ctx): void {
   const { base, flow, wc, actions } = ctx;
+  if (base.w[VLAN_WORD] === flow.w[VLAN_WORD] && base.w[VLAN2_WORD] === flow.w[VLAN2_WORD]) return;
+  // How many tags there are decides what is popped and pushed.
+  wc.set16(OFS.vlan_tci, wc.get16(OFS.vlan_tci) | VLAN_CFI);
+  if (hasVlan(base)) wc.set16(OFS.vlan2_tci, wc.get16(OFS.vlan2_tci) | VLAN_CFI);
   let have = vlanCount(base);
   let want = vlanCount(flow);
   while (have > 0 && want > 0 && sameTag(base, have - 1, flow, want - 1)) {

@@ -11,6 +11,7 @@ import { OFS } from '../../flow/layout.ts';
 import { setFieldMask } from '../../flow/subfield.ts';
 import type { Ofpact } from '../../openflow/actions/types.ts';
 import type { Rule } from '../rule.ts';
+import { FRAG_LATER, hasVlan, hasVlan2, isIpAny } from './prereq.ts';
 import type { XlateBridge, XlateEffect, XlateError, XlateInput } from './types.ts';
 
 export const MAX_DEPTH = 64;
@@ -50,14 +51,17 @@ export class Ctx {
   frozenActions: Ofpact[] = [];
   /** `skb_priority` on arrival, for `pop_queue`. */
   readonly origPriority: number;
-  /** Cuts the next output to this length. */
-  truncate = 0;
+  /** Tags pushed in so deep that a flow does not show them. */
+  hiddenTags = 0;
 
   constructor(input: XlateInput) {
     this.input = input;
     this.bridge = input.bridge;
     this.flow = input.flow.clone();
-    this.base = input.flow.clone();
+    tidyTags(this.flow);
+    // Later fragments have no ports.
+    if (isIpAny(this.flow) && this.flow.get8(OFS.ip_frag) & FRAG_LATER) this.flow.set32(OFS.tp_src, 0);
+    this.base = this.flow.clone();
     this.origPriority = input.flow.get32(OFS.skb_priority);
   }
 
@@ -69,6 +73,40 @@ export class Ctx {
     this.error = error;
     this.exit = true;
   }
+}
+
+/**
+ * Runs what happens to a copy of the packet. Header fields that it changed are set back when they are needed; where the
+ * packet got or lost a label, or a tag out of sight, that can't be, and the datapath is told to work on a clone.
+ */
+export function onCopy(ctx: Ctx, run: () => void): void {
+  const first = ctx.actions.length;
+  const base = ctx.base.clone();
+  const { hiddenTags } = ctx;
+  run();
+  if (
+    ctx.hiddenTags === hiddenTags &&
+    ctx.base.get16(OFS.eth_type) === base.get16(OFS.eth_type) &&
+    LABELS.every((w) => ctx.base.w[w] === base.w[w])
+  )
+    return;
+  ctx.actions.push({ kind: 'clone', actions: ctx.actions.splice(first) });
+  ctx.base.copyFrom(base);
+  ctx.hiddenTags = hiddenTags;
+}
+
+const LABELS = [OFS.mpls_lse0 >> 2, OFS.mpls_lse1 >> 2, OFS.mpls_lse2 >> 2];
+
+/** Makes a flow that no packet has into one that some packet has: a TPID just where there is a tag. */
+function tidyTags(flow: FlowKey): void {
+  if (!hasVlan(flow)) {
+    flow.set32(OFS.vlan_tpid, 0);
+    flow.set32(OFS.vlan2_tpid, 0);
+    return;
+  }
+  if (flow.get16(OFS.vlan_tpid) === 0) flow.set16(OFS.vlan_tpid, 0x8100);
+  if (!hasVlan2(flow)) flow.set32(OFS.vlan2_tpid, 0);
+  else if (flow.get16(OFS.vlan2_tpid) === 0) flow.set16(OFS.vlan2_tpid, 0x8100);
 }
 
 export function maskSubfield(wc: FlowKey, sf: Subfield): void {

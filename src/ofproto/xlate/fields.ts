@@ -17,6 +17,7 @@ import { PacketInReason } from '../../openflow/messages.ts';
 import { controller } from './controller.ts';
 import { type Ctx, maskSubfield } from './ctx.ts';
 import { hasVlan, isIpAny, prereqMet, VLAN_CFI } from './prereq.ts';
+import { noTag } from './tags.ts';
 
 export function setFieldAction(ctx: Ctx, a: OfpactOf<'set_field'>): void {
   const { flow, wc } = ctx;
@@ -74,7 +75,9 @@ const isTagField = (field: Field): boolean => field.bit >> 5 === OFS.vlan_tci >>
 
 /** Writing a tag depends on whether there is one, and pushes one if not: that too has been looked at. */
 function lookAtTag(ctx: Ctx, field: Field): void {
-  if (isTagField(field)) ctx.wc.set16(OFS.vlan_tci, ctx.wc.get16(OFS.vlan_tci) | VLAN_CFI);
+  if (!isTagField(field)) return;
+  ctx.wc.set16(OFS.vlan_tci, ctx.wc.get16(OFS.vlan_tci) | VLAN_CFI);
+  if (!hasVlan(ctx.flow)) noTag(ctx);
 }
 
 /** A tag that a write made or unmade gets or loses its TPID. */

@@ -3,7 +3,7 @@ import { OFS } from '../../flow/layout.ts';
 import type { Ofpact, OfpactKind, OfpactOf } from '../../openflow/actions/types.ts';
 import { runActions } from './actions.ts';
 import { commitActions } from './commit.ts';
-import type { Ctx } from './ctx.ts';
+import { type Ctx, onCopy } from './ctx.ts';
 import { writeSubfield } from './fields.ts';
 import { IPPROTO, isIpAny } from './prereq.ts';
 import { finishFreezing } from './table.ts';
@@ -13,8 +13,10 @@ export function runAside(ctx: Ctx, actions: readonly Ofpact[], isLast: boolean):
   const flow = ctx.flow.clone();
   const { stack, actionSet, exit, conntracked, wasMpls } = ctx;
   ctx.stack = [...stack];
-  runActions(ctx, actions, isLast);
-  if (ctx.freezing) finishFreezing(ctx);
+  onCopy(ctx, () => {
+    runActions(ctx, actions, isLast);
+    if (ctx.freezing) finishFreezing(ctx);
+  });
   ctx.flow.copyFrom(flow);
   ctx.stack = stack;
   ctx.actionSet = actionSet;

@@ -1,5 +1,4 @@
 /** NORMAL: the bridge as a learning Ethernet switch with VLANs. */
-import type { FlowKey } from '../../flow/key.ts';
 import { OFS } from '../../flow/layout.ts';
 import { macText } from '../mac-learning.ts';
 import type { Ctx } from './ctx.ts';
@@ -45,7 +44,7 @@ export function normal(ctx: Ctx): void {
   if (!entry) {
     ctx.note('detail', 'no learned MAC for destination, flooding');
     for (const bundle of bridge.bundles()) {
-      if (bundle !== inBundle && bundle.isFloodable && carries(bundle, inside)) send(ctx, bundle, inside);
+      if (bundle !== inBundle && bundle.isFloodable && carries(ctx, bundle, inside)) send(ctx, bundle, inside);
     }
   } else if (entry.port === inBundle) {
     ctx.note('detail', 'learned port is input port, dropping');
@@ -59,7 +58,8 @@ function readTags(ctx: Ctx, bundle: XlateBundle): Tags {
   const { flow, wc } = ctx;
   const tci = flow.get16(OFS.vlan_tci);
   if ((tci & VLAN_CFI) === 0) return { tpid: 0, vid: 0, pcp: 0, inner: null };
-  if (bundle.vlan.mode === 'dot1q-tunnel') wc.set16(OFS.vlan_tpid, 0xffff);
+  // A tunnel's outer tag takes its priority from this one.
+  if (bundle.vlan.mode === 'dot1q-tunnel') wc.set32(OFS.vlan_tpid, 0xffffffff);
   const inner = flow.get16(OFS.vlan2_tci);
   return {
     tpid: flow.get16(OFS.vlan_tpid),
@@ -142,12 +142,13 @@ function leave(tags: Tags, bundle: XlateBundle): Tags {
   }
 }
 
-function carries(bundle: XlateBundle, tags: Tags): boolean {
+function carries(ctx: Ctx, bundle: XlateBundle, tags: Tags): boolean {
   switch (bundle.vlan.mode) {
     case 'access':
       return tags.vid === (bundle.vlan.tag ?? 0);
     case 'dot1q-tunnel':
       if (tags.vid !== (bundle.vlan.tag ?? 0)) return false;
+      lookAtTags(ctx, bundle);
       return bundle.vlan.cvlans.length === 0 || bundle.vlan.cvlans.includes(tags.inner?.vid ?? 0);
     default:
       return trunks(bundle, tags.vid);
@@ -158,22 +159,34 @@ function send(ctx: Ctx, bundle: XlateBundle, inside: Tags): void {
   const port = bundle.ports.find((p) => p.mayEnable) ?? bundle.ports[0];
   if (!port) return;
   const { flow } = ctx;
+  lookAtTags(ctx, bundle);
   const outer = flow.get32(OFS.vlan_tpid);
   const inner = flow.get32(OFS.vlan2_tpid);
-  writeTags(flow, leave(inside, bundle), bundle.vlan.priorityTags);
+  writeTags(ctx, leave(inside, bundle), bundle.vlan.priorityTags);
   sendTo(ctx, port.ofport);
   flow.set32(OFS.vlan_tpid, outer);
   flow.set32(OFS.vlan2_tpid, inner);
 }
 
-function writeTags(flow: FlowKey, tags: Tags, priorityTags: 'no' | 'if-nonzero' | 'always'): void {
+/** What a port's VLAN configuration looks at, beyond the outer VID, when a packet leaves by it. */
+function lookAtTags(ctx: Ctx, { vlan }: XlateBundle): void {
+  const { wc } = ctx;
+  if (vlan.priorityTags === 'if-nonzero') wc.set16(OFS.vlan_tci, wc.get16(OFS.vlan_tci) | 0xe000);
+  // The inner tag becomes the outer one, if it is a tag and not a mere priority.
+  if (vlan.mode === 'dot1q-tunnel') wc.set32(OFS.vlan2_tpid, 0xffffffff);
+}
+
+function writeTags(ctx: Ctx, tags: Tags, priorityTags: 'no' | 'if-nonzero' | 'always'): void {
   const places: (readonly [number, number])[] = [
     [OFS.vlan_tpid, OFS.vlan_tci],
     [OFS.vlan2_tpid, OFS.vlan2_tci],
   ];
+  const { flow, wc } = ctx;
   flow.set32(OFS.vlan_tpid, 0);
   flow.set32(OFS.vlan2_tpid, 0);
   const isTagged = tags.vid !== 0 || priorityTags === 'always' || (priorityTags === 'if-nonzero' && tags.pcp !== 0);
+  // Who looks at the outer tag now looks at what was the inner one.
+  if (!isTagged && tags.inner) wc.set32(OFS.vlan2_tpid, 0xffffffff);
   let next = isTagged ? tags : tags.inner;
   for (const [tpid, tci] of places) {
     if (!next) break;

@@ -6,7 +6,7 @@ import { OFPP } from '../../openflow/ports.ts';
 import { EXPLICIT_MISS } from '../packet-in-reason.ts';
 import { commitActions } from './commit.ts';
 import { controller } from './controller.ts';
-import { type Ctx, MAX_DEPTH } from './ctx.ts';
+import { type Ctx, MAX_DEPTH, onCopy } from './ctx.ts';
 import { normal } from './normal.ts';
 import { finishFreezing, runActionSet, xlateTable } from './table.ts';
 import { PortConfig, type XlatePort } from './types.ts';
@@ -110,9 +110,11 @@ function throughPatch(ctx: Ctx, from: XlatePort, peer: NonNullable<XlatePort['pe
   clearConntrack(ctx);
   ctx.input.observer?.enter({ type: 'bridge', bridge: peer.bridge });
   if (mayReceive(flow, peer.port)) {
-    xlateTable(ctx, { table: 0, inPort: peer.port.ofport, honorsMiss: true, mayPacketIn: true });
-    if (ctx.freezing) finishFreezing(ctx);
-    else runActionSet(ctx);
+    onCopy(ctx, () => {
+      xlateTable(ctx, { table: 0, inPort: peer.port.ofport, honorsMiss: true, mayPacketIn: true });
+      if (ctx.freezing) finishFreezing(ctx);
+      else runActionSet(ctx);
+    });
   }
   ctx.input.observer?.leave();
   ctx.depth--;

@@ -15,16 +15,31 @@ const orTci = (wc: FlowKey, bits: number): void => wc.set16(OFS.vlan_tci, wc.get
 
 export function setVlanVid(ctx: Ctx, a: OfpactOf<'set_vlan_vid'>): void {
   orTci(ctx.wc, VID | VLAN_CFI);
+  if (!hasVlan(ctx.flow)) noTag(ctx);
   if (hasVlan(ctx.flow) || a.pushIfNeeded) writeTci(ctx.flow, VID, a.vid);
 }
 
 export function setVlanPcp(ctx: Ctx, a: OfpactOf<'set_vlan_pcp'>): void {
   orTci(ctx.wc, PCP | VLAN_CFI);
+  if (!hasVlan(ctx.flow)) noTag(ctx);
   if (hasVlan(ctx.flow) || a.pushIfNeeded) writeTci(ctx.flow, PCP, a.pcp << 13);
 }
 
+/**
+ * A tag is about to be made where there is none. If actions took the packet's own away before, the new one may happen
+ * to be equal to it, which then is no change: all of it has been looked at.
+ */
+export function noTag(ctx: Ctx): void {
+  const { flow, base, wc } = ctx;
+  flow.set32(OFS.vlan_tpid, 0);
+  flow.set32(OFS.vlan2_tpid, 0);
+  if (!hasVlan(base) && !hasVlan(ctx.input.flow)) return;
+  wc.set32(OFS.vlan_tpid, 0xffffffff);
+  wc.set32(OFS.vlan2_tpid, 0xffffffff);
+}
+
 function writeTci(flow: FlowKey, mask: number, value: number): void {
-  if (flow.get16(OFS.vlan_tpid) === 0) flow.set16(OFS.vlan_tpid, 0x8100);
+  if (!hasVlan(flow)) flow.set16(OFS.vlan_tpid, 0x8100);
   flow.set16(OFS.vlan_tci, (flow.get16(OFS.vlan_tci) & ~mask) | value | VLAN_CFI);
 }
 
@@ -32,6 +47,8 @@ export function popVlan(ctx: Ctx): void {
   const { flow, wc } = ctx;
   orTci(wc, VLAN_CFI);
   if (hasVlan(flow)) {
+    // The same tag may be pushed again, which then is no change.
+    wc.set32(OFS.vlan_tpid, 0xffffffff);
     wc.set32(OFS.vlan2_tpid, 0xffffffff);
     flow.set32(OFS.vlan_tpid, flow.get32(OFS.vlan2_tpid));
     flow.set32(OFS.vlan2_tpid, 0);
@@ -43,10 +60,25 @@ export function popVlan(ctx: Ctx): void {
 export function pushVlan(ctx: Ctx, a: OfpactOf<'push_vlan'>): void {
   const { flow, wc } = ctx;
   orTci(wc, VLAN_CFI);
-  if (hasVlan(flow)) wc.set32(OFS.vlan_tpid, 0xffffffff);
-  if (hasVlan2(flow)) wc.set32(OFS.vlan2_tpid, 0xffffffff);
+  if (hasVlan(flow)) {
+    wc.set32(OFS.vlan_tpid, 0xffffffff);
+    wc.set16(OFS.vlan2_tci, wc.get16(OFS.vlan2_tci) | VLAN_CFI);
+  } else {
+    noTag(ctx);
+  }
+  if (hasVlan2(flow)) {
+    // The inner tag is about to leave the flow, but not the packet.
+    commitActions(ctx);
+    ctx.actions.push({ kind: 'push_vlan', tpid: a.ethertype, tci: VLAN_CFI });
+    shiftIn(ctx.base, a.ethertype);
+    ctx.hiddenTags++;
+  }
+  shiftIn(flow, a.ethertype);
+}
+
+function shiftIn(flow: FlowKey, tpid: number): void {
   flow.set32(OFS.vlan2_tpid, hasVlan(flow) ? flow.get32(OFS.vlan_tpid) : 0);
-  flow.set16(OFS.vlan_tpid, a.ethertype);
+  flow.set16(OFS.vlan_tpid, tpid);
   flow.set16(OFS.vlan_tci, VLAN_CFI);
 }
 
@@ -98,6 +130,8 @@ export function popMpls(ctx: Ctx, a: OfpactOf<'pop_mpls'>): void {
   const { flow } = ctx;
   if (!isMplsType(flow.get16(OFS.eth_type))) return;
   lookAtLabels(ctx);
+  // A label pushed just now must be there to be popped: what it hid is not known any more.
+  commitActions(ctx);
   const n = mplsCount(flow);
   const isLast = (flow.get32(LSES[0]) & MPLS_BOS) !== 0;
   for (let i = 0; i < LSES.length; i++) flow.set32(LSES[i], i + 1 < n ? flow.get32(LSES[i + 1]) : 0);

@@ -1,0 +1,137 @@
+/** A flow as a match that shows all the fields its packet has. */
+import { FlowKey } from '../../flow/key.ts';
+import { DP_WORDS, FLOW_WORDS, OFS } from '../../flow/layout.ts';
+import { Match } from '../../flow/match.ts';
+import { formatMatch } from '../../flow/match-text.ts';
+import type { Names } from '../../flow/names.ts';
+import { mplsCount } from './commit.ts';
+import { ETH_TYPE, FRAG_LATER, hasVlan, IPPROTO } from './prereq.ts';
+
+export function formatFlow(flow: FlowKey, names?: Names): string {
+  const match = new Match(flow, fieldsOf(flow));
+  return flow.get32(OFS.recirc_id) === 0 ? formatMatch(match, undefined, names) : withEthernet(match, names);
+}
+
+/** What stands before the protocol: recirculation, hashes, marks and connection state. */
+const HEAD: readonly (readonly [first: number, end: number])[] = [
+  [OFS.recirc_id >> 2, (OFS.recirc_id >> 2) + 1],
+  [OFS.ct_state >> 2, (OFS.skb_priority >> 2) + 1],
+  [OFS.ct_label >> 2, (OFS.ct_nw_proto >> 2) + 1],
+];
+
+/** A match on `recirc_id` says that it is about Ethernet, too. */
+function withEthernet(match: Match, names?: Names): string {
+  const head = new Match();
+  const rest = match.clone();
+  for (const [first, end] of HEAD) {
+    for (let i = first; i < end; i++) {
+      head.key.w[i] = match.key.w[i];
+      head.mask.w[i] = match.mask.w[i];
+      rest.key.w[i] = 0;
+      rest.mask.w[i] = 0;
+    }
+  }
+  head.key.set16(OFS.ct_zone, match.key.get16(OFS.ct_zone));
+  head.mask.set16(OFS.ct_zone, match.mask.get16(OFS.ct_zone));
+  rest.mask.set16(OFS.ct_zone, 0);
+  const isEthernet = match.key.get32(OFS.packet_type) === 0 && match.mask.get32(OFS.packet_type) !== 0;
+  return [formatMatch(head, undefined, names), isEthernet ? 'eth' : '', formatMatch(rest, undefined, names)]
+    .filter((part) => part !== '')
+    .join(',');
+}
+
+/** The megaflow's match; a mask that says "no tag" goes without saying. */
+export function formatMegaflow(flow: FlowKey, mask: FlowKey, names?: Names): string {
+  const shown = mask.clone();
+  if (!hasVlan(flow)) {
+    shown.set32(OFS.vlan_tpid, 0);
+    shown.set32(OFS.vlan2_tpid, 0);
+  }
+  shown.set16(OFS.vlan_tpid, 0);
+  shown.set16(OFS.vlan2_tpid, 0);
+  shown.set16(OFS.l2_kind, 0);
+  const key = new FlowKey();
+  for (let i = 0; i < FLOW_WORDS; i++) key.w[i] = flow.w[i] & shown.w[i];
+  return withEthernet(new Match(key, shown), names);
+}
+
+/** Words of context shown only when they are not zero. */
+const CONTEXT: readonly (readonly [first: number, end: number])[] = [
+  [OFS.recirc_id >> 2, (OFS.recirc_id >> 2) + 1],
+  [OFS.ct_state >> 2, (OFS.skb_priority >> 2) + 1],
+  [OFS.ct_label >> 2, (OFS.ct_nw_proto >> 2) + 1],
+  [OFS.tun_id >> 2, DP_WORDS],
+  [DP_WORDS, FLOW_WORDS],
+];
+
+function fieldsOf(flow: FlowKey): FlowKey {
+  const mask = new FlowKey();
+  const see = (ofs: number, bytes: number): void => {
+    mask.u8.fill(0xff, ofs, ofs + bytes);
+  };
+  see(OFS.in_port, 4);
+  for (const [first, end] of CONTEXT) for (let i = first; i < end; i++) if (flow.w[i] !== 0) mask.w[i] = -1;
+  if (flow.get16(OFS.ct_zone) !== 0) see(OFS.ct_zone, 2);
+  see(OFS.packet_type, 4);
+  if (flow.get32(OFS.packet_type) === 0) {
+    see(OFS.eth_dst, 12);
+    see(OFS.vlan_tci, 2);
+    if (hasVlan(flow)) see(OFS.vlan2_tci, 2);
+  }
+  see(OFS.eth_type, 2);
+  switch (flow.get16(OFS.eth_type)) {
+    case ETH_TYPE.ip:
+      see(OFS.ip_src, 8);
+      break;
+    case ETH_TYPE.ipv6:
+      see(OFS.ipv6_src, 32);
+      see(OFS.ipv6_label, 4);
+      break;
+    case ETH_TYPE.arp:
+    case ETH_TYPE.rarp:
+      see(OFS.ip_src, 8);
+      see(OFS.ip_proto, 1);
+      see(OFS.arp_sha, 12);
+      return mask;
+    case ETH_TYPE.mpls:
+    case ETH_TYPE.mplsMcast:
+      for (let i = 0; i < Math.max(1, mplsCount(flow)); i++) see(OFS.mpls_lse0 + i * 4, 4);
+      return mask;
+    case ETH_TYPE.nsh:
+      see(OFS.nsh_flags, 24);
+      return mask;
+    default:
+      return mask;
+  }
+  see(OFS.ip_proto, 4);
+  if (flow.get8(OFS.ip_frag) & FRAG_LATER) return mask;
+  seeTransport(flow, see);
+  return mask;
+}
+
+function seeTransport(flow: FlowKey, see: (ofs: number, bytes: number) => void): void {
+  switch (flow.get8(OFS.ip_proto)) {
+    case IPPROTO.tcp:
+      see(OFS.tp_src, 4);
+      see(OFS.tcp_flags, 2);
+      break;
+    case IPPROTO.udp:
+    case IPPROTO.sctp:
+    case IPPROTO.icmp:
+      see(OFS.tp_src, 4);
+      break;
+    case IPPROTO.igmp:
+      see(OFS.tp_src, 4);
+      see(OFS.igmp_group, 4);
+      break;
+    case IPPROTO.icmpv6: {
+      see(OFS.tp_src, 4);
+      const type = flow.get16(OFS.tp_src);
+      if (type === 135 || type === 136) {
+        see(OFS.nd_target, 16);
+        see(OFS.arp_sha, 12);
+      }
+      break;
+    }
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * Writes a translation down as `ofproto/trace` prints it.
+ *
+ * A place (bridge, table) lies in the list of the place it was reached from. All but the last of a list are set in, so a
+ * chain of tail calls runs straight down the page and only detours move to the right.
+ */
+
+import { formatMatch } from '../../flow/match-text.ts';
+import type { Names } from '../../flow/names.ts';
+import { formatActions } from '../../openflow/actions/index.ts';
+import type { XlateObserver, XlatePlace, XlateStep } from './types.ts';
+
+interface Node {
+  readonly text: string;
+  readonly kind: 'leaf' | 'bridge' | 'place';
+  readonly steps: Node[];
+}
+
+export class TraceText implements XlateObserver {
+  private readonly top: Node[] = [];
+  private readonly lists: Node[][] = [this.top];
+  private readonly names: Names | undefined;
+
+  constructor(names?: Names) {
+    this.names = names;
+  }
+
+  enter(place: XlatePlace): void {
+    const node: Node = { text: this.placeText(place), kind: place.type === 'bridge' ? 'bridge' : 'place', steps: [] };
+    this.lists[this.lists.length - 1].push(node);
+    this.lists.push(node.steps);
+  }
+
+  leave(): void {
+    this.lists.pop();
+  }
+
+  note(step: XlateStep): void {
+    this.lists[this.lists.length - 1].push({ text: this.stepText(step), kind: 'leaf', steps: [] });
+  }
+
+  toString(): string {
+    const out: string[] = [];
+    print(this.top, 0, out);
+    return out.join('');
+  }
+
+  private placeText(place: XlatePlace): string {
+    switch (place.type) {
+      case 'bridge':
+        return `bridge("${place.bridge.name}")`;
+      case 'action_set':
+        return '--. Executing action set:';
+      case 'thaw':
+        return 'thaw';
+      case 'table': {
+        const head = `${String(place.table).padStart(2)}. `;
+        if (!place.rule) {
+          return head + (place.miss === 'packet-in' ? 'No match, and a "packet-in" is called for.' : 'No match.');
+        }
+        const match = formatMatch(place.rule.match, undefined, this.names);
+        const cookie = place.rule.cookie === 0n ? '' : `, cookie 0x${place.rule.cookie.toString(16)}`;
+        return `${head}${match}${match ? ', ' : ''}priority ${place.rule.priority}${cookie}`;
+      }
+    }
+  }
+
+  private stepText(step: XlateStep): string {
+    switch (step.type) {
+      case 'action':
+        return formatActions([step.action], this.names);
+      case 'drop':
+        return 'drop';
+      case 'action_set':
+        return ` -> action set ${step.when}: ${step.actions.length > 0 ? formatActions(step.actions, this.names) : '<empty>'}`;
+      case 'detail':
+        return ` -> ${step.text}`;
+      case 'warn':
+        return ` >> ${step.text}`;
+      case 'error':
+        return ` >>>> ${step.text} <<<<`;
+      case 'bucket':
+        return step.text;
+    }
+  }
+}
+
+function print(nodes: readonly Node[], level: number, out: string[]): void {
+  nodes.forEach((node, i) => {
+    const isInset = node.kind === 'leaf' || i < nodes.length - 1;
+    const indent = ' '.repeat((level + (isInset ? 1 : 0)) * 4);
+    if (node.kind === 'bridge') out.push(`\n${indent}${node.text}\n${indent}${'-'.repeat(node.text.length)}\n`);
+    else out.push(`${indent}${node.text}\n`);
+    print(node.steps, level + (isInset ? 2 : 0), out);
+  });
+}
