@@ -1,6 +1,7 @@
 /** Running programs to their end, and waiting for conditions. */
 import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
+import { constants as osConstants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -19,6 +20,8 @@ export interface RunOptions {
   readonly cwd?: string;
   readonly input?: string | Uint8Array;
   readonly timeoutMs?: number;
+  /** The name that the program sees itself called by; its path unless given. */
+  readonly argv0?: string;
 }
 
 /** Runs a program. It is killed after the timeout (20 s), and that is an error. */
@@ -27,6 +30,7 @@ export function run(program: string, args: readonly string[], options: RunOption
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
       cwd: options.cwd,
+      ...(options.argv0 === undefined ? {} : { argv0: options.argv0 }),
       env: { ...process.env, ...options.env },
       stdio: ['pipe', 'pipe', 'pipe'],
     });
@@ -64,14 +68,7 @@ export function run(program: string, args: readonly string[], options: RunOption
   });
 }
 
-const SIGNALS: Readonly<Record<string, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGABRT: 6,
-  SIGKILL: 9,
-  SIGSEGV: 11,
-  SIGTERM: 15,
-};
+const SIGNALS: Readonly<Record<string, number>> = osConstants.signals;
 
 /** Runs a program that must succeed, and returns its standard output. */
 export async function must(program: string, args: readonly string[], options?: RunOptions): Promise<string> {

@@ -100,7 +100,12 @@ export class Sandbox implements AsyncDisposable {
   }
 
   runC(program: string, args: readonly string[], options: RunOptions = {}): Promise<Result> {
-    return run(cPath(program), args, { cwd: this.dir, ...options, env: { ...this.env, ...options.env } });
+    return run(cPath(program), args, {
+      cwd: this.dir,
+      argv0: program,
+      ...options,
+      env: { ...this.env, ...options.env },
+    });
   }
 
   runOurs(program: string, args: readonly string[], options: RunOptions = {}): Promise<Result> {
