@@ -17,6 +17,7 @@ import { Bundle, sameVlan } from './bundle.ts';
 import { DEFAULT_PREFIXES } from './classifier.ts';
 import type { OfConn } from './conn.ts';
 import { ConnMgr, FAIL_OPEN_PRIORITY } from './connmgr.ts';
+import type { FlowEvent, Origin } from './flow-monitor.ts';
 import type { Group } from './group.ts';
 import { inBandRules } from './in-band.ts';
 import { MacLearning } from './mac-learning.ts';
@@ -46,6 +47,9 @@ const UNCONFIGURED: OfprotoConfig = {
   desc: { mfr: 'Nicira, Inc.', hw: 'Open vSwitch', sw: '', serial: 'None', dp: 'None' },
 };
 
+/** `enum ofp_flow_removed_reason` */
+export const REMOVED_REASON = { idle: 0, hard: 1, delete: 2, group_delete: 3, meter_delete: 4, eviction: 5 } as const;
+
 /** What table-mods set beyond the behaviour of misses. */
 export interface TableOptions {
   eviction: boolean;
@@ -68,6 +72,8 @@ export class Bridge implements Ofproto, XlateBridge {
   private readonly portTable = new PortTable();
   private readonly bundleTable = new Map<string, Bundle>();
   private readonly options = new Map<number, TableOptions>();
+  /** Whose flow-mod is being carried out, for flow monitors. */
+  flowModOrigin: Origin | null = null;
   /** The connection whose port-mod is being carried out. */
   private origin: OfConn | null = null;
   private inBand: readonly Rule[] = [];
@@ -83,9 +89,13 @@ export class Bridge implements Ofproto, XlateBridge {
     this.connmgr = new ConnMgr(this);
     this.macs.onChange = () => backer.macsChanged(this);
     this.tables.listener = {
-      added: (rule) => this.ruleChanged(rule),
+      added: (rule) => {
+        this.ruleChanged(rule);
+        this.tellMonitors('added', rule, 0);
+      },
       modified: (rule, actionsChanged) => {
         if (actionsChanged) this.ruleChanged(rule);
+        this.tellMonitors('modified', rule, 0);
       },
       removed: (rule, reason) => this.ruleRemoved(rule, reason),
     };
@@ -393,6 +403,10 @@ export class Bridge implements Ofproto, XlateBridge {
     }
   }
 
+  private tellMonitors(event: FlowEvent, rule: Rule, reason: number): void {
+    for (const conn of this.connmgr.all()) conn.monitors.note(event, rule, reason, this.flowModOrigin);
+  }
+
   private ruleChanged(rule: Rule): void {
     const { idleTimeout, hardTimeout, actions } = rule;
     this.mayExpire ||= idleTimeout > 0 || hardTimeout > 0 || actions.some((a) => a.kind === 'fin_timeout');
@@ -402,6 +416,7 @@ export class Bridge implements Ofproto, XlateBridge {
   private ruleRemoved(rule: Rule, reason: RuleRemovedReason): void {
     this.backer.ruleChanged(this, rule);
     if (reason === 'flush') return;
+    if (reason !== 'replaced') this.tellMonitors('deleted', rule, REMOVED_REASON[reason]);
     if (reason === 'replaced') {
       // Its counters are about to pass to its successor.
       this.backer.pushStats();

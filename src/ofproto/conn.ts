@@ -13,6 +13,7 @@ import { vlog } from '../base/vlog.ts';
 import type { OfErrorName } from '../openflow/errors.ts';
 import type { OfMessage, OfMessageOf, OfMessageType, OfpVersion, PacketIn } from '../openflow/messages.ts';
 import { decodeMessage } from '../openflow/wire.ts';
+import { FlowMonitors } from './flow-monitor.ts';
 import type { OpenBundle } from './handlers/bundle.ts';
 
 const log = vlog('connmgr');
@@ -27,7 +28,7 @@ const SLICE_MS = 8;
 const RETRY_MS = 5;
 
 export type Role = 'equal' | 'primary' | 'secondary';
-export type AsyncKind = 'packetIn' | 'portStatus' | 'flowRemoved';
+export type AsyncKind = 'packetIn' | 'portStatus' | 'flowRemoved' | 'roleStatus' | 'tableStatus' | 'requestForward';
 /** Bit per reason: for primary and equal, for secondary controllers. */
 export type AsyncConfig = Record<AsyncKind, readonly [number, number]>;
 
@@ -64,6 +65,9 @@ export function defaultAsync(version: OfpVersion): AsyncConfig {
     packetIn: [since14 ? 0x3b : 0x03, 0],
     portStatus: [0x07, 0x07],
     flowRemoved: [version >= 4 ? (since14 ? 0x3f : 0x0f) : 0x07, 0],
+    roleStatus: [0, 0],
+    tableStatus: [0, 0],
+    requestForward: [0, 0],
   };
 }
 
@@ -93,6 +97,7 @@ export class OfConn {
   readonly flowMods = { add: 0, modify: 0, delete: 0, sinceMs: 0 };
   /** Bundles that this connection has open, by id (the bundle handler owns them). */
   readonly bundles = new Map<number, OpenBundle>();
+  readonly monitors = new FlowMonitors(this);
 
   private readonly handler: RequestHandler;
   private readonly queue: (Request | Failure)[] = [];

@@ -129,7 +129,7 @@ export class ConnMgr {
       for (const other of this.conns) {
         if (other === conn || other.role !== 'primary') continue;
         other.role = 'secondary';
-        if (other.version >= 5) {
+        if (other.version >= 5 && other.wants('roleStatus', OFPCRR_MASTER_REQUEST)) {
           const generationId = this.generationId ?? -1n;
           other.sendAsync({ type: 'role_status', role: 'secondary', reason: OFPCRR_MASTER_REQUEST, generationId });
         }

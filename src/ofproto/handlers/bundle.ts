@@ -99,7 +99,7 @@ function commit(bridge: Bridge, conn: OfConn, bundle: OpenBundle): boolean {
     const { message } = bundled;
     if (message.type !== 'flow_mod') continue;
     undo.remember(message);
-    const error = applyFlowMod(bridge, conn, message);
+    const error = applyFlowMod(bridge, conn, message, bundled.xid);
     if (!error) continue;
     undo.rollBack();
     conn.error(bundled, error);

@@ -20,15 +20,17 @@ const COUNTED_AS = {
 } as const;
 
 export const flowMod: Handler<'flow_mod'> = (bridge, conn, request) => {
-  const error = applyFlowMod(bridge, conn, request.message);
+  const error = applyFlowMod(bridge, conn, request.message, request.xid);
   if (error) conn.error(request, error);
 };
 
 /** Returns the error's name, or null when done. */
-export function applyFlowMod(bridge: Bridge, conn: OfConn, mod: FlowMod): string | null {
+export function applyFlowMod(bridge: Bridge, conn: OfConn, mod: FlowMod, xid: number): string | null {
   const error = checkFlowMod(bridge, mod);
   if (error) return error;
+  bridge.flowModOrigin = { conn, xid };
   const result = bridge.tables.flowMod(mod, clock.nowMs());
+  bridge.flowModOrigin = null;
   if (!result.ok) return result.error;
   conn.countFlowMod(COUNTED_AS[mod.command]);
   // The rule is in; but there are no buffers here whose packet it could be applied to.

@@ -8,6 +8,7 @@ import type { OfConn, Request } from '../conn.ts';
 import { bundleAdd, bundleControl } from './bundle.ts';
 import { aggregateStats, flowMod, flowStats } from './flows.ts';
 import { groupDesc, groupFeatures, groupMod, groupStats } from './groups.ts';
+import { flowMonitor, flowMonitorCancel } from './monitors.ts';
 import { packetOut } from './packet-out.ts';
 import { portDesc, portMod, portStats } from './ports.ts';
 import {
@@ -62,6 +63,8 @@ const HANDLERS: { readonly [T in OfMessageType]?: Handler<T> } = {
   group_desc_request: groupDesc,
   group_stats_request: groupStats,
   group_features_request: groupFeatures,
+  flow_monitor_request: flowMonitor,
+  flow_monitor_cancel: flowMonitorCancel,
   packet_out: packetOut,
   port_mod: portMod,
   port_stats_request: portStats,

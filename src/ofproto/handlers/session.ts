@@ -50,6 +50,7 @@ export const setConfig: Handler<'set_config'> = (bridge, conn, request) => {
   }
   if (conn.version < 4) conn.invalidTtlToController = (flags & OFPC_INVALID_TTL_TO_CONTROLLER) !== 0;
   conn.missSendLen = missSendLen;
+  bridge.connectionsChanged();
 };
 
 /** From the reply on, packets meet what was asked before it. */
@@ -67,6 +68,7 @@ export const role: Handler<'role_request'> = (bridge, conn, request) => {
       if (!connmgr.acceptGeneration(generationId)) return conn.error(request, 'OFPRRFC_STALE');
     }
     connmgr.setRole(conn, wanted);
+    bridge.connectionsChanged();
   }
   conn.reply(request, { type: 'role_reply', role: conn.role, generationId: connmgr.generationId });
 };
@@ -83,9 +85,18 @@ export const getAsync: Handler<'get_async_request'> = (_bridge, conn, request) =
   conn.reply(request, { type: 'get_async_reply', ...conn.async });
 };
 
-export const setAsync: Handler<'set_async'> = (_bridge, conn, request) => {
-  const { packetIn, portStatus, flowRemoved } = request.message;
-  conn.async = { packetIn, portStatus, flowRemoved };
+export const setAsync: Handler<'set_async'> = (bridge, conn, request) => {
+  const { packetIn, portStatus, flowRemoved, roleStatus, tableStatus, requestForward } = request.message;
+  const before = conn.async;
+  conn.async = {
+    packetIn,
+    portStatus,
+    flowRemoved,
+    roleStatus: roleStatus ?? before.roleStatus,
+    tableStatus: tableStatus ?? before.tableStatus,
+    requestForward: requestForward ?? before.requestForward,
+  };
+  bridge.connectionsChanged();
 };
 
 export const setFlowFormat: Handler<'nx_set_flow_format'> = (_bridge, conn, request) => {
