@@ -1,5 +1,6 @@
 /** The commands by which people look at bridges and datapaths, in the words of `ovs-vswitchd(8)`. */
 import type { Backer } from '../backer.ts';
+import { registerTrace } from '../trace.ts';
 import { registerBridgeCommands } from './bridge.ts';
 import { registerDpctlCommands } from './dpctl.ts';
 import { registerDpifCommands } from './dpif.ts';
@@ -13,4 +14,5 @@ export function registerOfprotoCommands(backers: () => Iterable<Backer>): void {
   registerDpifCommands(backers);
   registerDpctlCommands(backers);
   registerUpcallCommands(backers);
+  registerTrace(backers);
 }
