@@ -80,7 +80,7 @@ function argumentType(type: ColumnType, fn: ConditionFunction): ColumnType {
   if (isScalar(type)) return type;
   if (fn === 'includes') return { ...type, min: 0 };
   if (fn === 'excludes') return { ...type, min: 0, max: UNLIMITED };
-  return type;
+  return fn === '==' || fn === '!=' ? type : { ...type, min: 1 };
 }
 
 export function clauseMatches(clause: Clause, row: Row): boolean {

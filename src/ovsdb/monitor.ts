@@ -83,7 +83,10 @@ export class MonitorView {
       const t = tables.get(name);
       if (t === undefined) throw new OvsdbError('syntax error', `no table named ${name} in monitor session`);
       let where: Json[] = [];
-      for (const request of Array.isArray(requests) ? requests : [requests]) {
+      if (!Array.isArray(requests)) {
+        throw new OvsdbError('syntax error', `table ${name} no monitor-cond-change JSON array`);
+      }
+      for (const request of requests) {
         const p = new ObjectParser(request, `table ${name}`);
         p.optional('columns', 'array');
         where = where.concat((p.optional('where', 'array') ?? []) as Json[]);
