@@ -11,8 +11,10 @@ const GOTO = 1 << 1;
 const INSTRUCTIONS = 0x7e;
 /** Output, and 15 to 25: TTLs, push and pop of VLAN and MPLS, set_queue, group, set_field. */
 const ACTIONS = [0, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25].reduce((bits, n) => bits | (1n << BigInt(n)), 0n);
-const WRITABLE = FIELDS.filter((f) => f.writable);
-const MASKABLE = FIELDS.filter((f) => f.masking === 'any');
+/** Fields that have a number on the wire. */
+const FIELDS_ON_WIRE = FIELDS.filter((f) => f.headers.length > 0);
+const WRITABLE = FIELDS_ON_WIRE.filter((f) => f.writable);
+const MASKABLE = FIELDS_ON_WIRE.filter((f) => f.masking === 'any');
 /** OFPTC_* of OpenFlow 1.3. */
 const OFPTC_DEPRECATED_MASK = 3;
 
@@ -36,9 +38,9 @@ export function featuresOf(table: FlowTable): TableFeatures {
     maxEntries: table.flowLimit ?? MAX_ENTRIES,
     nonmiss: capability,
     miss: capability,
-    match: FIELDS,
+    match: FIELDS_ON_WIRE,
     mask: MASKABLE,
-    wildcard: FIELDS,
+    wildcard: FIELDS_ON_WIRE,
   };
 }
 
