@@ -3,7 +3,7 @@
  * (or the database) give them. Files are read at each connection, so renewed certificates take effect by themselves.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import type { SecureVersion, TlsOptions } from 'node:tls';
+import type { SecureContextOptions, SecureVersion } from 'node:tls';
 import { errorText } from './errno.ts';
 
 export interface SslConfig {
@@ -60,12 +60,12 @@ export function saveBootstrapped(der: Uint8Array): void {
 }
 
 /** Options for `node:tls`, for both sides; or what is missing. */
-export function tlsOptions(): TlsOptions | { error: string } {
+export function tlsOptions(): SecureContextOptions | { error: string } {
   const { privateKey, certificate, caCert } = config;
   if (privateKey === null) return { error: 'Private key must be configured to use SSL' };
   if (certificate === null) return { error: 'Certificate must be configured to use SSL' };
   if (caCert === null) return { error: 'CA certificate must be configured to use SSL' };
-  const options: TlsOptions = {};
+  const options: SecureContextOptions = {};
   try {
     options.key = readFileSync(privateKey);
     options.cert = readFileSync(certificate);

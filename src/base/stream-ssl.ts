@@ -1,6 +1,12 @@
 /** `ssl:` and `pssl:` through `node:tls`; loaded only when used. Peers are known by their certificates, not by names. */
+import { readFileSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
-import { type DetailedPeerCertificate, connect as tlsConnect, createServer as tlsCreateServer } from 'node:tls';
+import {
+  type DetailedPeerCertificate,
+  type SecureContextOptions,
+  connect as tlsConnect,
+  createServer as tlsCreateServer,
+} from 'node:tls';
 import { mustBootstrap, saveBootstrapped, sslConfig, tlsOptions } from './ssl-config.ts';
 import { vlog } from './vlog.ts';
 
@@ -48,17 +54,20 @@ function topOf(leaf: DetailedPeerCertificate): DetailedPeerCertificate | null {
 
 export function createTlsServer(accept: (socket: Socket) => void): Server {
   const options = checkedOptions();
+  const { peerCaCert } = sslConfig();
+  // Peers that bootstrap learn the authority from the chain.
+  if (peerCaCert) options.cert = Buffer.concat([options.cert as Buffer, Buffer.from('\n'), readFileSync(peerCaCert)]);
   const verify = sslConfig().caCert !== 'none';
   const server = tlsCreateServer({ ...options, requestCert: verify, rejectUnauthorized: verify }, accept);
   server.on('tlsClientError', (error) => log.rl(5).warn(`SSL_accept: ${error.message}`));
   return server;
 }
 
-function checkedOptions(): object {
+function checkedOptions(): SecureContextOptions {
   const options = tlsOptions();
   if ('error' in options) {
-    log.err(String(options.error));
-    throw Object.assign(new Error(String(options.error)), { code: 'ENOPROTOOPT' });
+    log.err(options.error);
+    throw Object.assign(new Error(options.error), { code: 'ENOPROTOOPT' });
   }
   return options;
 }

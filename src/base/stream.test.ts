@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -180,6 +180,24 @@ for (const [kind, open, possible] of kinds) {
 function clearSslConfigAfter(kind: string): void {
   if (kind === 'ssl') clearSslConfig();
 }
+
+test('the authority is learned from the first peer, then required', {
+  skip: !haveOpenssl() && 'openssl not installed',
+}, async () => {
+  makeCertificates();
+  setSslConfig({ peerCaCert: join(dir, 'ca.pem') });
+  using listener = await listenStreams('pssl:0:127.0.0.1', (s) => s.onData(() => s.write(Buffer.from('y'))));
+  const learned = join(dir, 'learned.pem');
+  setSslConfig({ caCert: learned, bootstrapCaCert: true });
+  await assert.rejects(connectStream(`ssl:127.0.0.1:${listener.port}`), { message: 'Protocol error' });
+  assert.match(readFileSync(learned, 'utf8'), /^-----BEGIN CERTIFICATE-----\n/);
+  const stream = await connectStream(`ssl:127.0.0.1:${listener.port}`);
+  const answer = new Promise((resolve) => stream.onData((bytes) => resolve(Buffer.from(bytes).toString())));
+  stream.write(Buffer.from('x'));
+  assert.equal(await answer, 'y');
+  stream.close();
+  clearSslConfig();
+});
 
 test('errors have the words of the C library', async () => {
   await assert.rejects(connectStream(`unix:${dir}/none`), { message: 'No such file or directory', code: 'ENOENT' });

@@ -107,6 +107,7 @@ function opened(
     socket.once('error', fail);
     socket.once('close', () => fail(Object.assign(new Error(), { code: 'EPROTO' })));
     socket.once(event, () => {
+      if (socket.destroyed) return; // given up by an earlier listener
       options.signal?.removeEventListener('abort', aborted);
       socket.removeAllListeners('error');
       socket.removeAllListeners('close');

@@ -151,6 +151,7 @@ export class Sandbox implements AsyncDisposable {
     });
     const daemon = new Daemon(program, child);
     this.daemons.push(daemon);
+    killAtExit(child);
     const ready = async () => {
       if (daemon.exit) return true;
       const pid = Number.parseInt(this.read(`${program}.pid`), 10);
@@ -198,6 +199,15 @@ export class Sandbox implements AsyncDisposable {
       }
     }
   }
+}
+
+const running = new Set<ChildProcess>();
+
+/** A test that is broken off leaves nothing running. */
+function killAtExit(child: ChildProcess): void {
+  if (running.size === 0) process.once('exit', () => running.forEach((c) => void c.kill('SIGKILL')));
+  running.add(child);
+  child.on('exit', () => running.delete(child));
 }
 
 export interface StartOptions {
