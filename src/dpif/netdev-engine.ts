@@ -185,8 +185,10 @@ interface Thread {
   readonly worker: Worker;
   readonly control: MessagePort;
   readonly pending: Map<number, (reply: { error: string | null; result: unknown }) => void>;
+  /** It was asked to leave. */
+  isLeaving: boolean;
+  /** Nothing is to be expected of it any more. */
   isClosing: boolean;
-  /** Byte offsets of rings towards other threads, by the other's index. */
 }
 
 export class WorkerEngine implements PmdEngine {
@@ -266,6 +268,7 @@ export class WorkerEngine implements PmdEngine {
         worker,
         control: port1,
         pending: new Map(),
+        isLeaving: false,
         isClosing: false,
       };
       port1.on('message', (m: { id: number; error: string | null; result: unknown }) => {
@@ -378,6 +381,7 @@ export class WorkerEngine implements PmdEngine {
   private died(thread: Thread, why: string): void {
     if (thread.isClosing) return;
     this.abandon(thread);
+    if (thread.isLeaving) return;
     log.err(`PMD thread on core ${thread.host.id} died: ${why}`);
     const now = performance.now();
     this.restarts = this.restarts.filter((t) => now - t < 60_000);
@@ -420,6 +424,7 @@ export class WorkerEngine implements PmdEngine {
       this.threads.map(async (thread) => {
         if (!thread.isClosing) {
           const exited = new Promise<void>((resolve) => thread.worker.once('exit', () => resolve()));
+          thread.isLeaving = true;
           await this.ask(thread, { type: 'exit' });
           this.abandon(thread);
           await exited;
