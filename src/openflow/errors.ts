@@ -262,5 +262,6 @@ export class OfDecodeError extends Error {
   constructor(code: OfErrorName, detail = '') {
     super(detail === '' ? code : `${code}: ${detail}`);
     this.code = code;
+    this.name = code;
   }
 }

@@ -59,6 +59,9 @@ export function withDefaultPort(target: string): string {
   return target;
 }
 
+/** Transaction ids count through all connections of a process, as they appear in what `ovs-ofctl` prints. */
+let nextXid = 1;
+
 export class Vconn {
   readonly stream: Stream;
   readonly name: string;
@@ -73,7 +76,6 @@ export class Vconn {
   private received: Uint8Array = new Uint8Array(0);
   private out: Uint8Array[] = [];
   private outBytes = 0;
-  private nextXid = 1;
   private early: [Decoded, Uint8Array][] = [];
   private messageCb: ((message: OfMessage, xid: number, raw: Uint8Array) => void) | null = null;
   private badCb: ((failure: DecodeFailure, raw: Uint8Array) => void) | null = null;
@@ -146,8 +148,8 @@ export class Vconn {
     return this.outBytes + this.stream.bufferedBytes;
   }
   xid(): number {
-    const xid = this.nextXid;
-    this.nextXid = xid === 0xffffffff ? 1 : xid + 1;
+    const xid = nextXid;
+    nextXid = xid === 0xffffffff ? 1 : xid + 1;
     return xid;
   }
 

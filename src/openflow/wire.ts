@@ -150,6 +150,11 @@ function choose(version: OfpVersion, message: OfMessage, options: WireOptions): 
   throw new Error(`${message.type} cannot be expressed in OpenFlow wire version ${version}`);
 }
 
+/** Where `message` stands on the wire of `version`; null when it has no place there. */
+export function spotFor(version: OfpVersion, message: OfMessage, options: WireOptions = {}): Spot | null {
+  return canEncode(version, message, options) ? choose(version, message, options).spot : null;
+}
+
 /** Is there a way to say this in `version`? */
 export function canEncode(version: OfpVersion, message: OfMessage, options: WireOptions = {}): boolean {
   return (encoders.get(message.type) ?? []).some(
@@ -201,9 +206,4 @@ export function encodeMessage(
     start = end;
   }
   return bytes;
-}
-
-/** hello's header says the highest version; the rest of the switch asks this before it has one. */
-export function messageVersion(bytes: Uint8Array): number {
-  return bytes[0];
 }

@@ -80,7 +80,7 @@ function decodeFlowMod10(r: Reader, tableId: boolean, nxm: boolean): FlowMod {
     hardTimeout,
     importance: 0,
     bufferId: command.startsWith('delete') ? 0xffffffff : bufferId,
-    outPort: command.startsWith('delete') ? outPort : OFPP.NONE,
+    outPort,
     outGroup: OFPG_ANY,
     flags: flagsFromWire(rawFlags, 1),
     actions: readInstructions(r, 1),
@@ -136,7 +136,7 @@ function decodeFlowMod11(r: Reader, version: OfpVersion): FlowMod {
   const importance = r.u16();
   const match = readMatch(r);
   const isAdd = command === 'add';
-  if (isAdd && table === ALL_TABLES) r.fail('OFPFMFC_BAD_TABLE_ID');
+  if (!isDelete && table === ALL_TABLES) r.fail('OFPFMFC_BAD_TABLE_ID');
   return {
     type: 'flow_mod',
     command,

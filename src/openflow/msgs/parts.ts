@@ -138,7 +138,8 @@ export function flagsFromWire(wire: number, version: OfpVersion): FlowModFlags {
   return {
     sendFlowRem: (wire & FF.sendFlowRem) !== 0,
     checkOverlap: (wire & FF.checkOverlap) !== 0,
-    resetCounts: version >= 3 && (wire & FF.resetCounts) !== 0,
+    // Before OpenFlow 1.2 every flow_mod resets counters.
+    resetCounts: version <= 2 || (wire & FF.resetCounts) !== 0,
     noPacketCounts: (wire & FF.noPacketCounts) !== 0,
     noByteCounts: (wire & FF.noByteCounts) !== 0,
   };

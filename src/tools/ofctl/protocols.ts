@@ -1,0 +1,33 @@
+/** For `parse-flow(s)`: the formats that could carry flows, and their text in the first of them. */
+import { formatProtocols, PROTOCOLS } from '../../openflow/flow-text.ts';
+import type { FlowMod, OfpVersion } from '../../openflow/messages.ts';
+import { formatDecoded } from '../../openflow/text.ts';
+import { decodeMessage, encodeMessage } from '../../openflow/wire.ts';
+import { fatal, settings } from './context.ts';
+
+interface Chosen {
+  readonly usable: string;
+  readonly name: string;
+  text(flow: FlowMod): string;
+}
+
+let count = 1;
+
+export function chooseProtocol(usable: number): Chosen {
+  const both = usable & settings.protocols;
+  if (usable === 0) return fatal('no usable protocol');
+  if (both === 0) return fatal('no usable protocol');
+  const bit = both & -both;
+  const version = (bit <= PROTOCOLS.NXM ? 1 : 2 + Math.log2(bit / PROTOCOLS.OpenFlow11)) as OfpVersion;
+  const isNxm = bit === PROTOCOLS.NXM;
+  const name = isNxm ? 'NXM' : `OpenFlow1${version - 1}`;
+  return {
+    usable: formatProtocols(usable),
+    name: bit <= PROTOCOLS.NXM ? `${name}-table_id` : name,
+    text: (flow) => {
+      const options = { tableId: false, flowFormat: isNxm ? ('nxm' as const) : ('openflow10' as const) };
+      const bytes = encodeMessage(version, count++, flow, options);
+      return formatDecoded(decodeMessage(bytes, options), bytes, settings.verbosity + 1);
+    },
+  };
+}
