@@ -49,7 +49,7 @@ let poolAt = pool.length;
 // From the kernel itself: loading `node:crypto` would be a sixth of the start-up time of a command.
 function fillRandom(bytes: Uint8Array): void {
   const fd = openSync('/dev/urandom', 'r');
-  for (let n = 0; n < bytes.length; ) n += readSync(fd, bytes, n);
+  for (let n = 0; n < bytes.length; ) n += readSync(fd, bytes, n, bytes.length - n, null);
   closeSync(fd);
 }
 
