@@ -31,6 +31,11 @@ export interface IdlOptions {
   readonly lock?: string;
   /** Ask `_Server` first; costs a round trip, needed for clusters, relays and databases that appear later. Default true. */
   readonly serverAware?: boolean;
+  /**
+   * What the database is believed to look like, which saves asking. A server whose database differs in what is monitored
+   * is asked after all.
+   */
+  readonly assumedSchema?: DatabaseSchema;
   /** Only accept the leader of a cluster. Default true. */
   readonly leaderOnly?: boolean;
   /** Idle time after which the server is probed; 0 never. Default: 5000, and 0 for local sockets. */
@@ -206,17 +211,31 @@ export class Idl {
       log.info(`${remote}: clustered database server is not ready to serve ${name}; trying another server`);
       throw new Error(`${name} is not available`);
     }
-    if (this.schemaText === null || this.replica === null || this.options.serverAware === false) {
-      this.phase = 'schema';
-      const reply = await this.call('get_schema', [this.database]);
-      this.adoptSchema(reply);
-    }
-    await this.monitor();
+    await this.learnSchemaAndMonitor();
     if (this.options.lock !== undefined) await this.takeLock(this.options.lock);
     this.backoffMs = 0;
     this.phase = 'synced';
     this.changed();
     for (const resolve of this.syncWaiters.splice(0)) resolve();
+  }
+
+  private async learnSchemaAndMonitor(): Promise<void> {
+    const assumed = this.options.assumedSchema;
+    if (assumed !== undefined && this.replica === null) {
+      this.replica = new Replica(assumed, this.options.tables);
+      try {
+        return await this.monitor();
+      } catch (error) {
+        if (this.channel === null) throw error;
+        this.replica = null;
+      }
+    }
+    const isKnown = this.options.serverAware !== false && this.schemaText !== null && this.replica !== null;
+    if (!isKnown) {
+      this.phase = 'schema';
+      this.adoptSchema(await this.call('get_schema', [this.database]));
+    }
+    await this.monitor();
   }
 
   /** Whether this server serves our database now, by its `_Server` database; servers without one do. */

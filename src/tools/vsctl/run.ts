@@ -50,6 +50,7 @@ export async function run(commands: readonly ParsedCommand<Command>[], options: 
     database: compiledSchema().name,
     tables: needs,
     serverAware: !isLocal(options.remote),
+    assumedSchema: compiledSchema(),
     leaderOnly: options.leaderOnly,
   });
   try {
