@@ -17,7 +17,7 @@
 import type { FlowKey, FlowMask } from '../flow/key.ts';
 import { OFS } from '../flow/layout.ts';
 import type { Match } from '../flow/match.ts';
-import { type ClassifierRule, hashStep, MaskShape, Subtable } from './subtable.ts';
+import { type ClassifierRule, MaskShape, Subtable } from './subtable.ts';
 import { PrefixTrie } from './trie.ts';
 
 export { ClassifierRule } from './subtable.ts';
@@ -99,18 +99,17 @@ export class Classifier<R extends ClassifierRule> {
       subtable = new Subtable<R>(rule.shape);
       subtable.triePlens = this.plensOf(rule.shape);
       if (subtable.portsLen > 0) this.portTries.set(subtable, new PrefixTrie(32));
-      const hash = shapeHash(rule.shape);
+      const { hash } = rule.shape;
       const sameHash = this.byMask.get(hash);
       if (sameHash) sameHash.push(subtable);
       else this.byMask.set(hash, [subtable]);
       this.subtables.push(subtable);
       this.unsorted = true;
     }
-    const isNew = subtable.find(rule.values) === null;
     const before = subtable.maxPriority;
     const replaced = subtable.insert(rule);
     if (subtable.maxPriority !== before) this.unsorted = true;
-    if (isNew) this.changeTries(subtable, rule, true);
+    if (subtable.wasNew) this.changeTries(subtable, rule, true);
     if (!replaced) this.count++;
     if (rule.conjunctions) this.conjunctive++;
     if (replaced?.conjunctions) this.conjunctive--;
@@ -138,7 +137,7 @@ export class Classifier<R extends ClassifierRule> {
 
   /** The rule with exactly this match and priority. */
   findExactly(match: Match, priority: number): R | null {
-    const shape = new MaskShape(match.mask.w);
+    const shape = MaskShape.of(match.mask.w);
     const subtable = this.findSubtable(shape);
     if (!subtable) return null;
     let rule = subtable.find(Int32Array.from(shape.index, (i) => match.key.w[i]));
@@ -154,7 +153,7 @@ export class Classifier<R extends ClassifierRule> {
   /** Rules at least as specific as `criteria`: a non-strict flow-mod's selection. */
   matching(criteria: Match): R[] {
     const found: R[] = [];
-    const want = new MaskShape(criteria.mask.w);
+    const want = MaskShape.of(criteria.mask.w);
     for (const subtable of this.subtables) {
       const { shape } = subtable;
       const value = new Int32Array(shape.index.length);
@@ -167,7 +166,7 @@ export class Classifier<R extends ClassifierRule> {
         if (mask[j] !== 0 && (mask[j] & ~shape.mask[j]) === 0) covered++;
       }
       if (covered < want.index.length) continue;
-      if (shape.equals(criteria.mask.w)) {
+      if (shape.isSame(want)) {
         for (let rule = subtable.find(value); rule; rule = rule.next) found.push(rule);
       } else {
         subtable.forEachAgreeing(value, mask, (rule) => found.push(rule));
@@ -253,7 +252,8 @@ export class Classifier<R extends ClassifierRule> {
         return null;
       }
       const end = stageEnds[s];
-      for (; i < end; i++) h = hashStep(h, f[index[i]] & mask[i]);
+      h = subtable.hashStage(f, h, s);
+      i = end;
       if (!indices[s].has(h)) {
         for (let j = 0; j < end; j++) w[index[j]] |= mask[j];
         return null;
@@ -264,7 +264,7 @@ export class Classifier<R extends ClassifierRule> {
       return null;
     }
     const before = i;
-    for (; i < index.length; i++) h = hashStep(h, f[index[i]] & mask[i]);
+    if (last >= 0) h = subtable.hashStage(f, h, last);
     const rule = subtable.lookupHashed(f, h);
     if (!rule && subtable.portsLen > 0 && this.portsRuleOut(subtable, flow, wc)) {
       for (let j = 0; j < before; j++) w[index[j]] |= mask[j];
@@ -301,11 +301,10 @@ export class Classifier<R extends ClassifierRule> {
   private portsRuleOut(subtable: Subtable<R>, flow: FlowKey, wc: FlowMask): boolean {
     const trie = this.portTries.get(subtable);
     if (!trie) return false;
-    const masked = maskedPorts(subtable.shape, flow.w);
-    const bits = trie.lookup(masked, 0);
+    const portsMask = subtable.shape.mask[subtable.portsAt];
+    const bits = trie.lookup(bytesOf(flow.w[PORTS_OFS >> 2] & portsMask), 0);
     if ((trie.plens[subtable.portsLen >> 5] & (1 << (subtable.portsLen & 31))) !== 0) return false;
-    const at = subtable.shape.index.indexOf(PORTS_OFS >> 2);
-    const mask = bytesOf(subtable.shape.mask[at]);
+    const mask = bytesOf(portsMask);
     for (let i = 0; i < 4; i++) {
       const left = Math.min(8, Math.max(0, bits - i * 8));
       wc.u8[PORTS_OFS + i] |= mask[i] & (0xff00 >> left) & 0xff;
@@ -354,13 +353,13 @@ export class Classifier<R extends ClassifierRule> {
   }
 
   private findSubtable(shape: MaskShape): Subtable<R> | undefined {
-    return this.byMask.get(shapeHash(shape))?.find((s) => s.shape === shape || sameShape(s.shape, shape));
+    return this.byMask.get(shape.hash)?.find((s) => s.shape.isSame(shape));
   }
 
   private dropSubtable(subtable: Subtable<R>): void {
     this.subtables.splice(this.subtables.indexOf(subtable), 1);
     this.portTries.delete(subtable);
-    const hash = shapeHash(subtable.shape);
+    const { hash } = subtable.shape;
     const rest = this.byMask.get(hash)?.filter((s) => s !== subtable) ?? [];
     if (rest.length > 0) this.byMask.set(hash, rest);
     else this.byMask.delete(hash);
@@ -397,7 +396,7 @@ export class Classifier<R extends ClassifierRule> {
     }
     const ports = this.portTries.get(subtable);
     if (!ports) return;
-    const bytes = bytesOf(rule.values[shape.index.indexOf(PORTS_OFS >> 2)]).slice();
+    const bytes = bytesOf(rule.values[subtable.portsAt]);
     if (add) ports.insert(bytes, 0, subtable.portsLen);
     else ports.remove(bytes, 0, subtable.portsLen);
   }
@@ -426,14 +425,6 @@ function bytesOf(value: number): Uint8Array {
   return wordBytes;
 }
 
-const portBytes = new Uint8Array(4);
-
-function maskedPorts(shape: MaskShape, f: Int32Array): Uint8Array {
-  const at = shape.index.indexOf(PORTS_OFS >> 2);
-  portBytes.set(bytesOf(f[PORTS_OFS >> 2] & shape.mask[at]));
-  return portBytes;
-}
-
 /** Length of the prefix that a mask is, or 0 when it is none. */
 function prefixLength(mask: Uint8Array): number {
   let len = 0;
@@ -455,16 +446,4 @@ function hasPrefix(u8: Uint8Array, ofs: number, bits: number): boolean {
   for (; left >= 8; left -= 8) if (u8[i++] !== 0xff) return false;
   const rest = (0xff00 >> left) & 0xff;
   return left === 0 || (u8[i] & rest) === rest;
-}
-
-function shapeHash(shape: MaskShape): number {
-  let h = 0;
-  for (let i = 0; i < shape.index.length; i++) h = hashStep(hashStep(h, shape.index[i]), shape.mask[i]);
-  return h;
-}
-
-function sameShape(a: MaskShape, b: MaskShape): boolean {
-  if (a.index.length !== b.index.length) return false;
-  for (let i = 0; i < a.index.length; i++) if (a.index[i] !== b.index[i] || a.mask[i] !== b.mask[i]) return false;
-  return true;
 }

@@ -20,7 +20,7 @@ const STAGE_OF_WORD: Int8Array = (() => {
   return stages;
 })();
 
-/** The non-zero words of a mask, sorted by stage. */
+/** The non-zero words of a mask, sorted by stage. Rules of the same mask share one. */
 export class MaskShape {
   readonly index: Uint8Array;
   readonly mask: Int32Array;
@@ -28,14 +28,15 @@ export class MaskShape {
   readonly stageEnds: readonly number[];
   /** Stage number of each element of `stageEnds`. */
   readonly stages: readonly number[];
+  readonly hash: number;
 
-  constructor(mask: Int32Array) {
+  private constructor(mask: Int32Array, used: readonly number[], hash: number) {
     const index: number[] = [];
     const ends: number[] = [];
     const stages: number[] = [];
     for (let stage = 0; stage < STAGES.length; stage++) {
       const before = index.length;
-      for (let i = 0; i < FLOW_WORDS; i++) if (mask[i] !== 0 && STAGE_OF_WORD[i] === stage) index.push(i);
+      for (const i of used) if (STAGE_OF_WORD[i] === stage) index.push(i);
       if (index.length > before) {
         ends.push(index.length);
         stages.push(stage);
@@ -45,16 +46,43 @@ export class MaskShape {
     this.mask = Int32Array.from(index, (i) => mask[i]);
     this.stageEnds = ends;
     this.stages = stages;
+    this.hash = hash;
   }
 
-  equals(mask: Int32Array): boolean {
-    let seen = 0;
-    for (let i = 0; i < FLOW_WORDS; i++) if (mask[i] !== 0) seen++;
-    if (seen !== this.index.length) return false;
+  /** The shape of a mask. Those met lately are kept; equal masks may still have two. */
+  static of(mask: Int32Array): MaskShape {
+    let hash = 0;
+    const used: number[] = [];
+    for (let i = 0; i < FLOW_WORDS; i++) {
+      if (mask[i] === 0) continue;
+      hash = hashStep(hashStep(hash, i), mask[i]);
+      used.push(i);
+    }
+    const known = recentShapes.get(hash);
+    if (known?.index.length === used.length && known.equals(mask)) return known;
+    const shape = new MaskShape(mask, used, hash);
+    if (recentShapes.size >= 1024) recentShapes.clear();
+    recentShapes.set(hash, shape);
+    return shape;
+  }
+
+  /** For a mask with as many words. */
+  private equals(mask: Int32Array): boolean {
     for (let i = 0; i < this.index.length; i++) if (mask[this.index[i]] !== this.mask[i]) return false;
     return true;
   }
+
+  isSame(other: MaskShape): boolean {
+    if (this === other) return true;
+    if (this.hash !== other.hash || this.index.length !== other.index.length) return false;
+    for (let i = 0; i < this.index.length; i++) {
+      if (this.index[i] !== other.index[i] || this.mask[i] !== other.mask[i]) return false;
+    }
+    return true;
+  }
 }
+
+const recentShapes = new Map<number, MaskShape>();
 
 /** What the classifier needs of a rule, and the links it keeps in it. */
 export abstract class ClassifierRule {
@@ -70,8 +98,11 @@ export abstract class ClassifierRule {
 
   constructor(match: Match, priority: number) {
     this.priority = priority;
-    this.shape = new MaskShape(match.mask.w);
-    this.values = Int32Array.from(this.shape.index, (i) => match.key.w[i]);
+    const shape = MaskShape.of(match.mask.w);
+    const values = new Int32Array(shape.index.length);
+    for (let i = 0; i < values.length; i++) values[i] = match.key.w[shape.index[i]];
+    this.shape = shape;
+    this.values = values;
   }
 
   matches(flow: FlowKey): boolean {
@@ -168,7 +199,12 @@ export class Subtable<R extends ClassifierRule> {
   triePlens: readonly number[] = [];
   /** Last masked bit of the ports' word counted from its front, 0 without ports. */
   readonly portsLen: number;
+  /** Where the ports' word stands in `shape`, -1 without. */
+  readonly portsAt: number;
 
+  /** Made once the subtable has proved to be in use. */
+  private code: Compiled | null = null;
+  private lookups = 0;
   private slots = 0;
   private heads: (R | null)[] = [];
   private values: Int32Array;
@@ -183,14 +219,19 @@ export class Subtable<R extends ClassifierRule> {
     this.values = new Int32Array(8 * shape.index.length);
     this.indices = shape.stageEnds.slice(0, -1).map(() => new HashBag());
     const at = shape.index.indexOf(PORTS_WORD);
+    this.portsAt = at;
     this.portsLen = at < 0 ? 0 : portsPrefix(shape.mask[at]);
   }
+
+  /** Did the last `insert` bring a match that was not here? */
+  wasNew = false;
 
   /** Adds a rule; returns the one of the same match and priority whose place it takes. */
   insert(rule: R): R | null {
     rule.shape = this.shape;
     const hash = this.hashValues(rule.values);
     const slot = this.findSlot(rule.values, hash);
+    this.wasNew = slot < 0;
     if (slot >= 0) {
       // a slot that is found has a head
       let at: R = this.heads[slot]!;
@@ -255,29 +296,42 @@ export class Subtable<R extends ClassifierRule> {
 
   /** Highest rule that lets the flow through. */
   lookup(f: Int32Array): R | null {
-    const { index, mask } = this.shape;
-    let h = 0;
-    for (let i = 0; i < index.length; i++) {
-      const x = Math.imul(h ^ (f[index[i]] & mask[i]), 0x9e3779b1);
-      h = x ^ (x >>> 15);
-    }
-    return this.lookupHashed(f, h);
+    if (this.code) return this.lookupHashed(f, this.code.hash(f, 0));
+    if (++this.lookups === COMPILE_AFTER) this.code = compile(this.shape);
+    return this.lookupHashed(f, this.hashUpTo(f, 0, 0, this.shape.index.length));
+  }
+
+  /** Continues a hash over the flow's masked words of stage `s`, or of all when there is one only. */
+  hashStage(f: Int32Array, h: number, s: number): number {
+    if (this.code) return this.code.stages[s](f, h);
+    if (s === 0 && ++this.lookups === COMPILE_AFTER) this.code = compile(this.shape);
+    const { stageEnds } = this.shape;
+    return this.hashUpTo(f, h, s === 0 ? 0 : stageEnds[s - 1], stageEnds[s]);
   }
 
   lookupHashed(f: Int32Array, hash: number): R | null {
-    const { table, hashes, values } = this;
-    const { index, mask } = this.shape;
-    const n = index.length;
+    const { table, hashes } = this;
     const limit = table.length - 1;
     for (let i = hash & limit; ; i = (i + 1) & limit) {
       const entry = table[i];
       if (entry === 0) return null;
-      if (entry < 0 || hashes[entry - 1] !== hash) continue;
-      const base = (entry - 1) * n;
-      let j = 0;
-      while (j < n && (f[index[j]] & mask[j]) === values[base + j]) j++;
-      if (j === n) return this.heads[entry - 1];
+      if (entry > 0 && hashes[entry - 1] === hash && this.isAt(f, entry - 1)) return this.heads[entry - 1];
     }
+  }
+
+  private isAt(f: Int32Array, slot: number): boolean {
+    const { index, mask } = this.shape;
+    const n = index.length;
+    const base = slot * n;
+    for (let j = 0; j < n; j++) if ((f[index[j]] & mask[j]) !== this.values[base + j]) return false;
+    return true;
+  }
+
+  private hashUpTo(f: Int32Array, h: number, from: number, to: number): number {
+    const { index, mask } = this.shape;
+    let hash = h;
+    for (let i = from; i < to; i++) hash = hashStep(hash, f[index[i]] & mask[i]);
+    return hash;
   }
 
   *[Symbol.iterator](): Generator<R> {
@@ -401,6 +455,30 @@ export class Subtable<R extends ClassifierRule> {
       this.maxCount++;
     }
   }
+}
+
+type HashCode = (f: Int32Array, h: number) => number;
+
+interface Compiled {
+  readonly hash: HashCode;
+  readonly stages: readonly HashCode[];
+}
+
+const COMPILE_AFTER = 256;
+
+/** Unrolled hashing of just the words of a shape, several times faster than the loop. */
+function compile({ index, mask, stageEnds }: MaskShape): Compiled {
+  const unrolled = (from: number, to: number): HashCode => {
+    let body = '';
+    for (let i = from; i < to; i++) {
+      body += `h = Math.imul(h ^ (f[${index[i]}] & ${mask[i]}), ${0x9e3779b1}); h ^= h >>> 15;\n`;
+    }
+    return new Function('f', 'h', `${body}return h;`) as HashCode;
+  };
+  return {
+    hash: unrolled(0, index.length),
+    stages: stageEnds.map((end, s) => unrolled(s === 0 ? 0 : stageEnds[s - 1], end)),
+  };
 }
 
 /** Length of the shortest prefix that covers a mask, of a word in native byte order. */

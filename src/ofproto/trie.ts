@@ -8,31 +8,44 @@
  */
 
 class Node {
-  readonly key: Uint8Array;
+  readonly key: Int32Array;
   len: number;
   rules = 0;
   zero: Node | null = null;
   one: Node | null = null;
 
-  constructor(key: Uint8Array, len: number) {
+  constructor(key: Int32Array, len: number) {
     this.key = key;
     this.len = len;
   }
 }
 
-/** First bit in `[from, to)` in which the two differ, or `to`. Bits count from the most significant one of byte 0. */
-function firstDifference(a: Uint8Array, aOfs: number, b: Uint8Array, from: number, to: number): number {
+/** First bit in `[from, to)` in which the two differ, or `to`. Bits count from the most significant one of word 0. */
+function firstDifference(a: Int32Array, b: Int32Array, from: number, to: number): number {
   let bit = from;
   while (bit < to) {
-    const byte = bit >> 3;
-    const x = ((a[aOfs + byte] ^ b[byte]) << (bit & 7)) & 0xff;
-    if (x !== 0) return Math.min(to, bit + Math.clz32(x) - 24);
-    bit = (byte + 1) << 3;
+    const word = bit >> 5;
+    const x = (a[word] ^ b[word]) << (bit & 31);
+    if (x !== 0) {
+      const at = bit + Math.clz32(x);
+      return at < to ? at : to;
+    }
+    bit = (word + 1) << 5;
   }
   return to;
 }
 
-const bitAt = (a: Uint8Array, ofs: number, bit: number): number => (a[ofs + (bit >> 3)] >> (7 - (bit & 7))) & 1;
+const bitAt = (a: Int32Array, bit: number): number => (a[bit >> 5] >>> (31 - (bit & 31))) & 1;
+
+const scratch = new Int32Array(4);
+
+/** Network-order bytes as words whose most significant bit comes first. Valid until the next call. */
+function load(bytes: Uint8Array, ofs: number, bits: number): Int32Array {
+  for (let i = 0, at = ofs; i < bits >> 5; i++, at += 4) {
+    scratch[i] = (bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3];
+  }
+  return scratch;
+}
 
 export class PrefixTrie {
   private readonly bits: number;
@@ -50,18 +63,19 @@ export class PrefixTrie {
 
   /** Adds a rule with the prefix in the first `plen` bits at `ofs`. */
   insert(bytes: Uint8Array, ofs: number, plen: number): void {
+    const value = load(bytes, ofs, this.bits);
     let parent: Node | null = null;
     let node = this.root;
     let at = 0;
     while (node) {
-      const same = firstDifference(bytes, ofs, node.key, at, Math.min(node.len, plen));
+      const same = firstDifference(value, node.key, at, Math.min(node.len, plen));
       if (same < node.len) {
         const upper = new Node(node.key, same);
-        if (bitAt(node.key, 0, same)) upper.one = node;
+        if (bitAt(node.key, same)) upper.one = node;
         else upper.zero = node;
         this.replace(parent, node, upper);
         if (same === plen) upper.rules = 1;
-        else this.hang(upper, this.leaf(bytes, ofs, plen));
+        else this.hang(upper, this.leaf(value, plen));
         return;
       }
       if (node.len === plen) {
@@ -70,22 +84,23 @@ export class PrefixTrie {
       }
       at = node.len;
       parent = node;
-      node = bitAt(bytes, ofs, at) ? node.one : node.zero;
+      node = bitAt(value, at) ? node.one : node.zero;
     }
-    const leaf = this.leaf(bytes, ofs, plen);
+    const leaf = this.leaf(value, plen);
     if (parent) this.hang(parent, leaf);
     else this.root = leaf;
   }
 
   /** Takes away a rule that was inserted with the same arguments. */
   remove(bytes: Uint8Array, ofs: number, plen: number): void {
+    const value = load(bytes, ofs, this.bits);
     let grand: Node | null = null;
     let parent: Node | null = null;
     let node = this.root;
     while (node && node.len < plen) {
       grand = parent;
       parent = node;
-      node = bitAt(bytes, ofs, node.len) ? node.one : node.zero;
+      node = bitAt(value, node.len) ? node.one : node.zero;
     }
     if (node?.len !== plen || --node.rules > 0) return;
     this.prune(parent, node);
@@ -97,31 +112,32 @@ export class PrefixTrie {
    * other prefix length matches.
    */
   lookup(bytes: Uint8Array, ofs: number): number {
+    const value = load(bytes, ofs, this.bits);
     this.plens.fill(0);
     let previous: Node | null = null;
     let node = this.root;
     let at = 0;
     while (node) {
-      const same = firstDifference(bytes, ofs, node.key, at, node.len);
+      const same = firstDifference(value, node.key, at, node.len);
       if (same < node.len) return same + 1;
       at = node.len;
       if (node.rules > 0) this.plens[at >> 5] |= 1 << (at & 31);
       if (at >= this.bits) return this.bits;
       previous = node;
-      node = bitAt(bytes, ofs, at) ? node.one : node.zero;
+      node = bitAt(value, at) ? node.one : node.zero;
     }
     // A dead end: when there is another branch, the bit that chose this one was looked at.
     return previous && (previous.zero || previous.one) ? at + 1 : at;
   }
 
-  private leaf(bytes: Uint8Array, ofs: number, plen: number): Node {
-    const node = new Node(bytes.slice(ofs, ofs + (this.bits >> 3)), plen);
+  private leaf(value: Int32Array, plen: number): Node {
+    const node = new Node(value.slice(0, this.bits >> 5), plen);
     node.rules = 1;
     return node;
   }
 
   private hang(parent: Node, child: Node): void {
-    if (bitAt(child.key, 0, parent.len)) parent.one = child;
+    if (bitAt(child.key, parent.len)) parent.one = child;
     else parent.zero = child;
   }
 
