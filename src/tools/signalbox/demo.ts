@@ -121,10 +121,9 @@ async function show(running: Running, hosts: readonly Host[], bridge: string): P
   await section('MAC addresses learned', 'fdb/show', bridge);
   await section('Megaflows', 'dpctl/dump-flows');
   await section('Hits of each cache', 'dpif-netdev/pmd-stats-show');
-  console.log('\n$ ovs-vsctl --columns=name,ofport,statistics list interface');
-  process.stdout.write(
-    await runVsctl(running.connect, ['--columns=name,ofport,link_state,status', 'list', 'interface']),
-  );
+  const listing = '--columns=name,ofport,link_state,status list interface';
+  console.log(`\n$ ovs-vsctl ${listing}`);
+  process.stdout.write(await runVsctl(running.connect, listing.split(' ')));
   if (answered < 2 * PINGS - 2) throw new Error(`only ${answered} of ${2 * PINGS} pings were answered`);
   console.log(`\n${answered} of ${2 * PINGS} pings were answered. Everything made here is removed now.`);
 }
