@@ -2,7 +2,7 @@
  * Byte streams between programs: `unix: tcp: ssl:` and their passive forms, and pairs in memory, all with one face, so that
  * JSON-RPC and OpenFlow never ask what carries them.
  *
- * A stream delivers nothing before `onData` is called and forgets nothing until then. `onClose` is called exactly once,
+ * A stream delivers nothing before `onData` is called and forgets nothing until then, its end included. `onClose` is called exactly once,
  * with null when the peer (or we) closed in order, else with the error's text.
  */
 import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs';
@@ -215,8 +215,6 @@ class SocketStream implements Stream {
       this.closed = { error: this.error };
       this.closeCb?.(this.error);
     });
-    // The end of the stream must be seen even by those who only write.
-    socket.on('end', () => socket.end());
   }
 
   get bufferedBytes(): number {
