@@ -77,7 +77,7 @@ export function readNxm(
   let cookie = 0n;
   let cookieMask = 0n;
   for (let at = 0; at + 4 <= bytes.length; at += 4 + bytes[at + 3]) {
-    if (bytes[at] !== 0 || bytes[at + 1] !== 1 || bytes[at + 2] >> 1 !== NXM_NX_COOKIE >> 9) continue;
+    if (bytes[at] !== 0 || bytes[at + 1] !== 1 || bytes[at + 2] >> 1 !== ((NXM_NX_COOKIE >> 9) & 0x7f)) continue;
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     const masked = (bytes[at + 2] & 1) !== 0;
     const size = masked ? 16 : 8;
