@@ -6,10 +6,10 @@ import type { Handler } from './index.ts';
 
 export const MAX_ENTRIES = 1_000_000;
 const ALL_ONES = 0xffffffffffffffffn;
-/** Bits by OpenFlow 1.1+ numbers. Instructions: goto_table, write_metadata, write, apply, clear, meter. */
-const GOTO = 1 << 1;
-const INSTRUCTIONS = 0x7e;
-/** Output, and 15 to 25: TTLs, push and pop of VLAN and MPLS, set_queue, group, set_field. */
+/** Instructions from the lowest bit: goto_table, write_metadata, write, apply, clear, meter. */
+const GOTO = 1;
+const INSTRUCTIONS = 0x3f;
+/** Bits by OpenFlow 1.1+ numbers: output, and 15 to 25: TTLs, push and pop of VLAN and MPLS, set_queue, group, set_field. */
 const ACTIONS = [0, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25].reduce((bits, n) => bits | (1n << BigInt(n)), 0n);
 /** Fields that have a number on the wire. */
 const FIELDS_ON_WIRE = FIELDS.filter((f) => f.headers.length > 0);

@@ -1,7 +1,7 @@
 /** What is asked about tables, and how they may be changed. OpenFlow 1.4.1 7.3.4.1, 7.3.5.4, 7.3.5.19 */
 import type { TableStats } from '../../openflow/messages.ts';
 import type { TableDesc } from '../../openflow/messages-ext.ts';
-import { type FlowTable, TABLE_ALL, type TableMiss, TBL_INTERNAL } from '../tables.ts';
+import { TABLE_ALL, type TableMiss, TBL_INTERNAL } from '../tables.ts';
 import type { Handler } from './index.ts';
 import { featuresOf, MAX_ENTRIES } from './table-features.ts';
 
@@ -19,7 +19,7 @@ export const tableStats: Handler<'table_stats_request'> = (bridge, conn, request
     if (table.id === TBL_INTERNAL) continue;
     tables.push({
       table: table.id,
-      name: nameOf(table),
+      name: table.name,
       maxEntries: table.flowLimit ?? MAX_ENTRIES,
       activeCount: table.visibleSize(),
       lookupCount: table.lookups,
@@ -70,8 +70,3 @@ export const tableMod: Handler<'table_mod'> = (bridge, conn, request) => {
     else table.overflowPolicy = bridge.config.flowTables.get(table.id)?.overflowPolicy ?? 'refuse';
   }
 };
-
-/** The name of the database, else what the original calls tables. */
-function nameOf(table: FlowTable): string {
-  return table.name || `table${table.id}`;
-}
