@@ -45,9 +45,20 @@ export type Ofpact =
   | { readonly kind: 'reg_move'; readonly src: Subfield; readonly dst: Subfield }
   | { readonly kind: 'stack_push'; readonly subfield: Subfield }
   | { readonly kind: 'stack_pop'; readonly subfield: Subfield }
-  | { readonly kind: 'set_vlan_vid'; readonly vid: number; readonly pushIfNeeded: boolean }
-  | { readonly kind: 'set_vlan_pcp'; readonly pcp: number; readonly pushIfNeeded: boolean }
-  | { readonly kind: 'strip_vlan' }
+  | {
+      readonly kind: 'set_vlan_vid';
+      readonly vid: number;
+      readonly pushIfNeeded: boolean;
+      readonly flowHasVlan?: boolean;
+    }
+  | {
+      readonly kind: 'set_vlan_pcp';
+      readonly pcp: number;
+      readonly pushIfNeeded: boolean;
+      readonly flowHasVlan?: boolean;
+    }
+  /** `asPop`: prints under its name since OpenFlow 1.1. */
+  | { readonly kind: 'strip_vlan'; readonly asPop?: boolean }
   | { readonly kind: 'push_vlan'; readonly ethertype: number }
   | { readonly kind: 'push_mpls'; readonly ethertype: number }
   | { readonly kind: 'pop_mpls'; readonly ethertype: number }
