@@ -36,7 +36,7 @@ export const UPCALL_PACKET = UPCALL_KEY + DP_WORDS;
 export const CONTROL = {
   /** Commands that the PMD has carried out, since ever. */
   DONE: 0,
-  /** 1 while the PMD sleeps or is about to: whoever gives it work must wake it. */
+  /** 1 while the PMD sleeps or is about to: whoever gives it work makes it 2 and wakes it, once. */
   SLEEPING: 16,
   /** 1 when the main thread wants to hear of `DONE`. */
   WANTS_DONE: 17,

@@ -6,7 +6,7 @@
  * alone.
  */
 import type { ArenaViews } from '../base/arena.ts';
-import { crc32c } from './crc32c.ts';
+import { crc32c } from '../packet/crc32c.ts';
 
 export interface HeaderWriter {
   eth(p: number, key: number, mask: number): void;
@@ -89,7 +89,7 @@ export function makeHeaderWriter(views: ArenaViews): HeaderWriter {
     const b = u16[at + 1];
     u16[at] = 0;
     u16[at + 1] = 0;
-    const crc = crc32c(u8, l4, end);
+    const crc = crc32c(u8, l4, end - l4) | 0;
     u16[at] = a;
     u16[at + 1] = b;
     return crc;

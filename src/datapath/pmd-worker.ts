@@ -98,7 +98,7 @@ function run(data: PmdWorkerData): void {
     out: new RecordRing(arena, n.outAt, n.words, 'producer'),
     in: new RecordRing(arena, n.inAt, n.words, 'consumer'),
     wake: () => {
-      if (Atomics.load(i32, n.controlAt + CONTROL.SLEEPING) !== 0) signalEventFd(n.eventFd);
+      if (Atomics.compareExchange(i32, n.controlAt + CONTROL.SLEEPING, 1, 2) === 1) signalEventFd(n.eventFd);
     },
   }));
   for (const n of neighbors) pmd.addNeighbor(n);

@@ -277,7 +277,8 @@ export class WorkerEngine implements PmdEngine {
       });
       port1.unref();
       host.kick = () => {
-        if (Atomics.load(arena.i32, host.controlAt + CONTROL.SLEEPING) !== 0) signalEventFd(thread.eventFd);
+        if (Atomics.compareExchange(arena.i32, host.controlAt + CONTROL.SLEEPING, 1, 2) === 1)
+          signalEventFd(thread.eventFd);
       };
       worker.on('error', (e) => this.died(thread, e instanceof Error ? (e.stack ?? e.message) : String(e)));
       worker.on('exit', (code) => this.died(thread, `exit status ${code}`));

@@ -9,6 +9,7 @@ import type { Arena } from '../base/arena.ts';
 import { RecordRing, ringBytes } from '../base/record-ring.ts';
 import { type CaptureFile, openCapture } from '../packet/capture.ts';
 import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX } from '../packet/frame.ts';
+import { addDummy, removeDummy } from './dummy-commands.ts';
 import type { Netdev, NetdevEnv, NetdevKind, NetdevPort, NetdevStats, PortContext, PortSpec } from './netdev.ts';
 import { PORT_STAT, PORT_STATS_BYTES } from './port-stats.ts';
 import { SoftNetdev } from './soft-netdev.ts';
@@ -121,6 +122,10 @@ export class DummyNetdev extends SoftNetdev {
     };
   }
 
+  connectionState(): string {
+    return 'unknown';
+  }
+
   get rxQueues(): number {
     return this.nRxq;
   }
@@ -188,6 +193,7 @@ export class DummyNetdev extends SoftNetdev {
   }
 
   [Symbol.dispose](): void {
+    removeDummy(this);
     this.afterRun();
     this.txListeners.clear();
     this.closeCaptures();
@@ -269,6 +275,7 @@ export const dummyKind: NetdevKind = {
   open(name: string, env: NetdevEnv): Netdev {
     const netdev = new DummyNetdev(name, env);
     env.byName.set(name, netdev);
+    addDummy(netdev);
     return netdev;
   },
   // `portSpec` above made it.
