@@ -1,5 +1,6 @@
 /** What tables can do: all of them the same, but that the last one has nowhere to go. OpenFlow 1.3.5 7.3.5.5 */
 import { FIELDS } from '../../flow/fields.ts';
+import type { OfpVersion } from '../../openflow/messages.ts';
 import type { TableCapability, TableFeatures } from '../../openflow/messages-ext.ts';
 import { type FlowTable, TBL_INTERNAL } from '../tables.ts';
 import type { Handler } from './index.ts';
@@ -10,7 +11,10 @@ const ALL_ONES = 0xffffffffffffffffn;
 const GOTO = 1;
 const INSTRUCTIONS = 0x3f;
 /** Bits by OpenFlow 1.1+ numbers: output, and 15 to 25: TTLs, push and pop of VLAN and MPLS, set_queue, group, set_field. */
-const ACTIONS = [0, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25].reduce((bits, n) => bits | (1n << BigInt(n)), 0n);
+const COMMON_ACTIONS = [0, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24];
+/** 1.1 has an action for each header field, later versions have set_field. */
+const ACTIONS_11 = setOf([...COMMON_ACTIONS, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14]);
+const ACTIONS = setOf([...COMMON_ACTIONS, 25]);
 /** Fields that have a number on the wire. */
 const FIELDS_ON_WIRE = FIELDS.filter((f) => f.headers.length > 0);
 const WRITABLE = FIELDS_ON_WIRE.filter((f) => f.writable);
@@ -18,13 +22,20 @@ const MASKABLE = FIELDS_ON_WIRE.filter((f) => f.masking === 'any');
 /** OFPTC_* of OpenFlow 1.3. */
 const OFPTC_DEPRECATED_MASK = 3;
 
-export function featuresOf(table: FlowTable): TableFeatures {
+function setOf(numbers: readonly number[]): bigint {
+  return numbers.reduce((bits, n) => bits | (1n << BigInt(n)), 0n);
+}
+
+export function featuresOf(table: FlowTable, version: OfpVersion): TableFeatures {
   const nextTables = Array.from({ length: TBL_INTERNAL - 1 - table.id }, (_, i) => table.id + 1 + i);
+  const instructions = nextTables.length > 0 ? INSTRUCTIONS : INSTRUCTIONS & ~GOTO;
+  const actions = version === 2 ? ACTIONS_11 : ACTIONS;
   const capability: TableCapability = {
     nextTables,
-    instructions: nextTables.length > 0 ? INSTRUCTIONS : INSTRUCTIONS & ~GOTO,
-    writeActions: ACTIONS,
-    applyActions: ACTIONS,
+    // The sets of 1.1 and 1.2 begin with a bit for number 0, which there is not, and know no meters.
+    instructions: version < 4 ? (instructions << 1) & 0x3e : instructions,
+    writeActions: actions,
+    applyActions: actions,
     writeSetFields: WRITABLE,
     applySetFields: WRITABLE,
   };
@@ -50,6 +61,6 @@ export const tableFeatures: Handler<'table_features_request'> = (bridge, conn, r
     conn.error(request, 'OFPTFFC_EPERM');
     return;
   }
-  const tables = bridge.tables.tables.filter((t) => t.id !== TBL_INTERNAL).map(featuresOf);
+  const tables = bridge.tables.tables.filter((t) => t.id !== TBL_INTERNAL).map((t) => featuresOf(t, conn.version));
   conn.reply(request, { type: 'table_features_reply', more: false, tables });
 };

@@ -24,8 +24,9 @@ export const tableStats: Handler<'table_stats_request'> = (bridge, conn, request
       activeCount: table.visibleSize(),
       lookupCount: table.lookups,
       matchedCount: table.matched,
-      missConfig: MISS.indexOf(table.miss),
-      features: conn.version < 4 ? featuresOf(table) : undefined,
+      // Those that can be told have no word for "by default".
+      missConfig: table.miss === 'default' ? 0 : MISS.indexOf(table.miss),
+      features: conn.version < 4 ? featuresOf(table, conn.version) : undefined,
     });
   }
   conn.reply(request, { type: 'table_stats_reply', more: false, tables });
