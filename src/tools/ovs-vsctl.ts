@@ -64,8 +64,10 @@ export async function runVsctl(remote: Opener, args: readonly string[]): Promise
 async function execute(args: readonly string[]): Promise<void> {
   const { globals, local, rest } = splitCommandLine(args, localOptions());
   const settings = applyGlobals(globals);
-  log.dbg(`Called as ${[PROGRAM, ...args].map(quoteArgument).join(' ')}`);
   const commands = parseCommands(local, rest, COMMANDS);
+  const called = `Called as ${[PROGRAM, ...args].map(quoteArgument).join(' ')}`;
+  if (commands.some((command) => command.syntax.writes)) log.info(called);
+  else log.dbg(called);
   if (settings.timeoutSeconds > 0) startTimeout(settings.timeoutSeconds);
   const result = await run(commands, runOptions(settings, args));
   writeAll(1, outputText(result, settings));

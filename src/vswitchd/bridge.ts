@@ -3,7 +3,6 @@ import { ovsRundir } from '../base/dirs.ts';
 import { vlog } from '../base/vlog.ts';
 import type { NetdevEnv } from '../netdev/netdev.ts';
 import type { Ofproto } from '../ofproto/ofproto.ts';
-import { OFPP } from '../openflow/ports.ts';
 import { type BridgeSpec, bundleOf, type InterfaceSpec } from './config.ts';
 import { Interface, type TypeMapper } from './interface.ts';
 
@@ -52,7 +51,7 @@ export class Bridge {
       const isSame =
         next !== undefined &&
         next.type === iface.spec.type &&
-        (next.ofportRequest === null || iface.ofport === null || next.ofportRequest === iface.ofport) &&
+        !(iface.ofport !== null && this.mustMove(iface.ofport, next, wanted)) &&
         !(iface.netdev !== null && iface.isStale());
       if (isSame) {
         iface.spec = next;
@@ -62,20 +61,30 @@ export class Bridge {
     }
   }
 
+  /** Whether a port has to be made anew to get the number it asks for, and would get it. */
+  private mustMove(ofport: number, next: InterfaceSpec, wanted: ReadonlyMap<string, InterfaceSpec>): boolean {
+    const request = next.ofportRequest;
+    if (request === null || request === ofport) return false;
+    for (const other of this.interfaces.values()) {
+      if (other.ofport !== request) continue;
+      const stays = wanted.get(other.name);
+      return stays === undefined || (stays.ofportRequest !== null && stays.ofportRequest !== request);
+    }
+    return true;
+  }
+
   /** Adds and configures everything. */
   async grow(): Promise<void> {
     const { spec } = this;
     if (spec.stp && !this.warnedStp) log.warn(`bridge ${this.name}: spanning tree is not implemented, it is ignored`);
     this.warnedStp = spec.stp;
     const specs = allInterfaces(spec);
-    // Those that ask for a number come first, so that nobody else has it by then.
-    const inOrder = [
-      ...specs.filter((one) => one.ofportRequest !== null),
-      ...specs.filter((one) => one.ofportRequest === null),
-    ];
-    for (const iface of inOrder) await this.addInterface(iface);
+    // Those that ask for a number, or had one before, come first, so that nobody else has it by then.
+    const rank = (one: InterfaceSpec) => (one.ofportRequest !== null ? 0 : one.lastOfport !== null ? 1 : 2);
+    for (const iface of [...specs].sort((one, other) => rank(one) - rank(other))) await this.addInterface(iface);
     const localMac = this.chooseMac();
-    for (const iface of this.interfaces.values()) iface.configure(iface.name === this.name ? localMac : null);
+    const mtu = this.internalMtu();
+    for (const iface of this.interfaces.values()) iface.configure(iface.name === this.name ? localMac : null, mtu);
     this.datapathId = spec.datapathId ?? (spec.hwaddr === null ? macNumber(localMac) : macNumber(spec.hwaddr));
     this.ofproto.setConfig({ ...spec.ofproto, datapathId: this.datapathId, rundir: ovsRundir() });
     for (const port of spec.ports) {
@@ -136,6 +145,17 @@ export class Bridge {
     return lowest ?? macOfUuid(this.spec.row.uuid);
   }
 
+  /** What devices of the bridge itself are given: the least that any other port takes. Null where there is none. */
+  private internalMtu(): number | null {
+    let least: number | null = null;
+    for (const iface of this.interfaces.values()) {
+      const { netdev, spec } = iface;
+      if (netdev === null || iface.ofport === null || !netdev.polled || spec.type === 'internal') continue;
+      least = Math.min(least ?? netdev.mtu(), netdev.mtu());
+    }
+    return least;
+  }
+
   /** Whether trying again may help a device that is missing, or one is missing that was there. */
   hasStaleInterfaces(): boolean {
     for (const iface of this.interfaces.values()) if (iface.isStale()) return true;
@@ -145,11 +165,6 @@ export class Bridge {
   async destroy(): Promise<void> {
     for (const iface of [...this.interfaces.values()]) await this.removeInterface(iface);
     await this.ofproto.destroy();
-  }
-
-  /** For messages and `Interface.ofport`. */
-  get localOfport(): number {
-    return OFPP.LOCAL;
   }
 }
 

@@ -56,18 +56,24 @@ export class Interface {
     this.error = error;
   }
 
-  /** Applies changed options, MAC and MTU to the open device. */
-  configure(localMac: Uint8Array | null): void {
+  /**
+   * Applies changed options, and the address and MTU: `localMac` is that of the bridge's own device, `internalMtu` what
+   * devices of the bridge get that ask for none.
+   */
+  configure(localMac: Uint8Array | null, internalMtu: number | null): void {
     const { netdev, spec } = this;
     if (netdev === null) return;
     this.error = netdev.setConfig(spec.options);
-    const mac = localMac ?? spec.mac;
+    const isInternal = spec.type === 'internal';
+    // Physical devices keep the address they have.
+    const mac = localMac ?? (isInternal ? spec.mac : null);
     if (mac !== null && Buffer.compare(netdev.mac(), mac) !== 0) {
       const wrong = netdev.setMac(mac);
       if (wrong !== null) log.rl().warn(`interface ${this.name}: setting MAC failed (${wrong})`);
     }
-    if (spec.mtuRequest !== null && netdev.mtu() !== spec.mtuRequest) {
-      const wrong = netdev.setMtu(spec.mtuRequest);
+    const mtu = spec.mtuRequest ?? (isInternal ? internalMtu : null);
+    if (mtu !== null && netdev.mtu() !== mtu) {
+      const wrong = netdev.setMtu(mtu);
       if (wrong !== null) log.rl().warn(`interface ${this.name}: setting MTU failed (${wrong})`);
     }
   }
