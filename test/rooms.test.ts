@@ -26,6 +26,13 @@ function importsOf(file: string): Import[] {
 const files = globSync('src/**/*.ts', { cwd: ROOT }).filter((file) => !file.startsWith('src/web/app/'));
 const imports = files.flatMap(importsOf);
 
+/** A test, or what only tests import. */
+function isForTests(file: string): boolean {
+  if (file.endsWith('.test.ts')) return true;
+  const importers = imports.filter((i) => i.to.startsWith('.') && normalize(join(dirname(i.file), i.to)) === file);
+  return importers.length > 0 && importers.every((i) => i.file.endsWith('.test.ts'));
+}
+
 function room(path: string): string {
   return path.split('/')[1];
 }
@@ -60,7 +67,7 @@ test('packages are those that package.json lists, and only the kernel room uses 
   const { dependencies, devDependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   const foreign = imports.filter(({ to }) => !to.startsWith('.') && !to.startsWith('node:'));
   for (const { file, to } of foreign) {
-    const known = file.endsWith('.test.ts') ? { ...dependencies, ...devDependencies } : dependencies;
+    const known = isForTests(file) ? { ...dependencies, ...devDependencies } : dependencies;
     assert.ok(to in known, `${file} imports ${to}`);
     if (to === 'koffi') assert.equal(room(file), 'linux', `${file} imports koffi`);
   }

@@ -1,14 +1,12 @@
 /** `ssl:` and `pssl:` through `node:tls`; loaded only when used. Peers are known by their certificates, not by names. */
 import { readFileSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
-import {
-  type DetailedPeerCertificate,
-  type SecureContextOptions,
-  connect as tlsConnect,
-  createServer as tlsCreateServer,
-} from 'node:tls';
+import type { DetailedPeerCertificate, SecureContextOptions } from 'node:tls';
 import { mustBootstrap, saveBootstrapped, sslConfig, tlsOptions } from './ssl-config.ts';
 import { vlog } from './vlog.ts';
+
+// Not a static import: a bundle would load all of TLS when a program starts.
+const { connect: tlsConnect, createServer: tlsCreateServer } = process.getBuiltinModule('node:tls');
 
 const log = vlog('stream_ssl');
 
