@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { chmodSync, readdirSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -213,6 +213,40 @@ test('signalbox up serves both families of tools, and leaves nothing when it is 
     readdirSync(sb.dir).filter((name) => /sock|ctl|pid|mgmt|snoop/.test(name)),
     [],
   );
+});
+
+test('without root signalbox says what it cannot do, and switches between simulated ports', {
+  skip: notRoot,
+}, async () => {
+  await using sb = await Sandbox.create();
+  const nobody = 65534;
+  chmodSync(sb.dir, 0o777);
+  const child = spawn(join(BIN, 'signalbox'), ['up'], {
+    env: { ...process.env, ...sb.env, NODE_COMPILE_CACHE: sb.path('cache') },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    uid: nobody,
+    gid: nobody,
+  });
+  let text = '';
+  child.stdout?.on('data', (bytes: Buffer) => (text += bytes));
+  try {
+    await until(() => text.includes('dump-flows br0'), 15_000, 'signalbox up says what to do next');
+    assert.match(text, /not root, so real network devices are out of reach/);
+    const added = await sb.ours('ovs-vsctl', '--timeout=10', 'add-br', 'br0', '--', 'add-port', 'br0', 'p0');
+    assert.equal(added.status, 0, added.stderr);
+    const sent = await sb.ours(
+      'ovs-appctl',
+      'netdev-dummy/receive',
+      'p0',
+      'in_port(1),eth(src=50:54:00:00:00:05,dst=50:54:00:00:00:06),eth_type(0x1234)',
+    );
+    assert.equal(sent.status, 0, sent.stderr);
+    const fdb = await sb.ours('ovs-appctl', 'fdb/show', 'br0');
+    assert.match(fdb.stdout, /50:54:00:00:00:05/);
+  } finally {
+    child.kill('SIGINT');
+  }
+  await until(() => child.exitCode !== null || child.signalCode !== null, 10_000, 'it ends');
 });
 
 test('signalbox demo sends pings across, shows what the switch knows, and removes it all', {

@@ -7,6 +7,7 @@ import { registerCommand } from '../../base/commands.ts';
 import { registerCommonCommands } from '../../base/common-commands.ts';
 import { applyDaemonOption, daemonComplete, daemonStart } from '../../base/daemon.ts';
 import { ovsDbdir, ovsLogdir, ovsRundir } from '../../base/dirs.ts';
+import { errorText } from '../../base/errno.ts';
 import { ovsFatal } from '../../base/fatal.ts';
 import { packagePath } from '../../base/package-path.ts';
 import { Unixctl } from '../../base/unixctl.ts';
@@ -94,8 +95,12 @@ function chooseDirectories(): string {
       accessSync(dir, constants.W_OK);
     }
   } catch {
-    const dir = join(process.env['XDG_RUNTIME_DIR'] ?? tmpdir(), `signalbox-${process.getuid?.() ?? 0}`);
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const dir = join(process.env['XDG_RUNTIME_DIR'] || tmpdir(), `signalbox-${process.getuid?.() ?? 0}`);
+    try {
+      mkdirSync(dir, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      ovsFatal(PROGRAM, `${dir}: ${errorText(error)}`);
+    }
     for (const name of DIRECTORIES) process.env[name] = dir;
   }
   return DIRECTORIES.filter((name) => process.env[name] !== undefined)
