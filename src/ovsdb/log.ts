@@ -63,6 +63,11 @@ function followLinks(path: string): string {
   return path;
 }
 
+/** The lock's path as people know the file: relative if they named it so. */
+function lockName(name: string, path: string): string {
+  return resolve(name) === path ? lockPath(name) : lockPath(path);
+}
+
 function takeLock(name: string, path: string): Disposable | null {
   if (locker === null) return null;
   const file = lockPath(path);
@@ -72,7 +77,7 @@ function takeLock(name: string, path: string): Disposable | null {
     const pid = (error as { pid?: unknown }).pid;
     if (typeof pid === 'number') {
       const who = pid === process.pid ? 'this process has already locked it' : `it is already locked by pid ${pid}`;
-      vlog('lockfile').warn(`${basename(file)}: cannot lock file because ${who}`);
+      vlog('lockfile').warn(`${lockName(name, path)}: cannot lock file because ${who}`);
     } else {
       vlog('lockfile').warn(`${file}: failed to open lock file: ${errorText(error)}`);
     }

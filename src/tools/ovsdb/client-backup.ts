@@ -39,7 +39,7 @@ export async function backup(rpc: ClientRpc, schema: DatabaseSchema): Promise<Bu
 
 /** Puts what a file holds in the place of all the server has; throws `Error` when the schemas differ, unless forced. */
 export async function restore(rpc: ClientRpc, schema: DatabaseSchema, force: boolean): Promise<void> {
-  const db = readBackup('/dev/stdin');
+  const db = readBackup(0, '/dev/stdin');
   if (!force) checkSame(db.schema, schema);
   const operations: JsonObject[] = [];
   for (const table of db.tables.keys()) operations.push({ op: 'delete', table, where: [] });
@@ -61,12 +61,12 @@ export async function restore(rpc: ClientRpc, schema: DatabaseSchema, force: boo
   }
 }
 
-function readBackup(path: string): Database {
+function readBackup(fd: number, path: string): Database {
   let bytes: Uint8Array;
   try {
-    bytes = readFileSync(path);
+    bytes = readFileSync(fd);
   } catch (error) {
-    throw new Error(`I/O error: ${path}: open failed (${errorText(error)})`);
+    throw new Error(`I/O error: ${path}: read failed (${errorText(error)})`);
   }
   const reader = new LogReader(path, bytes);
   const first = reader.next();
