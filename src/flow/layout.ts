@@ -127,12 +127,12 @@ export const STAGES: readonly (readonly (readonly [number, number])[])[] = [
   // L3
   [
     [7, 10],
-    [22, 40],
-    [57, 63],
+    [22, 31],
   ],
-  // L4 (ct_zone shares a word with tcp_flags and is looked at here)
+  // L4 (ct_zone shares a word with tcp_flags and is looked at here), and what only ARP, ND and NSH have
   [
     [10, 12],
-    [40, 41],
+    [31, 41],
+    [57, 63],
   ],
 ];

@@ -348,6 +348,7 @@ export class Classifier<R extends ClassifierRule> {
 
   private sort(): void {
     for (const subtable of this.subtables) subtable.refreshMaxPriority();
+    // Among equals, older ones first, as in the original: rules of one priority that overlap are met in that order.
     this.subtables.sort((a, b) => b.maxPriority - a.maxPriority);
     this.unsorted = false;
   }

@@ -55,7 +55,9 @@ const HANDLERS: { readonly [K in OfpactKind]?: Handler<K> } = {
       ctx.wc.set32(OFS.skb_priority, 0xffffffff);
       ctx.flow.set32(OFS.skb_priority, priority);
     }
-    output(ctx, port, { maxLen: 0xffff, isLast });
+    if (port !== ctx.flow.get32(OFS.in_port) || a.port === OFPP.IN_PORT) {
+      output(ctx, a.port, { maxLen: 0xffff, isLast });
+    }
     ctx.flow.set32(OFS.skb_priority, saved);
   },
   controller: (ctx, a, { rest }) => {

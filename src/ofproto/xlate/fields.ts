@@ -22,7 +22,7 @@ import { noTag } from './tags.ts';
 export function setFieldAction(ctx: Ctx, a: OfpactOf<'set_field'>): void {
   const { flow, wc } = ctx;
   const { field } = a;
-  if (!prereqMet(field.prereq, flow, wc)) {
+  if (!(isPortForm(a) ? hasPorts(ctx) : prereqMet(field.prereq, flow, wc))) {
     ctx.note('warn', `unmet prerequisites for ${field.name}, set_field ignored`);
     return;
   }
@@ -36,6 +36,13 @@ export function setFieldAction(ctx: Ctx, a: OfpactOf<'set_field'>): void {
     setField(flow, field, a.value);
   }
   fixTag(ctx, field);
+}
+
+/** OpenFlow 1.0's port actions mean the ports of whatever protocol the packet has. */
+const isPortForm = (a: OfpactOf<'set_field'>): boolean => a.as === 'mod_tp_src' || a.as === 'mod_tp_dst';
+
+function hasPorts({ flow, wc }: Ctx): boolean {
+  return prereqMet('tcp', flow, wc) || prereqMet('udp', flow, wc) || prereqMet('sctp', flow, wc);
 }
 
 export function regMove(ctx: Ctx, a: OfpactOf<'reg_move'>): void {

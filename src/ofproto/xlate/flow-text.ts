@@ -5,7 +5,7 @@ import { Match } from '../../flow/match.ts';
 import { formatMatch } from '../../flow/match-text.ts';
 import type { Names } from '../../flow/names.ts';
 import { mplsCount } from './commit.ts';
-import { ETH_TYPE, FRAG_LATER, hasVlan, IPPROTO } from './prereq.ts';
+import { ETH_TYPE, FRAG_LATER, hasVlan, hasVlan2, IPPROTO } from './prereq.ts';
 
 export function formatFlow(flow: FlowKey, names?: Names): string {
   const match = new Match(flow, fieldsOf(flow));
@@ -47,6 +47,7 @@ export function formatMegaflow(flow: FlowKey, mask: FlowKey, names?: Names): str
     shown.set32(OFS.vlan_tpid, 0);
     shown.set32(OFS.vlan2_tpid, 0);
   }
+  if (!hasVlan2(flow)) shown.set32(OFS.vlan2_tpid, 0);
   shown.set16(OFS.vlan_tpid, 0);
   shown.set16(OFS.vlan2_tpid, 0);
   shown.set16(OFS.l2_kind, 0);

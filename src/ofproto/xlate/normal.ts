@@ -72,9 +72,11 @@ function readTags(ctx: Ctx, bundle: XlateBundle): Tags {
   };
 }
 
-const trunks = (bundle: XlateBundle, vid: number): boolean => {
-  const { vlan } = bundle;
-  return vlan.trunks.length === 0 || vlan.trunks.includes(vid) || (vlan.mode.startsWith('native') && vid === vlan.tag);
+/** Ports with a native VLAN carry it besides their trunks, and never packets of no VLAN. */
+const trunks = ({ vlan }: XlateBundle, vid: number): boolean => {
+  const isNative = vlan.mode === 'native-tagged' || vlan.mode === 'native-untagged';
+  if (isNative && vid === 0) return false;
+  return vlan.trunks.length === 0 || vlan.trunks.includes(vid) || (isNative && vid === vlan.tag);
 };
 
 function admitsVid(ctx: Ctx, { vid, tpid, pcp }: Tags, port: XlatePort, bundle: XlateBundle): boolean {
