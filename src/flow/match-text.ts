@@ -238,8 +238,7 @@ function formatConntrack(p: MatchPrinter): void {
   const { key, mask } = p.match;
   const stateMask = mask.get32(OFS.ct_state);
   if (stateMask !== 0) {
-    const known = stateMask === 0xffffffff ? CT_STATE_FLAGS.allowed : stateMask;
-    p.add('ct_state', formatFlagsMasked(key.get32(OFS.ct_state), known, CT_STATE_FLAGS));
+    p.add('ct_state', formatFlagsMasked(key.get32(OFS.ct_state), stateMask & CT_STATE_FLAGS.allowed, CT_STATE_FLAGS));
   }
   if (mask.get16(OFS.ct_zone) !== 0) p.dec16('ct_zone', OFS.ct_zone);
   p.hex32('ct_mark', OFS.ct_mark);
@@ -250,6 +249,7 @@ function formatConntrack(p: MatchPrinter): void {
   p.ipv6('ct_ipv6_src', OFS.ct_ipv6_src);
   p.ipv4('ct_nw_dst', OFS.ct_nw_dst);
   p.ipv6('ct_ipv6_dst', OFS.ct_ipv6_dst);
+  if (mask.u8[OFS.ct_nw_proto] === 0) return;
   p.dec8('ct_nw_proto', OFS.ct_nw_proto);
   p.dec16('ct_tp_src', OFS.ct_tp_src);
   p.dec16('ct_tp_dst', OFS.ct_tp_dst);

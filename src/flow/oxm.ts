@@ -6,6 +6,7 @@
  */
 import type { Field, OxmHeader } from './field.ts';
 import { F, fieldHeader, headerByNumber } from './fields.ts';
+import { CT_STATE_FLAGS } from './flags-text.ts';
 import { OFS } from './layout.ts';
 import { Match } from './match.ts';
 import { setMatchField } from './match-field.ts';
@@ -28,12 +29,14 @@ export type OxmError =
   | 'OFPBMC_BAD_MASK'
   | 'OFPBMC_BAD_PREREQ'
   | 'OFPBMC_DUP_FIELD'
-  | 'OFPBMC_BAD_WILDCARDS';
+  | 'OFPBMC_BAD_WILDCARDS'
+  | 'OFPBAC_MATCH_INCONSISTENT';
 
 export type OxmVersion = 1 | 2 | 3 | 4 | 5 | 6;
 const OF15 = 6;
 const EXPERIMENTER_CLASS = 0xffff;
 const CFI = 0x1000;
+const NSH_MAX_TTL = 63;
 
 // ---- entries -------------------------------------------------------------------------------------------------------------------------------------
 
@@ -157,6 +160,9 @@ export function decodeOxmEntry(bytes: Uint8Array, at: number, end = bytes.length
 export function isValueValid(field: Field, value: Uint8Array): boolean {
   if (field.format === 'ofp_port_oxm') return portFrom32(numberOfBytes(value)) >= 0;
   if (field === F.arp_op) return value[0] === 0;
+  if (field === F.ct_state) return (numberOfBytes(value) & ~CT_STATE_FLAGS.allowed) === 0;
+  if (field === F.nsh_ttl) return value[0] <= NSH_MAX_TTL;
+  if (field === F.nsh_mdtype) return value[0] === 1 || value[0] === 2;
   const bits = fieldMaskBytes(field);
   return !value.some((b, i) => (b & ~bits[i]) !== 0);
 }
@@ -225,7 +231,7 @@ const NSH_FIELDS: readonly Field[] = [
   F.nsh_c3,
   F.nsh_c4,
 ];
-const CT_FIELDS: readonly Field[] = [F.ct_state, F.ct_zone, F.ct_mark, F.ct_label];
+const CT_FIELDS: readonly Field[] = [F.ct_zone, F.ct_mark, F.ct_label];
 const CT_TUPLE_FIELDS: readonly Field[] = [
   F.ct_nw_src,
   F.ct_nw_dst,
@@ -260,12 +266,13 @@ export function encodeMatch(match: Match, kind: 'nxm' | 'oxm', version: OxmVersi
   } else if (ethType === 0x0806 || ethType === 0x8035) e.putAll([F.arp_op, F.arp_spa, F.arp_tpa, F.arp_sha, F.arp_tha]);
   else if (ethType === 0x894f) e.putAll(NSH_FIELDS);
   e.put(F.tun_id);
-  putTunFlags(e);
+  putFlags(e, F.tun_flags);
   e.putAll([F.tun_src, F.tun_dst, F.tun_ipv6_src, F.tun_ipv6_dst]);
   e.putAll(TUNNEL_FIELDS);
   for (const field of TUN_METADATA) putTunMetadata(e, field);
   putRegisters(e, kind, version);
   e.put(F.pkt_mark);
+  putFlags(e, F.ct_state);
   e.putAll(CT_FIELDS);
   e.putAll(CT_TUPLE_FIELDS);
   e.put(F.metadata);
@@ -302,10 +309,10 @@ function putIp(e: Emitter, kind: 'nxm' | 'oxm', v6: boolean): void {
   }
 }
 
-/** Only one of the sixteen bits has a meaning on the wire, so its mask always goes along. */
-function putTunFlags(e: Emitter): void {
-  if (isFieldMaskZero(e.match.mask, F.tun_flags)) return;
-  e.entry(F.tun_flags, getField(e.match.key, F.tun_flags), getFieldMask(e.match.mask, F.tun_flags));
+/** Flags of which not all bits have a meaning: the mask always goes along. */
+function putFlags(e: Emitter, field: Field): void {
+  if (isFieldMaskZero(e.match.mask, field)) return;
+  e.entry(field, getField(e.match.key, field), getFieldMask(e.match.mask, field));
 }
 
 /** Options have no fixed length: leading zero bytes stay away. */
@@ -348,12 +355,21 @@ export function decodeMatch(bytes: Uint8Array, options: { readonly loose?: boole
       return { ok: false, error: entry.error, at };
     }
     const { field } = entry;
+    if (!isCtFamilyRight(match, field)) return { ok: false, error: 'OFPBAC_MATCH_INCONSISTENT', at };
     if (!prereqsMet(field, match.key)) return { ok: false, error: 'OFPBMC_BAD_PREREQ', at };
     if (!isUnset(match, field)) return { ok: false, error: 'OFPBMC_DUP_FIELD', at };
     setMatchField(match, field, entry.value, entry.mask);
     at += entry.size;
   }
   return { ok: true, match };
+}
+
+/** The addresses of a connection's original tuple are of the packet's own family. */
+function isCtFamilyRight(match: Match, field: Field): boolean {
+  const type = match.key.get16(OFS.eth_type);
+  if (field === F.ct_nw_src || field === F.ct_nw_dst) return type === 0x0800;
+  if (field === F.ct_ipv6_src || field === F.ct_ipv6_dst) return type === 0x86dd;
+  return true;
 }
 
 /** VLAN_PCP shares its "a tag is present" with VLAN_VID. */

@@ -132,6 +132,8 @@ export function fieldMaskBytes(field: Field): Uint8Array {
   const bits = field === F.vlan_vid ? field.width : field.nBits;
   for (let k = 0; k < field.bytes && k * 8 < bits; k++) out[field.bytes - 1 - k] = 2 ** Math.min(8, bits - k * 8) - 1;
   if (field === F.nw_tos) out[0] = 0xfc;
+  // 24 of the 32 bits have no meaning, and so no mask.
+  if (field === F.ct_state) out.fill(0, 0, 3);
   return out;
 }
 
@@ -268,8 +270,8 @@ export function prereqMet(prereq: FieldPrereq, flow: FlowKey): boolean {
   }
 }
 
-/** new, est, rel, rpl or trk without inv: states in which a connection's original tuple is known. */
-const CT_TUPLE_STATES = 0x01 | 0x02 | 0x04;
+/** Any state but `trk` and `inv` alone: those in which a connection's original tuple is known. */
+const CT_TUPLE_STATES = 0xcf;
 
 export function prereqsMet(field: Field, flow: FlowKey): boolean {
   return prereqMet(field.prereq, flow);
