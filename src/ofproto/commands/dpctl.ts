@@ -215,7 +215,9 @@ function dumpFlows(
 
 function parseFilter(text: string): Match {
   const parsed = parseMatch(text);
-  if (!parsed.ok) fail(`Failed to parse filter (${parsed.error})`);
+  if (!parsed.ok) {
+    fail(`Failed to parse filter (${text}: ${parsed.error.replace(/^unknown keyword/, 'unknown field')})`);
+  }
   return parsed.match;
 }
 

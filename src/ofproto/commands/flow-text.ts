@@ -2,6 +2,9 @@
 import { clock } from '../../base/clock.ts';
 import type { DpFlow, DpFlowStats, Dpif } from '../../dpif/dpif.ts';
 import { formatDpActions, formatDpKey } from '../../flow/dp-text.ts';
+import type { FlowKey } from '../../flow/key.ts';
+import { OFS } from '../../flow/layout.ts';
+import { Ukey } from '../ukey.ts';
 
 export interface FlowTextOptions {
   /** All fields that the flow has, looked at or not, and its id. */
@@ -21,11 +24,19 @@ export function formatFlow(dpif: Dpif, flow: DpFlow, options: FlowTextOptions): 
   const names = isNamed ? (no: number) => dpif.portByNo(no)?.netdev.name : undefined;
   dpif.flowStats(flow, stats);
   let text = isVerbose ? `ufid:${formatUfid(flow.ufid)}${separator}` : '';
-  text += formatDpKey(flow.key, flow.mask, { verbose: isVerbose, names });
+  text += formatDpKey(wholeKey(flow), flow.mask, { verbose: isVerbose, names });
   text += `, packets:${stats.packets}, bytes:${stats.bytes}, used:${formatUsed(stats.usedMs)}`;
   if (stats.tcpFlags !== 0) text += `, flags:${formatTcpFlags(stats.tcpFlags)}`;
   if (isVerbose && hasOrigin) text += ', dp:ovs';
   return `${text}, actions:${formatDpActions(flow.actions, names)}`;
+}
+
+/** A datapath keeps only what it matches; we know the rest of the packet that the flow was made for. */
+function wholeKey(flow: DpFlow): FlowKey {
+  if (!(flow.user instanceof Ukey)) return flow.key;
+  const key = flow.user.key.clone();
+  key.set32(OFS.in_port, flow.key.get32(OFS.in_port));
+  return key;
 }
 
 function formatUsed(usedMs: number): string {

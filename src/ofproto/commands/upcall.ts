@@ -2,6 +2,9 @@
 import { registerCommand } from '../../base/commands.ts';
 import { type Backers, datapathName } from './find.ts';
 
+/** Only told: dumps always go by id. */
+let isUfidEnabled = true;
+
 export function registerUpcallCommands(backers: Backers): void {
   registerCommand('upcall/show', '', 0, 0, () => {
     let text = '';
@@ -11,7 +14,7 @@ export function registerUpcallCommands(backers: Backers): void {
       text += `${datapathName(backer)}:\n`;
       text += `  flows         : (current ${current}) (avg ${average}) (max ${max}) (limit ${revalidator.flowLimit})\n`;
       text += `  dump duration : ${Math.max(dumpMs, 1)}ms\n`;
-      text += '  ufid enabled : true\n\n';
+      text += `  ufid enabled : ${isUfidEnabled}\n\n`;
       // One revalidator: it lives in the main thread.
       text += `  0: (keys ${backer.dpif.stats().flows})\n`;
     }
@@ -27,6 +30,15 @@ export function registerUpcallCommands(backers: Backers): void {
   };
   registerCommand('upcall/disable-megaflows', '', 0, 0, () => megaflows(false));
   registerCommand('upcall/enable-megaflows', '', 0, 0, () => megaflows(true));
+
+  registerCommand('upcall/disable-ufid', '', 0, 0, () => {
+    isUfidEnabled = false;
+    return 'Datapath dumping tersely using UFID disabled';
+  });
+  registerCommand('upcall/enable-ufid', '', 0, 0, () => {
+    isUfidEnabled = true;
+    return 'Datapath dumping tersely using UFID enabled for supported datapaths';
+  });
 
   registerCommand('upcall/set-flow-limit', 'flow-limit-number', 1, 1, ([text]) => {
     const limit = Number.parseInt(text, 10) || 0;

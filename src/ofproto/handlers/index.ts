@@ -11,6 +11,7 @@ import { groupDesc, groupFeatures, groupMod, groupStats } from './groups.ts';
 import { flowMonitor, flowMonitorCancel } from './monitors.ts';
 import { packetOut } from './packet-out.ts';
 import { portDesc, portMod, portStats } from './ports.ts';
+import { ipfixStats, meterConfig, meterFeatures, meterMod, meterStats, queueGetConfig, queueStats } from './queues.ts';
 import {
   barrier,
   desc,
@@ -65,6 +66,14 @@ const HANDLERS: { readonly [T in OfMessageType]?: Handler<T> } = {
   group_features_request: groupFeatures,
   flow_monitor_request: flowMonitor,
   flow_monitor_cancel: flowMonitorCancel,
+  queue_stats_request: queueStats,
+  queue_get_config_request: queueGetConfig,
+  meter_features_request: meterFeatures,
+  meter_config_request: meterConfig,
+  meter_stats_request: meterStats,
+  meter_mod: meterMod,
+  ipfix_bridge_stats_request: ipfixStats,
+  ipfix_flow_stats_request: ipfixStats,
   packet_out: packetOut,
   port_mod: portMod,
   port_stats_request: portStats,
