@@ -126,6 +126,7 @@ for (const mode of ['main', 'workers', 'two workers'] as const) {
       const first = dpif.flowPut(...udpMatch(1, 1002), [output(2)], -1, 1);
       const second = dpif.flowPut(...udpMatch(1, 1002), [output(3)], -1, 2);
       assert.equal(first, second);
+      await dpif.quiesce();
       devices[0].receive(udp(1002));
       await until('packet', () => sent[2].length === 1);
       assert.equal(sent[1].length, 0);
@@ -194,6 +195,7 @@ for (const mode of ['main', 'workers', 'two workers'] as const) {
       clear();
       const userspace = { type: 'slow_path', reasons: 8 } as const;
       dpif.flowPut(...udpMatch(1, 1006), [{ kind: 'userspace', userspace }, output(2)], -1, null);
+      await dpif.quiesce();
       devices[0].receive(udp(1006));
       await until('upcall and packet', () => upcalls.length === 1 && sent[1].length === 1);
       assert.equal(upcalls[0].reason, 'action');

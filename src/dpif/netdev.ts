@@ -87,6 +87,7 @@ export class DpifNetdev implements Dpif {
   readonly env: NetdevEnv;
   private readonly engine: PmdEngine;
   private readonly portTable = new Map<number, DpPort>();
+  private readonly watches = new Map<number, Disposable>();
   private readonly flowTable = new Set<NetdevFlow>();
   /** By PMD and entry: what the mirrors find. */
   private readonly byEntry = new Map<number, NetdevFlow>();
@@ -123,9 +124,29 @@ export class DpifNetdev implements Dpif {
     const port: DpPort = { no, netdev };
     this.portTable.set(no, port);
     const error = netdev.polled ? await this.engine.addPort(no, netdev) : null;
-    if (error === null) return port;
-    this.portTable.delete(no);
-    return { error };
+    if (error !== null) {
+      this.portTable.delete(no);
+      return { error };
+    }
+    this.watch(port);
+    return port;
+  }
+
+  /** A device that vanished and came back is another one to the kernel: its packet half is made anew. */
+  private watch(port: DpPort): void {
+    const { no, netdev } = port;
+    let ifindex = netdev.ifindex();
+    const watch = netdev.onChange(() => {
+      const now = netdev.ifindex();
+      if (now === ifindex || !netdev.polled) return;
+      ifindex = now;
+      void this.engine.removePort(no, netdev);
+      if (now === 0) return;
+      void this.engine.addPort(no, netdev).then((error) => {
+        if (error !== null) log.warn(`${netdev.name}: could not be opened again: ${error}`);
+      });
+    });
+    this.watches.set(no, watch);
   }
 
   /** In simulations the number in the device's name, as the original's dummy datapath; else the lowest free one. */
@@ -144,6 +165,8 @@ export class DpifNetdev implements Dpif {
     const port = this.portTable.get(no);
     if (!port) return;
     this.portTable.delete(no);
+    this.watches.get(no)?.[Symbol.dispose]();
+    this.watches.delete(no);
     if (port.netdev.polled) await this.engine.removePort(no, port.netdev);
   }
 
