@@ -101,6 +101,8 @@ export class OvsdbLog {
   private syncing = false;
   private waiters: { resolve: () => void; reject: (error: OvsdbError) => void }[] = [];
   private warnedOfWrite = false;
+  /** There may be something useless behind `end`. */
+  private hasTail = true;
 
   private constructor(name: string, path: string, fd: number, lock: Disposable | null, reader: LogReader | null) {
     this.name = name;
@@ -168,7 +170,8 @@ export class OvsdbLog {
     this.reader = null;
     const bytes = encodeRecord(json);
     try {
-      if (fstatSync(this.fd).size !== this.end) ftruncateSync(this.fd, this.end);
+      if (this.hasTail) ftruncateSync(this.fd, this.end);
+      this.hasTail = false;
       for (let at = 0; at < bytes.length; ) at += writeSync(this.fd, bytes, at, bytes.length - at, this.end + at);
     } catch (error) {
       this.undo();
@@ -184,6 +187,7 @@ export class OvsdbLog {
     try {
       ftruncateSync(this.fd, this.end);
     } catch (error) {
+      this.hasTail = true;
       log.warn(`${this.path}: truncate to ${this.end} bytes failed (${errorText(error)})`);
     }
   }
@@ -237,6 +241,7 @@ export class OvsdbLog {
       this.closeFd();
       this.fd = fd;
       this.reader = null;
+      this.hasTail = false;
       this.end = end;
       this.snapshotBytes = end;
     } catch (error) {
