@@ -16,7 +16,7 @@ import { formatTunnel, hasTunnel, parseTunnel } from './dp-tunnel-text.ts';
 import { CT_STATE_FLAGS, formatFlagsMasked, parseFlags, TCP_FLAG_SET } from './flags-text.ts';
 import { FlowKey, type FlowMask } from './key.ts';
 import { OFS } from './layout.ts';
-import { quoteName, unquote } from './names.ts';
+import { unquote } from './names.ts';
 import { parseInteger } from './value-text.ts';
 
 const VLAN_CFI = 0x1000;
@@ -31,8 +31,7 @@ export interface DpKeyOptions {
 }
 
 export function formatDpPort(port: number, names?: PortNamer): string {
-  const name = names?.(port);
-  return name === undefined ? String(port) : quoteName(name);
+  return names?.(port) ?? String(port);
 }
 
 /** A key with its mask; without one (null) everything is exact. */
@@ -77,7 +76,7 @@ function formatCtState(key: FlowKey, mask: FlowMask | null, all: boolean, parts:
   const value = key.get32(OFS.ct_state);
   const bits = mask ? mask.get32(OFS.ct_state) : 0xffffffff;
   if (all) {
-    parts.push(`ct_state(${sharpHex(value)}${bits === 0xffffffff ? '' : `/${sharpHex(bits)}`})`);
+    parts.push(`ct_state(${sharpHex((value & bits) >>> 0)}${bits === 0xffffffff ? '' : `/${sharpHex(bits)}`})`);
   } else if (bits !== 0) {
     parts.push(`ct_state(${formatFlagsMasked(value, bits & CT_STATE_FLAGS.allowed, CT_STATE_FLAGS, -1)})`);
   }
@@ -92,11 +91,12 @@ function formatVlans(key: FlowKey, mask: FlowMask | null, all: boolean, tag: num
   const tpid = key.get16(ofs - 2) || 0x8100;
   const parts = [`eth_type(0x${tpid.toString(16).padStart(4, '0')})`];
   if (all || bits !== 0) {
-    const fields: string[] = [];
     const vid = bits & 0xfff;
     const pcp = bits >> 13;
-    if (all || vid !== 0) fields.push(`vid=${tci & 0xfff}${vid === 0xfff ? '' : `/0x${vid.toString(16)}`}`);
-    if (all || pcp !== 0) fields.push(`pcp=${tci >> 13}${pcp === 7 ? '' : `/0x${pcp.toString(16)}`}`);
+    const fields = [
+      `vid=${tci & 0xfff}${vid === 0xfff ? '' : `/0x${vid.toString(16)}`}`,
+      `pcp=${tci >> 13}${pcp === 7 ? '' : `/0x${pcp.toString(16)}`}`,
+    ];
     parts.push(`vlan(${fields.join(',')})`);
   }
   parts.push(`encap(${formatVlans(key, mask, all, tag + 1).join(',')})`);
@@ -133,7 +133,7 @@ function formatNetwork(key: FlowKey, mask: FlowMask | null, all: boolean): strin
 }
 
 function formatTransport(key: FlowKey, mask: FlowMask | null, all: boolean, parts: string[], v6: boolean): void {
-  if ((key.u8[OFS.ip_frag] & 2) !== 0 || (mask && mask.u8[OFS.ip_proto] === 0)) return;
+  if ((key.u8[OFS.ip_frag] & 2) !== 0) return;
   const proto = key.u8[OFS.ip_proto];
   const name =
     proto === 6
@@ -153,7 +153,7 @@ function formatTransport(key: FlowKey, mask: FlowMask | null, all: boolean, part
   const type = key.get16(OFS.tp_src);
   if (name === 'icmpv6' && key.get16(OFS.tp_dst) === 0 && (type === 135 || type === 136)) {
     for (const g of [DP_GROUPS.nd, DP_GROUPS.nd_ext]) {
-      const nd = formatDpFields(g, key, mask, mask === null && g === DP_GROUPS.nd);
+      const nd = formatDpFields(g, key, mask, all && g === DP_GROUPS.nd);
       const useful = mask !== null || g.fields.some((f) => !isZero(key, f));
       if (nd.length > 0 && useful) parts.push(`${g.name}(${nd.join(',')})`);
     }
@@ -163,7 +163,7 @@ function formatTransport(key: FlowKey, mask: FlowMask | null, all: boolean, part
   if (flagBits !== 0) {
     const full = (flagBits & TCP_FLAG_SET.allowed) === TCP_FLAG_SET.allowed ? TCP_FLAG_SET.allowed : flagBits;
     parts.push(`tcp_flags(${formatFlagsMasked(key.get16(OFS.tcp_flags), full, TCP_FLAG_SET)})`);
-  } else if (all) parts.push(`tcp_flags(${sharpHex(key.get16(OFS.tcp_flags))}/0)`);
+  } else if (all) parts.push('tcp_flags(0/0)');
 }
 
 /** Every label of the stack, with masks as the original writes them. */
@@ -202,12 +202,18 @@ class SyntaxAt extends Error {
   }
 }
 
-/** Reads what `formatDpKey` writes. A value without a mask is exact; what is not named is wildcarded. */
-export function parseDpKey(text: string, portByName?: (name: string) => number | undefined): DpKeyResult {
+/**
+ * Reads what `formatDpKey` writes. A value without a mask is exact; what is not named is wildcarded. `exact` refuses masks, as `netdev-dummy/receive` does.
+ */
+export function parseDpKey(
+  text: string,
+  portByName?: (name: string) => number | undefined,
+  options: { readonly exact?: boolean } = {},
+): DpKeyResult {
   const key = new FlowKey();
   const mask = new FlowKey();
   try {
-    const reader = new KeyReader(key, mask, portByName);
+    const reader = new KeyReader(key, mask, portByName, options.exact === true);
     reader.groups(text);
     reader.finish();
     return { ok: true, key, mask };
@@ -225,8 +231,15 @@ class KeyReader {
   private readonly key: FlowKey;
   private readonly mask: FlowMask;
   private readonly portByName: ((name: string) => number | undefined) | undefined;
+  private readonly exact: boolean;
 
-  constructor(key: FlowKey, mask: FlowMask, portByName: ((name: string) => number | undefined) | undefined) {
+  constructor(
+    key: FlowKey,
+    mask: FlowMask,
+    portByName: ((name: string) => number | undefined) | undefined,
+    exact: boolean,
+  ) {
+    this.exact = exact;
     this.key = key;
     this.mask = mask;
     this.portByName = portByName;
@@ -240,7 +253,12 @@ class KeyReader {
       }
       const end = endOfGroup(text, i);
       const call = end < 0 ? null : splitCall(text.slice(i, end));
-      if (!call || !this.group(call.name, call.args)) throw new SyntaxAt(text.slice(i));
+      if (
+        !call ||
+        (this.exact && call.name !== 'encap' && call.args.includes('/')) ||
+        !this.group(call.name, call.args)
+      )
+        throw new SyntaxAt(text.slice(i));
       i = end;
     }
   }

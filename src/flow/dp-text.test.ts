@@ -63,6 +63,14 @@ const KEYS: readonly (readonly [given: string, shown: string | null])[] = [
   ],
   ['recirc_id(0),in_port(1),packet_type(ns=0,id=0),eth_type(0/0xffff)', null],
   ['recirc_id(0),in_port(1),packet_type(ns=0,id=0),eth_type(0x894f),nsh(ttl=3)', null],
+  [
+    'recirc_id(0),in_port(1),packet_type(ns=0,id=0),eth_type(0x8100),vlan(vid=5,pcp=2/0x0),encap(eth_type(0x0800),ipv4(frag=no))',
+    null,
+  ],
+  [
+    'recirc_id(0),in_port(1),packet_type(ns=0,id=0),eth_type(0x8100),vlan(vid=5/0x0,pcp=3),encap(eth_type(0x86dd),ipv6(frag=no))',
+    null,
+  ],
 ];
 
 for (const [given, shown] of KEYS) {
@@ -85,6 +93,25 @@ test('a verbose key shows what it does not look at', () => {
     formatDpKey(r.key, r.mask, { verbose: true, names: (no) => (no === 2 ? 'p2' : undefined) }),
     'skb_priority(0/0),skb_mark(0/0),ct_state(0x21/0x21),ct_zone(0/0),ct_mark(0/0),ct_label(0/0),recirc_id(0),dp_hash(0/0),in_port(p2),packet_type(ns=0/0,id=0/0),eth(src=00:00:00:00:00:00/00:00:00:00:00:00,dst=00:00:00:00:00:00/00:00:00:00:00:00),eth_type(0x0800),ipv4(src=0.0.0.0/0.0.0.0,dst=0.0.0.0/0.0.0.0,proto=6,tos=0/0,ttl=0/0,frag=first),tcp(src=0/0,dst=5),tcp_flags(+syn-ack)',
   );
+});
+
+test('a verbose megaflow shows the whole packet it was made for', () => {
+  const text =
+    'in_port(9),packet_type(ns=0,id=0),eth(src=50:54:00:00:00:09,dst=50:54:00:00:00:0a),eth_type(0x86dd),ipv6(src=::1,dst=::2,label=0,proto=58,tclass=0,hlimit=255,frag=no),icmpv6(type=135,code=0),nd(target=::5,sll=00:00:00:00:00:01)';
+  const packet = parseDpKey(text, undefined, { exact: true });
+  const mask = parseDpKey(
+    'recirc_id(0),in_port(9),packet_type(ns=0,id=0),eth_type(0x86dd),ipv6(proto=58,frag=no),icmpv6(type=135)',
+  );
+  assert.ok(packet.ok && mask.ok);
+  assert.equal(
+    formatDpKey(packet.key, mask.mask, { verbose: true, names: () => 'p-1' }),
+    'skb_priority(0/0),skb_mark(0/0),ct_state(0/0),ct_zone(0/0),ct_mark(0/0),ct_label(0/0),recirc_id(0),dp_hash(0/0),in_port(p-1),packet_type(ns=0,id=0),eth(src=50:54:00:00:00:09/00:00:00:00:00:00,dst=50:54:00:00:00:0a/00:00:00:00:00:00),eth_type(0x86dd),ipv6(src=::1/::,dst=::2/::,label=0/0,proto=58,tclass=0/0,hlimit=255/0,frag=no),icmpv6(type=135,code=0/0),nd(target=::5/::,sll=00:00:00:00:00:01/00:00:00:00:00:00,tll=00:00:00:00:00:00/00:00:00:00:00:00)',
+  );
+});
+
+test('an exact key has no masks', () => {
+  const r = parseDpKey('in_port(1),eth(src=50:54:00:00:00:09/ff:ff:ff:ff:00:00)', undefined, { exact: true });
+  assert.equal(r.ok ? 'ok' : r.error, 'syntax error at eth(src=50:54:00:00:00:09/ff:ff:ff:ff:00:00)');
 });
 
 test('two tags', () => {

@@ -74,9 +74,9 @@ export function parseTable(text: string, names?: Names): number {
   return names?.tableByName?.(unquote(text)) ?? -1;
 }
 
-/** Names that could be taken for something else are written in quotes. */
+/** A name that is not a letter and then letters and digits is written in quotes. */
 export function quoteName(name: string): string {
-  return /^[a-zA-Z_][a-zA-Z0-9_]*$/.test(name) ? name : JSON.stringify(name);
+  return /^[a-zA-Z][a-zA-Z0-9]*$/.test(name) ? name : JSON.stringify(name);
 }
 
 export function unquote(text: string): string {
