@@ -76,7 +76,11 @@ export function formatProtocols(protocols: number): string {
     ['OpenFlow10', 1],
     ['NXM', 2],
     ['OXM', PROTOCOL_OXM],
-    ...Object.entries(PROTOCOLS),
+    ['OpenFlow11', PROTOCOLS.OpenFlow11],
+    ['OXM-OpenFlow12', PROTOCOLS.OpenFlow12],
+    ['OXM-OpenFlow13', PROTOCOLS.OpenFlow13],
+    ['OXM-OpenFlow14', PROTOCOLS.OpenFlow14],
+    ['OXM-OpenFlow15', PROTOCOLS.OpenFlow15],
   ];
   for (const [name, bits] of abbreviations) {
     if ((rest & bits) !== bits) continue;

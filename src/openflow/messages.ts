@@ -191,8 +191,6 @@ export interface OfError {
   readonly name: string;
   /** The first bytes of the request that failed; for a failed hello, text. */
   readonly data: Uint8Array;
-  /** Set when the numbers have no name here. */
-  readonly unknown?: { readonly vendor: number; readonly type: number; readonly code: number };
 }
 
 /**

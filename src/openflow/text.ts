@@ -129,7 +129,7 @@ function body(m: OfMessage, ctx: TextContext): string {
     case 'group_stats_reply':
       return family.groupStatsText(m);
     case 'group_features_reply':
-      return family.groupFeaturesText(m);
+      return family.groupFeaturesText(m, ctx);
     case 'meter_mod':
       return family.meterModText(m);
     case 'meter_config_request':
@@ -163,8 +163,11 @@ function body(m: OfMessage, ctx: TextContext): string {
 }
 
 function errorText(m: Extract<OfMessage, { type: 'error' }>, ctx: TextContext): string {
-  const name = ` ${basic.errorNameText(m, ctx)}\n`;
-  if (m.name.startsWith('OFPHFC_')) return `${name}${new TextDecoder().decode(m.data).replace(/\0.*$/s, '')}\n`;
+  const name = ` ${m.name}\n`;
+  if (m.name.startsWith('OFPHFC_')) {
+    const said = new TextDecoder().decode(m.data).replace(/\0.*$/s, '');
+    return said === '' ? name : `${name}${said}\n`;
+  }
   const request =
     m.data.length >= 8 ? formatBytes(m.data, ctx.verbosity, { names: ctx.names, inError: true }) : hexDump(m.data);
   return name + request;

@@ -121,13 +121,13 @@ export function decodeMessage(bytes: Uint8Array, options: WireOptions = {}): Dec
     if (length < OFP_HEADER_LEN || length > bytes.length) whole.fail('OFPBRC_BAD_LEN');
     // A hello or an error may come in a version we do not speak: what they say holds for every version.
     const readAs = type <= 1 ? Math.min(Math.max(version, 1), VERSIONS_KNOWN) : version;
-    if (readAs < 1 || readAs > VERSIONS_KNOWN) whole.fail('OFPBRC_BAD_VERSION');
+    if (readAs < 1 || readAs > VERSIONS_KNOWN) whole.fail('OFPBRC_BAD_TYPE');
     const r = new Reader(bytes, OFP_HEADER_LEN, length);
     const { kind, number, more } = locate(r, version, type);
     const found = decoders.get(`${readAs}${kind}${number}`);
     if (found === undefined) throw new OfDecodeError(UNKNOWN_ERROR[kind]);
+    if (found.spot.exact !== undefined && found.spot.exact !== length) r.fail('OFPBRC_BAD_LEN');
     spot = found.spot;
-    if (spot.exact !== undefined && spot.exact !== length) r.fail('OFPBRC_BAD_LEN');
     const message = found.codec.decode(r, {
       version: readAs as OfpVersion,
       spot,

@@ -61,8 +61,7 @@ export async function main(args: readonly string[]): Promise<never> {
       if (option.id === 'protocols') hasVersions = true;
       continue;
     }
-    if (applyDaemonOption(PROGRAM, option) || applyVlogOption(PROGRAM, option) || applySslOption(option))
-      continue;
+    if (applyDaemonOption(PROGRAM, option) || applyVlogOption(PROGRAM, option) || applySslOption(option)) continue;
     fatal(`option '${option.id}' is not supported`);
   }
   // OpenFlow 1.0 alone unless told otherwise: what the commands mean differs between versions.

@@ -1,6 +1,6 @@
 /** Messages that carry no match and no actions: hello, error, echo, features, configuration, barrier, role, description. */
 import { codec, spot } from '../codec.ts';
-import { errorFromWire, errorToWire, isErrorName, NX_VENDOR_ID, ONF_VENDOR_ID } from '../errors.ts';
+import { errorFromWire, errorToWire, isErrorName, OfDecodeError } from '../errors.ts';
 import { decodePhyPort, encodePhyPort } from './phy-port.ts';
 
 /** OpenFlow 1.0 and 1.1 carry Nicira's errors behind this type. */
@@ -43,7 +43,7 @@ const error = codec(
   'error',
   [spot('of', 1, 6, 1, 'OFPT_ERROR')],
   (w, m, { version }) => {
-    let wire = m.unknown ?? errorToWire(version, m.name);
+    let wire = errorToWire(version, m.name);
     // What this version cannot name still has to be said.
     if (wire === null) wire = errorToWire(version, 'NXBRC_UNENCODABLE_ERROR')!;
     if (wire.vendor === 0) w.u16(wire.type).u16(wire.code);
@@ -66,11 +66,11 @@ const error = codec(
     }
     const name = errorFromWire(version, vendor, type, code);
     const data = r.rest().slice();
-    if (name !== null) return { type: 'error', name, data };
-    const who = vendor === 0 ? '' : vendor === NX_VENDOR_ID ? 'NX ' : vendor === ONF_VENDOR_ID ? 'ONF ' : `${vendor} `;
-    return { type: 'error', name: `${who}type ${type}, code ${code}`, data, unknown: { vendor, type, code } };
+    // Numbers that nobody knows say no more than that something was wrong with them.
+    if (name === null) throw new OfDecodeError('OFPBRC_BAD_LEN');
+    return { type: 'error', name, data };
   },
-  (m) => m.unknown !== undefined || isErrorName(m.name),
+  (m) => isErrorName(m.name),
 );
 
 const echoRequest = codec(

@@ -13,7 +13,7 @@ const NX_EVENTS = ['added', 'deleted', 'modified', 'abbrev'] as const;
 const EVENTS = ['initial', 'added', 'deleted', 'modified', 'abbrev', 'paused', 'resumed'] as const;
 const NX_FLAGS_ALL = 0x3f;
 /** OFPFMF14_ONLY_OWN is one bit higher than Nicira's; the bit between says "never abbreviate". */
-const flagsTo14 = (f: number): number => (f & 0x1f) | (f & 0x20 ? 0x40 : 0) | (f & 0x40 ? 0x20 : 0);
+const flagsTo14 = (f: number): number => (f & 0x1f) | (f & 0x20 ? 0x40 : 0);
 
 const requestNx = codec(
   'flow_monitor_request',
@@ -54,11 +54,11 @@ const request14 = codec(
     const outPort = readPort(r, version);
     const outGroup = r.u32();
     const raw = r.u16();
-    if (raw & ~0x7f) r.fail('OFPMOFC_BAD_FLAGS');
+    if (raw & ~0x5f) r.fail('OFPMOFC_BAD_FLAGS');
     const table = r.u8();
     const command = COMMANDS[r.u8()];
     if (command === undefined) r.fail('OFPMOFC_BAD_COMMAND');
-    const flags = (raw & 0x1f) | (raw & 0x40 ? 0x20 : 0) | (raw & 0x20 ? 0x40 : 0);
+    const flags = (raw & 0x1f) | (raw & 0x40 ? 0x20 : 0);
     return { type: 'flow_monitor_request', id, command, flags, outPort, outGroup, table, match: readMatch(r) };
   },
 );

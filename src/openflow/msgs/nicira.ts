@@ -49,6 +49,22 @@ type Async = OfMessageOf<'set_async'>;
 /** Property types come in pairs: secondary, then primary. */
 const ASYNC_PAIRS = ['packetIn', 'portStatus', 'flowRemoved', 'roleStatus', 'tableStatus', 'requestForward'] as const;
 
+/** Reasons by version; OpenFlow 1.4 brought more. */
+function asyncAllowed(name: (typeof ASYNC_PAIRS)[number], version: OfpVersion): number {
+  switch (name) {
+    case 'packetIn':
+      return version >= 5 ? 0x3f : 0x7;
+    case 'flowRemoved':
+      return version >= 5 ? 0x3f : 0xf;
+    case 'tableStatus':
+      return 0x18;
+    case 'requestForward':
+      return 0x3;
+    default:
+      return 0x7;
+  }
+}
+
 function encodeAsync(w: Writer, m: Omit<Async, 'type'>, version: OfpVersion): void {
   if (version <= 4) {
     for (const pair of [m.packetIn, m.portStatus, m.flowRemoved]) w.u32(pair[0]).u32(pair[1]);
@@ -62,8 +78,9 @@ function encodeAsync(w: Writer, m: Omit<Async, 'type'>, version: OfpVersion): vo
   });
 }
 
-function decodeAsync(r: Reader, version: OfpVersion): Omit<Async, 'type'> {
-  if (version <= 4) {
+/** `hasProperties` is the layout of OpenFlow 1.4, which Nicira's second message has in every version. */
+function decodeAsync(r: Reader, version: OfpVersion, hasProperties = version >= 5): Omit<Async, 'type'> {
+  if (!hasProperties) {
     return { packetIn: [r.u32(), r.u32()], portStatus: [r.u32(), r.u32()], flowRemoved: [r.u32(), r.u32()] };
   }
   const masks: Partial<Record<(typeof ASYNC_PAIRS)[number], [number, number]>> = {};
@@ -71,7 +88,9 @@ function decodeAsync(r: Reader, version: OfpVersion): Omit<Async, 'type'> {
     const name = ASYNC_PAIRS[type >> 1];
     if (name === undefined) prop.fail('OFPACFC_UNSUPPORTED');
     if (prop.left !== 4) prop.fail('OFPBPC_BAD_LEN');
-    (masks[name] ??= [0, 0])[type & 1 ? 0 : 1] = prop.u32();
+    const bits = prop.u32();
+    if (bits & ~asyncAllowed(name, version)) prop.fail('OFPACFC_INVALID');
+    (masks[name] ??= [0, 0])[type & 1 ? 0 : 1] = bits;
   }
   return { packetIn: [0, 0], portStatus: [0, 0], flowRemoved: [0, 0], ...masks };
 }
@@ -91,7 +110,7 @@ const setAsync2 = codec(
   'set_async',
   [spot('nx', 1, 6, 27, 'NXT_SET_ASYNC_CONFIG2')],
   (w, m) => encodeAsync(w, m, 5),
-  (r) => ({ type: 'set_async', ...decodeAsync(r, 5) }),
+  (r, { version }) => ({ type: 'set_async', ...decodeAsync(r, version, true) }),
 );
 const getAsyncRequest = codec(
   'get_async_request',

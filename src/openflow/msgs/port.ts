@@ -131,7 +131,7 @@ function encodePortStats(w: Writer, s: PortStats, version: OfpVersion): void {
   });
   if (s.rfc2819 !== undefined) {
     property(w, 0xffff, () => {
-      w.u32(INTEL_VENDOR_ID).u32(STATS_RFC2819);
+      w.u32(INTEL_VENDOR_ID).u32(STATS_RFC2819).zero(4);
       for (let i = 0; i < RFC2819_COUNTERS; i++) w.count64(s.rfc2819![i] ?? -1);
     });
   }
@@ -192,6 +192,7 @@ function decodePortStats(r: Reader, version: OfpVersion): PortStats {
       if (prop.u32() !== INTEL_VENDOR_ID) continue;
       const kind = prop.u32();
       if (kind === STATS_RFC2819) {
+        prop.skip(4);
         further.rfc2819 = [];
         while (prop.left >= 8) further.rfc2819.push(prop.count64());
       } else if (kind === STATS_CUSTOM) {

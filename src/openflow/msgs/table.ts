@@ -1,6 +1,6 @@
 /** Flow tables: statistics, changes, descriptions, features. */
 import type { Field } from '../../flow/field.ts';
-import { fieldByHeader } from '../../flow/fields.ts';
+import { fieldByHeader, headerByNumber } from '../../flow/fields.ts';
 import type { Reader, Writer } from '../bytes.ts';
 import { codec, spot } from '../codec.ts';
 import type { OfpVersion, TableStats } from '../messages.ts';
@@ -52,8 +52,9 @@ function fieldsOf(bits: bigint): Field[] {
   const list: Field[] = [];
   for (let n = 0; n < 64; n++) {
     if (((bits >> BigInt(n)) & 1n) === 0n) continue;
-    const field = fieldByHeader(OXM_BASIC, n);
-    if (field !== undefined) list.push(field);
+    const found = headerByNumber(OXM_BASIC, n);
+    // Only 1.2 has these sets.
+    if (found !== undefined && found.header.since <= 3) list.push(found.field);
   }
   return list;
 }
@@ -79,16 +80,24 @@ function encodeStats(w: Writer, t: TableStats, version: OfpVersion): void {
   w.zero(version === 1 ? 3 : 7).text(t.name, MAX_ENTRIES_BYTES);
   if (version === 1) w.u32(WILDCARDS_10);
   else if (version === 2) {
-    w.u32(WILDCARDS_11).u32(MATCH_11).u32(f.nonmiss.instructions);
+    w.u32(WILDCARDS_11)
+      .u32(MATCH_11)
+      .u32(f.nonmiss.instructions << 1);
     w.u32(Number(f.nonmiss.writeActions)).u32(Number(f.nonmiss.applyActions)).u32(t.missConfig);
   } else {
     w.u64(bitsOf(f.match, version)).u64(bitsOf(f.wildcard, version));
     w.u32(Number(f.nonmiss.writeActions & 0xffffffffn)).u32(Number(f.nonmiss.applyActions & 0xffffffffn));
     w.u64(bitsOf(f.nonmiss.writeSetFields, version)).u64(bitsOf(f.nonmiss.applySetFields, version));
-    w.u64(f.metadataMatch).u64(f.metadataWrite).u32(f.nonmiss.instructions).u32(t.missConfig);
+    w.u64(f.metadataMatch)
+      .u64(f.metadataWrite)
+      .u32(f.nonmiss.instructions << 1)
+      .u32(t.missConfig);
   }
   w.u32(t.maxEntries).u32(t.activeCount).count64(t.lookupCount).count64(t.matchedCount);
 }
+
+/** A switch may say "default" where only three behaviours exist; the first of them is the default of 1.1 and 1.2. */
+const missOf = (config: number): number => ((config & 3) === 3 ? 0 : config & 3);
 
 function decodeStats(r: Reader, version: OfpVersion): TableStats {
   const table = r.u8();
@@ -106,9 +115,9 @@ function decodeStats(r: Reader, version: OfpVersion): TableStats {
   else if (version === 2) {
     const capabilities = r.u32();
     r.skip(4);
-    const instructions = r.u32();
+    const instructions = r.u32() >>> 1;
     const nonmiss = { ...NO_CAPABILITY, instructions, writeActions: BigInt(r.u32()), applyActions: BigInt(r.u32()) };
-    missConfig = r.u32() & 3;
+    missConfig = missOf(r.u32());
     features = { ...base, capabilities, nonmiss, miss: nonmiss };
   } else {
     const match = fieldsOf(r.u64());
@@ -116,8 +125,8 @@ function decodeStats(r: Reader, version: OfpVersion): TableStats {
     const actions = { writeActions: BigInt(r.u32()), applyActions: BigInt(r.u32()) };
     const sets = { writeSetFields: fieldsOf(r.u64()), applySetFields: fieldsOf(r.u64()) };
     const metadata = { metadataMatch: r.u64(), metadataWrite: r.u64() };
-    const nonmiss = { ...NO_CAPABILITY, ...actions, ...sets, instructions: r.u32() };
-    missConfig = r.u32() & 3;
+    const nonmiss = { ...NO_CAPABILITY, ...actions, ...sets, instructions: r.u32() >>> 1 };
+    missConfig = missOf(r.u32());
     features = { ...base, ...metadata, match, wildcard, nonmiss, miss: nonmiss };
   }
   const maxEntries = r.u32();

@@ -1,8 +1,7 @@
 /** The small messages for people. */
 
-import { errorFromWire, NX_VENDOR_ID } from '../errors.ts';
 import type { OfMessageOf } from '../messages.ts';
-import { bitNames, hex, type TextContext } from './common.ts';
+import { bitNames, type TextContext } from './common.ts';
 import { portsText } from './port.ts';
 
 const CAPABILITIES_10 = [
@@ -54,6 +53,13 @@ export function helloText(m: OfMessageOf<'hello'>): string {
   return `\n version bitmap: ${list.join(', ')}\n`;
 }
 
+/** OpenFlow 1.0's action bits. */
+export function actions10Text(bits: number): string {
+  return ACTION_ORDER_10.filter((n) => (bits >>> n) & 1)
+    .map((n) => ACTIONS_10[n])
+    .join(' ');
+}
+
 export function featuresText(m: OfMessageOf<'features_reply'>, { version }: TextContext): string {
   let out = ` dpid:${m.datapathId.toString(16).padStart(16, '0')}\n`;
   out += `n_tables:${m.nTables}, n_buffers:${m.nBuffers}`;
@@ -62,8 +68,7 @@ export function featuresText(m: OfMessageOf<'features_reply'>, { version }: Text
   const names = version === 1 ? CAPABILITIES_10 : version === 2 ? CAPABILITIES_11 : CAPABILITIES_12;
   out += `${bitNames(m.capabilities, names, ' ')}\n`;
   if (version === 1) {
-    const words = ACTION_ORDER_10.filter((n) => (m.actions >>> n) & 1).map((n) => ACTIONS_10[n]);
-    out += `actions: ${words.join(' ')}\n`;
+    out += `actions: ${actions10Text(m.actions)}\n`;
   }
   return out + portsText(m.ports);
 }
@@ -127,15 +132,4 @@ export function asyncText(m: OfMessageOf<'set_async' | 'get_async_reply'>): stri
     return out;
   });
   return sides.join('\n');
-}
-
-/** The error's name; what it carries is printed by whoever can decode it. */
-export function errorNameText(m: OfMessageOf<'error'>, { version }: TextContext): string {
-  if (m.unknown === undefined) return m.name;
-  const { vendor, type, code } = m.unknown;
-  const known = errorFromWire(version, vendor, type, code);
-  if (known !== null) return known;
-  return vendor === 0
-    ? `type ${type}, code ${code}`
-    : `vendor ${vendor === NX_VENDOR_ID ? '0x2320' : hex(vendor)}, type ${type}, code ${code}`;
 }

@@ -64,13 +64,13 @@ export function hexDump(bytes: Uint8Array, start = 0): string {
   let out = '';
   for (let at = 0; at < bytes.length; at += 16) {
     const row = bytes.subarray(at, at + 16);
-    let line = `${(start + at).toString(16).padStart(8, '0')} `;
+    let line = `${(start + at).toString(16).padStart(8, '0')}  `;
     for (let i = 0; i < 16; i++)
-      line += i < row.length ? `${i === 8 ? '-' : ' '}${row[i].toString(16).padStart(2, '0')}` : '   ';
+      line += i < row.length ? `${row[i].toString(16).padStart(2, '0')}${i === 7 ? '-' : ' '}` : '   ';
     const text = Array.from(row, (b) =>
       b >= PRINTABLE_FIRST && b <= PRINTABLE_LAST ? String.fromCharCode(b) : '.',
     ).join('');
-    out += `${line} |${text.padEnd(16)}|\n`;
+    out += `${line}|${text.padEnd(16)}|\n`;
   }
   return out;
 }

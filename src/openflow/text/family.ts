@@ -15,6 +15,7 @@ import {
   type TlvMap,
 } from '../messages-ext.ts';
 import { OFPP } from '../ports.ts';
+import { actions10Text } from './basic.ts';
 import {
   bitNames,
   counter,
@@ -49,14 +50,14 @@ const FULL_RATE = 1000;
 function rateText(rate: number): string {
   return rate <= FULL_RATE ? `${Math.floor(rate / 10)}.${rate % 10}%` : '(disabled)';
 }
-export function queueConfigText(m: OfMessageOf<'queue_get_config_reply'>, { names }: TextContext): string {
-  let out = '';
-  let port = -1;
+export function queueConfigText(m: OfMessageOf<'queue_get_config_reply'>, { names, version }: TextContext): string {
+  // Until 1.3 the message has one port, since then every queue says its own.
+  let port = version <= 4 ? m.portNo : -1;
+  let out = version <= 4 ? ` port=${portText(port, names)}\n` : '';
   for (const q of [...m.queues].sort((a, b) => a.portNo - b.portNo || a.queueId - b.queueId)) {
-    if (q.portNo !== port) {
+    if (version >= 5 && q.portNo !== port) {
       port = q.portNo;
-      if (out === '') out += ' ';
-      out += `port=${portText(port, names)}\n`;
+      out += `${out === '' ? ' ' : ''}port=${portText(port, names)}\n`;
     }
     out += `queue ${q.queueId}:`;
     if (q.minRate !== NO_RATE) out += ` min_rate:${rateText(q.minRate)}`;
@@ -151,7 +152,8 @@ export function groupBodyText(
   out += propsText(props);
   for (const b of buckets) {
     out += ',bucket=';
-    if (version === 6) out += `bucket_id:${b.bucketId},`;
+    // OpenFlow 1.0 has groups only in Nicira's form, which is that of 1.5.
+    if (version === 6 || version === 1) out += `bucket_id:${b.bucketId},`;
     if (b.weight !== 1 && (b.weight !== 0 || type === 'select')) out += `weight:${b.weight},`;
     if (b.watchPort !== OFPP.NONE) out += `watch_port:${portText(b.watchPort, names)},`;
     if (b.watchGroup !== OFPG_ANY) out += `watch_group:${b.watchGroup},`;
@@ -218,11 +220,15 @@ export function actionBitsText(bits: bigint): string {
 }
 
 const GROUP_KINDS = ['all', 'select', 'indirect', 'fast failover'];
-export function groupFeaturesText({ features: f }: OfMessageOf<'group_features_reply'>): string {
+export function groupFeaturesText(
+  { features: f }: OfMessageOf<'group_features_reply'>,
+  { version }: TextContext,
+): string {
+  const actions = (bits: number) => (version === 1 ? actions10Text(bits) : actionBitsText(BigInt(bits)));
   let out = `\n Group table:\n    Types:  ${hex(f.types)}\n    Capabilities:  ${hex(f.capabilities)}\n`;
   GROUP_KINDS.forEach((kind, i) => {
     if (!((f.types >>> i) & 1)) return;
-    out += `    ${kind} group:\n       max_groups=${hex(f.maxGroups[i])}\n       actions: ${actionBitsText(BigInt(f.actions[i]))}\n`;
+    out += `    ${kind} group:\n       max_groups=${hex(f.maxGroups[i])}\n       actions: ${actions(f.actions[i])}\n`;
   });
   return out;
 }

@@ -92,7 +92,7 @@ export function monitorReplyText(m: OfMessageOf<'flow_monitor_reply'>, { names }
     out += ` table=${formatTable(u.table, names)}`;
     if (u.idleTimeout !== 0) out += ` idle_timeout=${u.idleTimeout}`;
     if (u.hardTimeout !== 0) out += ` hard_timeout=${u.hardTimeout}`;
-    const match = formatMatch(u.match, u.priority, names);
+    const match = formatMatch(u.match, DEFAULT_PRIORITY, names);
     // A zero is written without its 0x, and the space stands even before nothing.
     out += ` cookie=${u.cookie === 0n ? '0' : hex(u.cookie)} ${match}`;
     if (u.actions.length > 0) out += `${match === '' ? '' : ' '}actions=${formatActions(u.actions, names)}`;

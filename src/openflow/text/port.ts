@@ -94,7 +94,7 @@ function onePort(s: PortStats, ctx: TextContext): string {
     out += '           CUSTOM Statistics';
     s.custom.forEach(({ name, value }, i) => {
       if (i % CUSTOM_COLUMNS === 0) out += '\n                      ';
-      out += `${name}=${value}, `;
+      out += `${name}=${value},${(i + 1) % CUSTOM_COLUMNS === 0 || i === s.custom!.length - 1 ? '' : ' '}`;
     });
     out += '\n';
   }

@@ -149,6 +149,9 @@ function entryText(e: Entry, previous: Entry | null, ctx: TextContext): string {
   if (e.stats !== null)
     out += `    active=${e.stats.activeCount}, lookup=${e.stats.lookupCount}, matched=${e.stats.matchedCount}\n`;
   if (f === null) return out;
+  const before = previous?.features ?? null;
+  if (previous !== null && e.stats !== null && featuresKey(previous) === featuresKey(e))
+    return `${out}    (same features)\n`;
   if (f.metadataMatch !== 0n || f.metadataWrite !== 0n)
     out += `    metadata: match=${hex(f.metadataMatch)} write=${hex(f.metadataWrite)}\n`;
   if (e.stats !== null && e.stats.missConfig < 3) out += `    config=${MISS[e.stats.missConfig]}\n`;
@@ -158,22 +161,27 @@ function entryText(e: Entry, previous: Entry | null, ctx: TextContext): string {
     out += `    eviction: ${supported(4)}\n    vacancy events: ${supported(8)}\n`;
   }
   out += `    max_entries=${f.maxEntries}\n`;
-  const before = previous?.features ?? null;
   if (f.nonmiss.instructions !== 0 || f.nonmiss.writeActions !== 0n || f.nonmiss.applyActions !== 0n) {
     const same = capabilityKey(f.nonmiss) === capabilityKey(f.miss);
-    for (const [title, c, other] of same
-      ? ([['table miss and others', f.nonmiss, before?.nonmiss]] as const)
-      : ([
-          ['others', f.nonmiss, before?.nonmiss],
-          ['table miss', f.miss, before?.miss],
-        ] as const)) {
-      out += `    instructions (${title}):\n`;
-      out += capabilityText(c, '      ', c.nextTables);
-      out +=
-        other !== undefined && actionsKey(other) === actionsKey(c)
-          ? '      (same actions)\n'
-          : actionsText(c, '      ');
-    }
+    const unchanged =
+      before !== null &&
+      relativeKey(before, 'nonmiss') === relativeKey(f, 'nonmiss') &&
+      relativeKey(before, 'miss') === relativeKey(f, 'miss');
+    if (unchanged) out += '    (same instructions)\n';
+    else
+      for (const [title, c, other] of same
+        ? ([['table miss and others', f.nonmiss, before?.nonmiss]] as const)
+        : ([
+            ['others', f.nonmiss, before?.nonmiss],
+            ['table miss', f.miss, before?.miss],
+          ] as const)) {
+        out += `    instructions (${title}):\n`;
+        out += capabilityText(c, '      ', c.nextTables);
+        out +=
+          other !== undefined && actionsKey(other) === actionsKey(c)
+            ? '      (same actions)\n'
+            : actionsText(c, '      ');
+      }
   }
   const matching = matchingOf(f);
   const isSame = before !== null && JSON.stringify(matchingOf(before)) === JSON.stringify(matching);
@@ -185,28 +193,26 @@ const actionsKey = (c: TableCapability): string =>
   [c.writeActions, c.applyActions, fieldKey(c.writeSetFields), fieldKey(c.applySetFields)].join('|');
 const capabilityKey = (c: TableCapability): string => `${c.instructions}|${c.nextTables.join()}|${actionsKey(c)}`;
 
-/** Everything that makes an entry but its number; next tables count from the table itself. */
+/** Next tables count from the table itself: "all that follow" is the same everywhere. */
+function relativeKey(f: TableFeatures, side: 'nonmiss' | 'miss'): string {
+  const c = f[side];
+  const isAllAfter = c.nextTables.length > 0 && c.nextTables[0] === f.table + 1;
+  const next = isAllAfter ? `after to ${c.nextTables[c.nextTables.length - 1]}` : c.nextTables.join();
+  return `${c.instructions}|${next}|${actionsKey(c)}`;
+}
+function featuresKey(e: Entry): string {
+  const f = e.features;
+  if (f === null) return '';
+  const m = matchingOf(f);
+  const sides = [relativeKey(f, 'nonmiss'), relativeKey(f, 'miss')];
+  const facts = [f.metadataMatch, f.metadataWrite, f.config, f.capabilities, f.maxEntries, e.stats?.missConfig];
+  return [...facts, ...sides, m.masked, m.exact, m.must].join(';');
+}
+/** Everything that makes an entry but its number. */
 function sameKey(e: Entry): string {
   const s = e.stats;
-  const f = e.features;
-  const stats = s === null ? '' : [s.activeCount, s.lookupCount, s.matchedCount, s.missConfig, s.maxEntries].join();
-  if (f === null) return stats;
-  const relative = (c: TableCapability) =>
-    `${c.instructions}|${rangesText(c.nextTables.filter((n) => n > e.table + 1)) === '' ? '' : `to ${c.nextTables[c.nextTables.length - 1]}`}|${actionsKey(c)}`;
-  const m = matchingOf(f);
-  return [
-    stats,
-    f.metadataMatch,
-    f.metadataWrite,
-    f.config,
-    f.capabilities,
-    f.maxEntries,
-    relative(f.nonmiss),
-    relative(f.miss),
-    m.masked,
-    m.exact,
-    m.must,
-  ].join(';');
+  const stats = s === null ? '' : [s.activeCount, s.lookupCount, s.matchedCount].join();
+  return `${stats} ${featuresKey(e)}`;
 }
 
 function entriesText(entries: readonly Entry[], ctx: TextContext): string {

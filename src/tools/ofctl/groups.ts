@@ -1,13 +1,13 @@
 /** Commands on groups, meters and tunnel options. */
 import type { Names } from '../../flow/names.ts';
-import { flowLines } from '../../openflow/flow-text.ts';
+import { flowLines, PROTOCOLS } from '../../openflow/flow-text.ts';
 import { parseGroupMod } from '../../openflow/group-text.ts';
 import type { GroupCommand, GroupMod, TlvMap } from '../../openflow/messages-ext.ts';
 import { OFPG_ALL, OFPG_ANY, OFPG15_BUCKET_ALL, OFPM_ALL } from '../../openflow/messages-ext.ts';
 import { parseMeter } from '../../openflow/meter-text.ts';
 import { sendBundle } from './bundle.ts';
 import type { Command } from './command.ts';
-import { connect, dump, dumpOn, fatal, namesToAccept, namesToShow, settings } from './context.ts';
+import { connect, connectForFlowMods, dump, dumpOn, fatal, namesToAccept, namesToShow, settings } from './context.ts';
 import { readText } from './flows.ts';
 
 async function sendGroups(target: string, groups: readonly GroupMod[]): Promise<void> {
@@ -86,9 +86,8 @@ async function meterMod([target, text]: readonly string[], command: 'add' | 'mod
   c.close();
 }
 /** Meters came with OpenFlow 1.3. */
-const METER_VERSIONS = 0x70;
-const connectForMeters = (target: string) =>
-  connect(target, 'mgmt', settings.versions & METER_VERSIONS ? settings.versions : settings.versions | METER_VERSIONS);
+const METER_PROTOCOLS = PROTOCOLS.OpenFlow13 | PROTOCOLS.OpenFlow14 | PROTOCOLS.OpenFlow15;
+const connectForMeters = (target: string) => connectForFlowMods(target, METER_PROTOCOLS);
 
 async function meterDump(
   [target, text]: readonly string[],

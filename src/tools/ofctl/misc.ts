@@ -202,7 +202,7 @@ function printMessages(all: Uint8Array): void {
     const length = (all[at + 2] << 8) | all[at + 3];
     if (length < 8) fatal(`${length}-byte message is too short for OpenFlow`);
     if (at + length > all.length) fatal(`unexpected end of file reading OpenFlow message`);
-    print(formatBytes(all.subarray(at, at + length), settings.verbosity + 2));
+    print(formatBytes(all.subarray(at, at + length), settings.verbosity + 1));
     at += length;
   }
 }

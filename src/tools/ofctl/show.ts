@@ -2,6 +2,7 @@
 import { parsePort } from '../../flow/names.ts';
 import type { OfMessage } from '../../openflow/messages.ts';
 import { OFPP } from '../../openflow/ports.ts';
+import { tableFeaturesText } from '../../openflow/text/table-features.ts';
 import { formatBytes } from '../../openflow/text.ts';
 import type { Command } from './command.ts';
 import { connect, dump, dumpOn, fatal, namesToAccept, namesToShow, portsOf, print, settings } from './context.ts';
@@ -13,8 +14,8 @@ async function showSwitch([target]: readonly string[]): Promise<void> {
   print(formatBytes(raw, settings.verbosity + 1));
   const hasPorts = message.type === 'features_reply' && c.version <= 3;
   if (!hasPorts) await dumpOn(c, { type: 'port_desc_request', portNo: OFPP.NONE });
-  // The original asks for port descriptions where a long list of ports may have been cut.
-  else c.nextXid();
+  // The ids of transactions show, so they count as the original's do.
+  c.nextXid();
   await dumpOn(c, { type: 'get_config_request' });
   c.close();
 }
@@ -83,6 +84,23 @@ async function modPort([target, port, action]: readonly string[]): Promise<void>
 const MISS: Readonly<Record<string, number>> = { controller: 0, continue: 1, drop: 2 };
 const EVICTION = 4;
 const VACANCY = 8;
+
+async function dumpTableFeatures([target]: readonly string[]): Promise<void> {
+  const c = await connect(target);
+  if (c.version < 4) fatal("dump-table-features needs OpenFlow 1.3 or later ('-O OpenFlow13')");
+  const parts = await c.collect({ type: 'table_features_request', tables: [] }, 'table_features_reply');
+  const tables = parts.flatMap((p) => [...p.tables]);
+  const text = tableFeaturesText(tables, { version: c.version, xid: 0, verbosity: 0, names: {}, more: false });
+  print(`${text.replace(/^\n/, '')}\n`);
+  c.close();
+}
+
+async function dumpTableDesc([target]: readonly string[]): Promise<void> {
+  const c = await connect(target);
+  if (c.version < 5) fatal("dump-table-desc needs OpenFlow 1.4 or later ('-O OpenFlow14')");
+  await dumpOn(c, { type: 'table_desc_request' });
+  c.close();
+}
 
 async function modTable([target, tableText, setting]: readonly string[]): Promise<void> {
   const names = await namesToAccept(target);
@@ -168,9 +186,9 @@ export const SHOW_COMMANDS: readonly Command[] = [
     name: 'dump-table-features',
     min: 1,
     max: 1,
-    run: ([target]) => dump(target, { type: 'table_features_request', tables: [] }),
+    run: dumpTableFeatures,
   },
-  { name: 'dump-table-desc', min: 1, max: 1, run: ([target]) => dump(target, { type: 'table_desc_request' }) },
+  { name: 'dump-table-desc', min: 1, max: 1, run: dumpTableDesc },
   { name: 'dump-ports', min: 1, max: 2, run: dumpPorts },
   { name: 'dump-ports-desc', min: 1, max: 2, run: dumpPortsDesc },
   { name: 'mod-port', min: 3, max: 3, writes: true, run: modPort },
