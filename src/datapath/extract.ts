@@ -367,10 +367,9 @@ export function makeExtractor(views: ArenaViews): Extractor {
     if (size < 8) return shape;
     const first = (u8[p] << 8) | u8[p + 1];
     const length = (first & 0x3f) * 4;
-    const mdType = u8[p + 2] & 15;
+    const mdType = u8[p + 2];
     if (first >>> 14 !== 0 || length > size || length < 8) return shape;
     if (mdType === 1 && length !== 24) return shape;
-    if (mdType !== 1 && mdType !== 2) return shape;
     const n = k + W.nsh;
     i32[n] = ((first >> 12) & 3) | (((first >> 6) & 63) << 8) | (mdType << 16) | (u8[p + 3] << 24);
     i32[n + 1] = load32(p + 4);
