@@ -16,7 +16,7 @@ import type { Backer } from './backer.ts';
 import { Bundle, sameVlan } from './bundle.ts';
 import { DEFAULT_PREFIXES } from './classifier.ts';
 import type { OfConn } from './conn.ts';
-import { ConnMgr, FAIL_OPEN_PRIORITY } from './connmgr.ts';
+import { ConnMgr, FAIL_OPEN_PRIORITY, isPassive } from './connmgr.ts';
 import type { FlowEvent, Origin } from './flow-monitor.ts';
 import type { Group } from './group.ts';
 import { inBandRules } from './in-band.ts';
@@ -54,6 +54,10 @@ export const REMOVED_REASON = { idle: 0, hard: 1, delete: 2, group_delete: 3, me
 export interface TableOptions {
   eviction: boolean;
   vacancy: { readonly down: number; readonly up: number } | null;
+}
+
+function hasController(config: OfprotoConfig): boolean {
+  return config.controllers.some((c) => !isPassive(c.target));
 }
 
 export class Bridge implements Ofproto, XlateBridge {
@@ -280,8 +284,8 @@ export class Bridge implements Ofproto, XlateBridge {
       if (prefixes.join() !== had.join()) table.classifier.setPrefixes(prefixes);
     }
     this.connmgr.setConfig(config);
-    const hadControllers = before.controllers.length > 0;
-    const hasControllers = config.controllers.length > 0;
+    const hadControllers = hasController(before);
+    const hasControllers = hasController(config);
     if (!this.isFlushed || hadControllers !== hasControllers || before.failMode !== config.failMode) this.flushFlows();
     else this.updateInBand();
   }
@@ -297,7 +301,7 @@ export class Bridge implements Ofproto, XlateBridge {
     this.groups.clear();
     this.macs.flush();
     this.addInternalRules();
-    if (this.config.failMode === 'standalone' && this.config.controllers.length === 0) {
+    if (this.config.failMode === 'standalone' && !hasController(this.config)) {
       this.addRule(new Match(), 0, 0, NORMAL_ACTIONS);
     }
     this.updateInBand();
@@ -432,7 +436,7 @@ export class Bridge implements Ofproto, XlateBridge {
       cookie: rule.cookie,
       reason,
       table: rule.table,
-      durationMs: clock.nowMs() - rule.createdMs,
+      durationMs: Math.floor(clock.nowMs() - rule.createdMs),
       idleTimeout: rule.idleTimeout,
       hardTimeout: rule.hardTimeout,
       packets: rule.flags.noPacketCounts ? -1 : rule.packets,

@@ -81,13 +81,10 @@ export class ConnMgr {
       if (next && sameController(controller.config, next)) continue;
       this.dropController(controller);
       this.controllers.delete(target);
+      log.info(`${this.bridge.name}: removed ${isPassive(target) ? 'service' : 'primary'} controller "${target}"`);
     }
     for (const [target, next] of wanted) if (!this.controllers.has(target)) this.addController(target, next);
     this.updateFailOpen();
-  }
-
-  get hasControllers(): boolean {
-    return this.controllers.size > 0;
   }
 
   all(): Iterable<OfConn> {
@@ -182,7 +179,8 @@ export class ConnMgr {
   private addController(target: string, config: ControllerConfig): void {
     const controller: Controller = { config, call: null, listener: null, conns: new Set(), since: clock.nowMs() };
     this.controllers.set(target, controller);
-    if (/^p(tcp|ssl|unix):/.test(target)) {
+    log.info(`${this.bridge.name}: added ${isPassive(target) ? 'service' : 'primary'} controller "${target}"`);
+    if (isPassive(target)) {
       listenStreams(withDefaultPort(target), (stream) => this.accept(stream, controller)).then(
         (listener) => {
           if (this.controllers.get(target) === controller) controller.listener = listener;
@@ -240,7 +238,7 @@ export class ConnMgr {
 
   /** A connection has its version: it is one of ours from now on. */
   private attach(vconn: Vconn, name: string, controller: Controller | null): void {
-    const conn = new OfConn(vconn, name, controller === null, (c, request) => handle(this.bridge, c, request));
+    const conn = new OfConn(vconn, name, !controller?.call, (c, request) => handle(this.bridge, c, request));
     const { rateLimit, burstLimit } = controller?.config ?? { rateLimit: null, burstLimit: null };
     if (rateLimit) conn.limitPacketIns(rateLimit, burstLimit ?? 0);
     this.conns.add(conn);
@@ -288,7 +286,7 @@ export class ConnMgr {
 
   /** Enters fail-open when every controller has been silent for three probe intervals; leaves it when one is back. */
   private updateFailOpen(): void {
-    const isWanted = this.config?.failMode === 'standalone' && this.controllers.size > 0 && this.allSilent();
+    const isWanted = this.config?.failMode === 'standalone' && this.allSilent();
     if (isWanted === this.isFailOpen) return;
     this.isFailOpen = isWanted;
     if (isWanted) log.warn(`${this.bridge.name}: Could not connect to controller, failing open`);
@@ -298,10 +296,12 @@ export class ConnMgr {
 
   private allSilent(): boolean {
     const now = clock.nowMs();
-    let patience = 0;
+    let patience = Number.POSITIVE_INFINITY;
     let lastHeard = 0;
     for (const controller of this.controllers.values()) {
-      if (controller.conns.size > 0 || !controller.call) return false;
+      if (!controller.call) continue;
+      if (controller.conns.size > 0) return false;
+      if (!Number.isFinite(patience)) patience = 0;
       patience = Math.max(patience, 3 * (controller.config.inactivityProbeMs || DEFAULT_PROBE_MS));
       lastHeard = Math.max(lastHeard, controller.since);
     }
@@ -312,6 +312,11 @@ export class ConnMgr {
   private dropAll(versions: readonly number[]): void {
     for (const conn of [...this.conns]) if (!versions.includes(conn.version)) conn.close();
   }
+}
+
+/** Who calls us is served, but is not the controller that a bridge depends on. */
+export function isPassive(target: string): boolean {
+  return /^p(tcp|ssl|unix):/.test(target);
 }
 
 function sameVersions(a: readonly number[], b: readonly number[]): boolean {

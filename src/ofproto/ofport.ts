@@ -112,7 +112,7 @@ export class OfPort implements XlatePort {
   }
 
   portStats(): PortStats {
-    const durationMs = clock.nowMs() - this.createdMs;
+    const durationMs = Math.floor(clock.nowMs() - this.createdMs);
     const v = this.stats;
     if (v) {
       return {

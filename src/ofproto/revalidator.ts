@@ -224,7 +224,7 @@ export class Revalidator {
     this.backer.run();
   }
 
-  /** Somebody else put a flow in the datapath (`dpctl/add-flow`): it stays until a change gives reason to look at it. */
+  /** Somebody else put a flow in the datapath (`dpctl/add-flow`): it stays if it is what we would have put there. */
   private adopt(flow: DpFlow): Ukey | null {
     dumpedFlow.inc();
     const ukey = this.backer.ukeyFor(flow);
@@ -234,7 +234,7 @@ export class Revalidator {
     }
     flow.user = ukey;
     ukey.flow = flow;
-    return ukey;
+    return this.revalidate(ukey) ? ukey : null;
   }
 
   private count(n: number): void {

@@ -89,7 +89,7 @@ function statsOf(rule: Rule, now: number): FlowStats {
     priority: rule.priority,
     cookie: rule.cookie,
     table: rule.table,
-    durationMs: now - rule.createdMs,
+    durationMs: Math.floor(now - rule.createdMs),
     idleTimeout: rule.idleTimeout,
     hardTimeout: rule.hardTimeout,
     idleAge: Math.floor((now - rule.usedMs) / 1000),

@@ -112,7 +112,7 @@ export const groupStats: Handler<'group_stats_request'> = (bridge, conn, request
     refCount: references.get(group.id) ?? 0,
     packets: group.packets,
     bytes: group.bytes,
-    durationMs: now - group.createdMs,
+    durationMs: Math.floor(now - group.createdMs),
     buckets: group.bucketCounts.map((c) => ({ ...c })),
   }));
   conn.reply(request, { type: 'group_stats_reply', more: false, groups });
