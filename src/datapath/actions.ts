@@ -4,12 +4,13 @@
  *
  * `exec` is an interpreter over the words of `actions-code.ts`; the common flow, one output, never comes here.
  */
-import type { Arena } from '../base/arena.ts';
+import type { ArenaViews } from '../base/arena.ts';
 import { FRAME_DATA, FRAME_LEN, type FramePool } from '../packet/frame.ts';
 import { OP, SET_HEADERS, SET_RANGES } from './actions-code.ts';
 import { BURST, PacketBatch, SLOT_WORDS } from './batch.ts';
 import { type Extractor, mix } from './extract.ts';
 import { makeHeaderWriter } from './headers.ts';
+import type { Alloc } from './scratch.ts';
 import { clearShape, copyShape, SHAPE, SHAPE_METADATA } from './shape.ts';
 
 /** Clones, samples and recirculations inside one another; the packets of a deeper one are dropped. */
@@ -31,7 +32,8 @@ const PROTO_OF: Record<number, number> = { [SET.tcp]: 6, [SET.udp]: 17, [SET.sct
 
 /** What actions need of the PMD that runs them. */
 export interface ActionsHost {
-  readonly arena: Arena;
+  readonly arena: ArenaViews;
+  readonly alloc: Alloc;
   readonly pool: FramePool;
   readonly extractor: Extractor;
   /** Sends a frame out of a port, or frees it when there is no such port. */
@@ -61,7 +63,7 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
   let random = 0x2545f491;
 
   function batch(level: number): PacketBatch {
-    while (batches.length <= level) batches.push(new PacketBatch(arena));
+    while (batches.length <= level) batches.push(new PacketBatch(host.alloc));
     return batches[level];
   }
 

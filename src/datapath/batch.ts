@@ -3,11 +3,14 @@
  *
  * A PMD keeps a small stack of batches: level 0 for what it received; clones, samples and recirculation use the next.
  */
-import type { Arena } from '../base/arena.ts';
+import type { Alloc } from './scratch.ts';
 
 export const BURST = 32;
 /** Words of a key slot: `DP_WORDS`, rounded so that each slot begins a cache line and slots spread over the cache's sets. */
 export const SLOT_WORDS = 160;
+
+/** What a batch takes of the arena: its key slots. */
+export const BATCH_BYTES = BURST * SLOT_WORDS * 4;
 
 export class PacketBatch {
   /** Byte offset of the frame's chunk. */
@@ -34,9 +37,7 @@ export class PacketBatch {
   readonly slots: number;
   n = 0;
 
-  constructor(arena: Arena) {
-    const at = arena.alloc(BURST * SLOT_WORDS * 4);
-    if (at < 0) throw new Error('arena is full');
-    this.slots = at >> 2;
+  constructor(alloc: Alloc) {
+    this.slots = alloc(BATCH_BYTES) >> 2;
   }
 }

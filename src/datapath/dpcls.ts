@@ -2,7 +2,7 @@
  * The megaflow classifier: for each input port a tuple space, its subtables ordered by how often they were hit of late.
  * Megaflows of one classifier never overlap in what they do to a packet, so the first hit is the answer.
  */
-import type { Arena } from '../base/arena.ts';
+import type { ArenaViews } from '../base/arena.ts';
 import { byteSwap32 } from './extract.ts';
 import { FLOW_IN_PORT, FLOW_SUBTABLE } from './flow-entry.ts';
 import { Subtable, SubtableCode } from './subtable.ts';
@@ -18,7 +18,7 @@ export class Dpcls {
   /** Subtables that the last `lookup` tried. */
   tried = 0;
 
-  constructor(arena: Arena) {
+  constructor(arena: ArenaViews) {
     this.i32 = arena.i32;
     this.codes = new SubtableCode(arena.i32);
   }

@@ -8,10 +8,11 @@
  *   | in_port | hash | packet words of key | flow | flow id | shape |
  * ```
  */
-import type { Arena } from '../base/arena.ts';
+import type { ArenaViews } from '../base/arena.ts';
 import { DP_WORDS } from '../flow/layout.ts';
 import { type PacketBatch, SLOT_WORDS } from './batch.ts';
 import { FLOW_ID } from './flow-entry.ts';
+import type { Alloc } from './scratch.ts';
 import { copyShape, sameShape } from './shape.ts';
 
 export const EMC_ENTRIES = 8192;
@@ -35,13 +36,10 @@ export interface Emc {
   clear(): void;
 }
 
-export function makeEmc(arena: Arena): Emc {
-  const { i32 } = arena;
-  const at = arena.alloc(EMC_BYTES);
-  const coldAt = arena.alloc(EMC_COLD_BYTES);
-  if (at < 0 || coldAt < 0) throw new Error('arena is full');
-  const base = at >> 2;
-  const cold = coldAt >> 2;
+export function makeEmc(views: ArenaViews, alloc: Alloc): Emc {
+  const { i32 } = views;
+  const base = alloc(EMC_BYTES) >> 2;
+  const cold = alloc(EMC_COLD_BYTES) >> 2;
 
   const coldOf = (e: number): number => cold + ((e - base) / ENTRY_WORDS) * DP_WORDS;
 

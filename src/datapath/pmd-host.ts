@@ -13,6 +13,7 @@ import { CMD, CONTROL, CONTROL_WORDS, EXECUTE_ACTIONS, EXECUTE_KEY, UPCALL_KEY, 
 import { Dpcls } from './dpcls.ts';
 import { FLOW_ID, FLOW_KEY, FLOW_N_WORDS, FLOW_SUBTABLE } from './flow-entry.ts';
 import { PMD_STATS } from './pmd-stats.ts';
+import { SCRATCH_BYTES } from './scratch.ts';
 import { maskWords } from './subtable.ts';
 
 /** Executes that wait for room in the ring; more are dropped. Other commands always wait. */
@@ -54,6 +55,8 @@ export class PmdHost {
   readonly controlAt: number;
   /** Float64 index of `PMD_STATS` doubles. */
   readonly statsAt: number;
+  /** Byte offset of the PMD's private memory. */
+  readonly scratchAt: number;
   readonly mirror: Dpcls;
   /** Called after commands were sent; makes the PMD look. */
   kick: () => void = () => {};
@@ -83,6 +86,7 @@ export class PmdHost {
     this.upcallsAt = alloc(ringBytes(sizes.upcallWords));
     this.controlAt = alloc(CONTROL_WORDS * 4) >> 2;
     this.statsAt = alloc(PMD_STATS * 8) >> 3;
+    this.scratchAt = alloc(SCRATCH_BYTES);
     this.commands = new RecordRing(arena, this.commandsAt, sizes.commandWords, 'producer');
     this.upcalls = new RecordRing(arena, this.upcallsAt, sizes.upcallWords, 'consumer');
     this.mirror = new Dpcls(arena);
@@ -98,6 +102,7 @@ export class PmdHost {
     this.arena.free(this.upcallsAt, ringBytes(this.sizes.upcallWords));
     this.arena.free(this.controlAt << 2, CONTROL_WORDS * 4);
     this.arena.free(this.statsAt << 3, PMD_STATS * 8);
+    this.arena.free(this.scratchAt, SCRATCH_BYTES);
   }
 
   get maskCount(): number {

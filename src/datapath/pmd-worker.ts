@@ -34,6 +34,7 @@ export interface PmdWorkerData {
   readonly controlAt: number;
   /** Float64 index. */
   readonly statsAt: number;
+  readonly scratchAt: number;
   readonly eventFd: number;
   /** -1: wherever the kernel likes. */
   readonly core: number;
@@ -86,6 +87,7 @@ function run(data: PmdWorkerData): void {
     upcalls: new RecordRing(arena, data.upcallsAt, data.upcallWords, 'producer'),
     controlAt: data.controlAt,
     statsAt: data.statsAt,
+    scratchAt: data.scratchAt,
     now,
     onControl: () => {
       const received = receiveMessageOnPort(data.control);

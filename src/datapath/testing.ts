@@ -21,6 +21,7 @@ import {
 } from './flow-entry.ts';
 import { makePmd, type Pmd } from './pmd.ts';
 import { PMD_STATS } from './pmd-stats.ts';
+import { SCRATCH_BYTES } from './scratch.ts';
 import { maskWords } from './subtable.ts';
 
 const RING_WORDS = 1 << 16;
@@ -52,6 +53,7 @@ export class TestBed {
       upcalls: new RecordRing(arena, upcallsAt, RING_WORDS, 'producer'),
       controlAt: arena.alloc(CONTROL_WORDS * 4) >> 2,
       statsAt: this.statsAt,
+      scratchAt: arena.alloc(SCRATCH_BYTES),
       now: () => this.nowMs,
       onControl: () => {},
     });

@@ -88,6 +88,7 @@ export class MainEngine implements PmdEngine {
       upcalls: new RecordRing(arena, host.upcallsAt, MAIN_RINGS.upcallWords, 'producer'),
       controlAt: host.controlAt,
       statsAt: host.statsAt,
+      scratchAt: host.scratchAt,
       now: () => clock.nowMs(),
       onControl: () => {},
     });
@@ -248,6 +249,7 @@ export class WorkerEngine implements PmdEngine {
         upcallWords: WORKER_RINGS.upcallWords,
         controlAt: host.controlAt,
         statsAt: host.statsAt,
+        scratchAt: host.scratchAt,
         eventFd: fds[a],
         core: this.cores[a],
         clockOffsetMs,
