@@ -6,18 +6,21 @@
  */
 import { registerCommand, UnixctlError } from '../base/commands.ts';
 import { composePacket } from '../flow/compose.ts';
-import type { DpAction } from '../flow/dp-actions.ts';
+import type { CtAction, DpAction } from '../flow/dp-actions.ts';
 import { formatDpActions, parseDpKey } from '../flow/dp-text.ts';
 import { extractFlow } from '../flow/extract.ts';
+import { fieldByName } from '../flow/fields.ts';
 import { FlowKey } from '../flow/key.ts';
 import { OFS } from '../flow/layout.ts';
-import { parseMatch, splitKeyValues } from '../flow/match-text.ts';
+import { Match } from '../flow/match.ts';
+import { parseMatch, parseMatchField, parseProtocol, splitKeyValues } from '../flow/match-text.ts';
 import type { Names } from '../flow/names.ts';
 import { parseActions } from '../openflow/actions/index.ts';
 import type { Ofpact } from '../openflow/actions/types.ts';
 import type { Backer } from './backer.ts';
 import type { Bridge } from './bridge.ts';
 import { formatFlow, formatMegaflow } from './xlate/flow-text.ts';
+import { hasVlan, prereqMet } from './xlate/prereq.ts';
 import { TraceText } from './xlate/trace-text.ts';
 
 export type Backers = () => Iterable<Backer>;
@@ -78,44 +81,48 @@ function trace(request: Request): string {
     out.push(`Datapath actions: ${formatDpActions(result.actions, request.dpNames)}`);
     if (result.error !== 'OK') out.push(`\nTranslation failed (${result.error}), packet is dropped.`);
     else if (result.slow !== 0) out.push(slowText());
-    for (const { id, isCt } of returns(result.actions)) {
-      if (seen.has(id)) continue;
+    for (const { id, ct } of returns(result.actions)) {
+      // Only what comes back from connection tracking can be foretold.
+      if (seen.has(id) || !ct) continue;
       seen.add(id);
       const flow = result.finalFlow.clone();
       const state = bridge.backer.recirc.lookup(id);
       flow.set32(OFS.recirc_id, id);
       if (!state) continue;
-      const ctState = isCt ? (ctNext.shift() ?? CT_TRK | CT_NEW) : flow.get32(OFS.ct_state);
+      const asked = ctNext.shift();
+      const ctState = asked ?? CT_TRK | CT_NEW;
       flow.set32(OFS.ct_state, ctState);
+      flow.set16(OFS.ct_zone, ct.zone);
+      if (ct.mark) flow.set32(OFS.ct_mark, ct.mark.value);
+      if (ct.label) flow.u8.set(ct.label.value, OFS.ct_label);
       flow.w.fill(0, OFS.metadata >> 2);
-      let head = `\n\n${RULE}\nrecirc(0x${id.toString(16)})`;
-      if (isCt) head += ` - resume conntrack with ${ctText(request, ctState)}`;
+      const head = `\n\n${RULE}\nrecirc(0x${id.toString(16)}) - resume conntrack with ${ctText(asked)}`;
       waiting.push({ flow, bridge: state.bridge as Bridge, head: `${head}\n${RULE}\n\n` });
     }
   }
   return `${out.join('')}\n`;
 }
 
-function ctText(request: Request, state: number): string {
-  const names = ['new', 'est', 'rel', 'rpl', 'inv', 'trk', 'snat', 'dnat'].filter((_, bit) => state & (1 << bit));
-  const isDefault = request.ctNext.length === 0;
-  return isDefault ? 'default ct_state=trk|new (use --ct-next to customize)' : `ct_state=${names.join('|')}`;
+function ctText(asked: number | undefined): string {
+  if (asked === undefined) return 'default ct_state=trk|new (use --ct-next to customize)';
+  return `ct_state=${CT_STATES.filter((_, bit) => asked & (1 << bit)).join('|')}`;
 }
+
+const CT_STATES = ['new', 'est', 'rel', 'rpl', 'inv', 'trk', 'snat', 'dnat'];
 
 function slowText(): string {
   return '\nThis flow is handled by the userspace slow path because it:\n  - Uses action(s) not supported by datapath.';
 }
 
-/** Recirculation ids in actions, at any depth, and whether the packet returns from connection tracking. */
-function returns(actions: readonly DpAction[], afterCt = false): { id: number; isCt: boolean }[] {
-  const found: { id: number; isCt: boolean }[] = [];
-  let isCt = afterCt;
+/** Recirculation ids in actions, at any depth, with the `ct` that the packet returns from. */
+function returns(actions: readonly DpAction[]): { id: number; ct: CtAction | null }[] {
+  const found: { id: number; ct: CtAction | null }[] = [];
+  let ct: CtAction | null = null;
   for (const a of actions) {
-    if (a.kind === 'ct') isCt = true;
-    else if (a.kind === 'recirc') found.push({ id: a.id, isCt });
-    else if (a.kind === 'clone' || a.kind === 'sample') found.push(...returns(a.actions, isCt));
-    else if (a.kind === 'check_pkt_len') found.push(...returns(a.greater, isCt), ...returns(a.lessOrEqual, isCt));
-    else if (a.kind !== 'ct_clear') isCt = false;
+    if (a.kind === 'recirc') found.push({ id: a.id, ct });
+    else if (a.kind === 'clone' || a.kind === 'sample') found.push(...returns(a.actions));
+    else if (a.kind === 'check_pkt_len') found.push(...returns(a.greater), ...returns(a.lessOrEqual));
+    ct = a.kind === 'ct' ? a.ct : null;
   }
   return found;
 }
@@ -168,7 +175,7 @@ function parseRequest(backers: Backers, args: readonly string[], hasActions: boo
   let actions: readonly Ofpact[] | null = null;
   if (actionsText !== undefined) {
     const parsed = parseActions(actionsText, { names: namesOf(bridge) });
-    if (!parsed.ok) throw new UnixctlError(`Bad actions syntax: ${parsed.error}`);
+    if (!parsed.ok) throw new UnixctlError(parsed.error);
     actions = parsed.actions;
   }
   return {
@@ -227,14 +234,29 @@ function parseExactFlow(bridge: Bridge, text: string): FlowKey {
   const bad = (error: string): never => {
     throw new UnixctlError(`Bad openflow flow syntax: ${text}: ${error}`);
   };
-  const parsed = parseMatch(text, { names: namesOf(bridge) });
-  if (!parsed.ok) return bad(parsed.error);
-  for (const { key, value } of splitKeyValues(text)) {
+  const ctx = { names: namesOf(bridge) };
+  const match = new Match();
+  const { key: flow, mask } = match;
+  for (const { key, value, hasValue } of splitKeyValues(text)) {
+    const protocol = new Match();
+    if (!hasValue && parseProtocol(protocol, key)) {
+      const type = protocol.mask.get16(OFS.eth_type) !== 0;
+      if (type && mask.get16(OFS.eth_type) !== 0) bad('Ethernet type set multiple times');
+      if (protocol.mask.get8(OFS.ip_proto) !== 0 && mask.get8(OFS.ip_proto) !== 0)
+        bad('network protocol set multiple times');
+      parseProtocol(match, key);
+      continue;
+    }
+    const field = fieldByName(key);
+    if (!field) return bad(`unknown field ${key}`);
+    if (!prereqMet(field.prereq, flow, new FlowKey())) bad(`prerequisites not met for setting ${key}`);
     if (value.includes('/')) bad(`bad value for ${key} (${value}: wildcards not allowed here)`);
+    const error = parseMatchField(match, key, value, ctx);
+    if (error) bad(`bad value for ${key} (${error.startsWith(value) ? error : `${value}: ${error}`})`);
   }
-  const { key, mask } = parsed.match;
-  if (mask.get32(OFS.in_port) === 0) key.set32(OFS.in_port, 0xffff);
-  return key;
+  if (hasVlan(flow) && flow.get16(OFS.vlan_tpid) === 0) flow.set16(OFS.vlan_tpid, 0x8100);
+  if (mask.get32(OFS.in_port) === 0) flow.set32(OFS.in_port, 0xffff);
+  return flow;
 }
 
 function namesOf(bridge: Bridge): Names {

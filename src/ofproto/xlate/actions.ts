@@ -21,7 +21,7 @@ import { bundle, multipath } from './hash.ts';
 import { learn } from './learn.ts';
 import { checkPktLarger, clone, conjunctionOnly, finTimeout } from './misc.ts';
 import { clearConntrack, output, outputReason } from './output.ts';
-import { freeze, xlateTable } from './table.ts';
+import { freeze, orderActionSet, xlateTable } from './table.ts';
 import { decMplsTtl, popMpls, popVlan, pushMpls, pushVlan, setMpls, setVlanPcp, setVlanVid } from './tags.ts';
 
 export interface ActionPlace {
@@ -185,5 +185,5 @@ function keepForLater(ctx: Ctx, rest: readonly Ofpact[]): void {
 }
 
 function noteActionSet(ctx: Ctx, when: 'is' | 'was'): void {
-  ctx.input.observer?.note({ type: 'action_set', when, actions: ctx.actionSet });
+  ctx.input.observer?.note({ type: 'action_set', when, actions: orderActionSet(ctx.actionSet) });
 }

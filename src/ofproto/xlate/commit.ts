@@ -221,8 +221,10 @@ function commitMpls(ctx: Ctx): void {
       const key = new FlowKey();
       const mask = new FlowKey();
       const top = want - 1 - common;
-      key.set32(OFS.mpls_lse0, flow.get32(LSES[top]) & ctx.wc.get32(LSES[top]));
-      mask.set32(OFS.mpls_lse0, ctx.wc.get32(LSES[top]));
+      // A label is written whole.
+      ctx.wc.set32(LSES[top], 0xffffffff);
+      key.set32(OFS.mpls_lse0, flow.get32(LSES[top]));
+      mask.set32(OFS.mpls_lse0, 0xffffffff);
       actions.push({ kind: 'set', header: 'mpls', key, mask });
       have--;
       want--;

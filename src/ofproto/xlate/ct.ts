@@ -21,7 +21,9 @@ export function ct(ctx: Ctx, a: OfpactOf<'ct'>): void {
   let nat: NatSpec | null = null;
   for (const nested of a.actions) {
     if (nested.kind === 'nat') nat = nested.nat;
-    else if (nested.kind === 'set_field') setFieldAction(ctx, nested);
+    if (nested.kind !== 'set_field') continue;
+    ctx.input.observer?.note({ type: 'action', action: nested });
+    setFieldAction(ctx, nested);
   }
   const zone = typeof a.zone === 'number' ? a.zone : Number(readSubfield(ctx, a.zone) & 0xffffn);
   const markMask = wc.get32(OFS.ct_mark);

@@ -12,6 +12,7 @@ import {
   setField,
   setFieldMask,
 } from '../../flow/subfield.ts';
+import { formatFieldValue } from '../../flow/value-text.ts';
 import type { OfpactOf } from '../../openflow/actions/types.ts';
 import { PacketInReason } from '../../openflow/messages.ts';
 import { controller } from './controller.ts';
@@ -75,8 +76,14 @@ export function readSubfield(ctx: Ctx, src: Subfield): bigint {
 
 export function noteSubfield(ctx: Ctx, sf: Subfield): void {
   if (!ctx.input.observer) return;
-  ctx.note('detail', `${formatSubfield(sf)} is now 0x${getBits(ctx.flow, sf).toString(16)}`);
+  const isWhole = sf.nBits === sf.field.nBits;
+  const bits = getBits(ctx.flow, sf);
+  const isNumber = !isWhole || sf.field.format === 'hex';
+  const value = isNumber ? hex(bits) : formatFieldValue(sf.field, getField(ctx.flow, sf.field));
+  ctx.note('detail', `${formatSubfield(sf)} is now ${value}`);
 }
+
+const hex = (v: bigint): string => (v === 0n ? '0' : `0x${v.toString(16)}`);
 
 const isTagField = (field: Field): boolean => field.bit >> 5 === OFS.vlan_tci >> 2;
 
@@ -146,6 +153,7 @@ export function setQueue(ctx: Ctx, queue: number): void {
 
 export function popQueue(ctx: Ctx): void {
   ctx.wc.set32(OFS.skb_priority, 0xffffffff);
+  if (ctx.flow.get32(OFS.skb_priority) === ctx.origPriority) return;
   ctx.flow.set32(OFS.skb_priority, ctx.origPriority);
   ctx.note('detail', `queue = ${ctx.origPriority === 0 ? '0' : `0x${ctx.origPriority.toString(16)}`}`);
 }

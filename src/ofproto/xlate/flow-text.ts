@@ -65,6 +65,17 @@ const CONTEXT: readonly (readonly [first: number, end: number])[] = [
   [DP_WORDS, FLOW_WORDS],
 ];
 
+/** Fields of several words: shown whole or not at all. */
+const WIDE: readonly (readonly [ofs: number, bytes: number])[] = [
+  [OFS.ct_label, 16],
+  [OFS.ct_ipv6_src, 16],
+  [OFS.ct_ipv6_dst, 16],
+  [OFS.tun_id, 8],
+  [OFS.tun_ipv6_src, 16],
+  [OFS.tun_ipv6_dst, 16],
+  [OFS.metadata, 8],
+];
+
 function fieldsOf(flow: FlowKey): FlowKey {
   const mask = new FlowKey();
   const see = (ofs: number, bytes: number): void => {
@@ -72,6 +83,9 @@ function fieldsOf(flow: FlowKey): FlowKey {
   };
   see(OFS.in_port, 4);
   for (const [first, end] of CONTEXT) for (let i = first; i < end; i++) if (flow.w[i] !== 0) mask.w[i] = -1;
+  for (const [ofs, bytes] of WIDE) {
+    for (let i = ofs; i < ofs + bytes; i++) if (mask.u8[i] !== 0) mask.u8.fill(0xff, ofs, ofs + bytes);
+  }
   if (flow.get16(OFS.ct_zone) !== 0) see(OFS.ct_zone, 2);
   see(OFS.packet_type, 4);
   if (flow.get32(OFS.packet_type) === 0) {

@@ -25,6 +25,7 @@ export function learn(ctx: Ctx, a: OfpactOf<'learn'>): void {
     if (!isAllowed) return;
   }
   ctx.effects.push({ kind: 'learn', bridge: ctx.bridge, mod });
+  if (ctx.input.isTrace) ctx.note('warn', 'suppressing side effects, so learn action ignored');
   if (ctx.input.sideEffects) ctx.bridge.tables.flowMod(mod, ctx.input.nowMs);
 }
 

@@ -4,7 +4,7 @@ import { DP_WORDS, OFS } from '../../flow/layout.ts';
 import { runActions } from './actions.ts';
 import { Ctx } from './ctx.ts';
 import { mayReceive } from './output.ts';
-import { FRAG_LATER, isIpAny, VLAN_CFI } from './prereq.ts';
+import { FRAG_LATER, isIpAny, isMplsType, VLAN_CFI } from './prereq.ts';
 import { type FrozenState, thawRegisters } from './recirc.ts';
 import { finishFreezing, runActionSet, xlateTable } from './table.ts';
 import type { XlateInput, XlateResult } from './types.ts';
@@ -16,8 +16,10 @@ export function xlateFlow(input: XlateInput): XlateResult {
   if (recircId !== 0) {
     const state = input.recirc.lookup(recircId);
     if (!state) {
-      ctx.note('error', `no recirculation data for recirc_id 0x${recircId.toString(16)}`);
-      ctx.fail('Recirculation context not found');
+      input.observer?.enter({ type: 'bridge', bridge: ctx.bridge });
+      ctx.note('error', `Recirculation context not found for ID ${recircId.toString(16)}`);
+      ctx.fail('No recirculation context');
+      input.observer?.leave();
       return result(ctx);
     }
     thaw(ctx, state, recircId);
@@ -35,7 +37,8 @@ export function xlateFlow(input: XlateInput): XlateResult {
 function start(ctx: Ctx): void {
   const { input, flow } = ctx;
   if (input.actions) {
-    ctx.inPacketOut = true;
+    ctx.inPacketOut = !input.isTrace;
+    ctx.ruleCookie = 0xffffffffffffffffn;
     runActions(ctx, input.actions, true);
     return;
   }
@@ -64,7 +67,8 @@ function thaw(ctx: Ctx, state: FrozenState, recircId: number): void {
   ctx.table = state.table;
   ctx.ruleCookie = state.cookie;
   ctx.input.observer?.enter({ type: 'bridge', bridge: ctx.bridge });
-  ctx.input.observer?.enter({ type: 'thaw', recircId });
+  const resume = state.actions.length > 0 ? null : state.resume;
+  ctx.input.observer?.enter({ type: 'thaw', recircId, resume });
   if (state.actions.length > 0) {
     runActions(ctx, state.actions, true);
   } else if (state.resume !== null) {
@@ -97,6 +101,7 @@ function endMask(wc: FlowKey, flow: FlowKey): void {
   for (const tci of [OFS.vlan_tci, OFS.vlan2_tci]) {
     if (wc.get16(tci) !== 0) wc.set16(tci, wc.get16(tci) | VLAN_CFI);
   }
+  if (!isMplsType(flow.get16(OFS.eth_type))) wc.w.fill(0, OFS.mpls_lse0 >> 2, (OFS.mpls_lse2 >> 2) + 1);
   // There are no ports in later fragments; a datapath cannot match on them.
   if (isIpAny(flow) && flow.get8(OFS.ip_frag) & FRAG_LATER) wc.set32(OFS.tp_src, 0);
 }

@@ -129,7 +129,8 @@ function clearUpperLayers(flow: FlowKey): void {
 export function popMpls(ctx: Ctx, a: OfpactOf<'pop_mpls'>): void {
   const { flow } = ctx;
   if (!isMplsType(flow.get16(OFS.eth_type))) return;
-  lookAtLabels(ctx);
+  if (flow.get32(LSES[0]) & MPLS_BOS) ctx.wc.set32(LSES[0], ctx.wc.get32(LSES[0]) | MPLS_BOS);
+  else lookAtLabels(ctx);
   // A label pushed just now must be there to be popped: what it hid is not known any more.
   commitActions(ctx);
   const n = mplsCount(flow);

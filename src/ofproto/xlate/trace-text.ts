@@ -12,7 +12,7 @@ import type { XlateObserver, XlatePlace, XlateStep } from './types.ts';
 
 interface Node {
   readonly text: string;
-  readonly kind: 'leaf' | 'bridge' | 'place';
+  readonly kind: 'leaf' | 'bridge' | 'table' | 'place';
   readonly steps: Node[];
 }
 
@@ -26,9 +26,19 @@ export class TraceText implements XlateObserver {
   }
 
   enter(place: XlatePlace): void {
-    const node: Node = { text: this.placeText(place), kind: place.type === 'bridge' ? 'bridge' : 'place', steps: [] };
-    this.lists[this.lists.length - 1].push(node);
-    this.lists.push(node.steps);
+    const node: Node = {
+      text: this.placeText(place),
+      kind: place.type === 'bridge' || place.type === 'table' ? place.type : 'place',
+      steps: [],
+    };
+    const list = this.lists[this.lists.length - 1];
+    if (place.type === 'thaw' && place.resume !== null) {
+      node.steps.push({ text: `Resuming from table ${place.resume}`, kind: 'place', steps: [] });
+    }
+    // The action set follows in the list of the table that began the pipeline.
+    const first = place.type === 'action_set' && list[0]?.kind === 'table' ? list[0] : null;
+    (first?.steps ?? list).push(node);
+    this.lists.push(place.type === 'thaw' ? list : node.steps);
   }
 
   leave(): void {
@@ -72,7 +82,9 @@ export class TraceText implements XlateObserver {
       case 'drop':
         return 'drop';
       case 'action_set':
-        return ` -> action set ${step.when}: ${step.actions.length > 0 ? formatActions(step.actions, this.names) : '<empty>'}`;
+        return step.actions.length > 0
+          ? ` -> action set ${step.when}: ${formatActions(step.actions, this.names)}`
+          : ` -> action set ${step.when} empty`;
       case 'detail':
         return ` -> ${step.text}`;
       case 'warn':

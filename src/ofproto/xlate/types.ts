@@ -126,7 +126,6 @@ export interface XlateInput {
 
 export type XlateError =
   | 'OK'
-  | 'Recirculation context not found'
   | 'Recirculation conflict'
   | 'Too many resubmits'
   | 'Recursion too deep'
@@ -167,7 +166,7 @@ export type XlatePlace =
   | { readonly type: 'bridge'; readonly bridge: XlateBridge }
   | { readonly type: 'table'; readonly table: number; readonly rule: Rule | null; readonly miss: TableMissKind | null }
   | { readonly type: 'action_set' }
-  | { readonly type: 'thaw'; readonly recircId: number };
+  | { readonly type: 'thaw'; readonly recircId: number; readonly resume: number | null };
 
 /** Why a table gave no rule: nothing matched, or that and the packet goes to the controllers. */
 export type TableMissKind = 'no match' | 'packet-in';
