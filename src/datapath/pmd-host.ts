@@ -44,6 +44,9 @@ export interface RingSizes {
   readonly upcallWords: number;
 }
 
+/** The arena rounds alike. */
+const entryClass = (bytes: number): number => Math.ceil(bytes / 64) * 64;
+
 export class PmdHost {
   /** As the slow path and statistics name it: the core, or -1 for the main thread. */
   readonly id: number;
@@ -65,6 +68,8 @@ export class PmdHost {
   private readonly upcalls: RecordRing;
   private readonly masks = new Map<string, Mask>();
   private readonly maskById = new Map<number, Mask>();
+  /** Places of flows that are gone, by size. */
+  private readonly freeEntries = new Map<number, number[]>();
   private nextMask = 1;
   /** Commands sent, and those that found the ring full. */
   private sent = 0;
@@ -97,6 +102,7 @@ export class PmdHost {
     if (this.retry) clearTimeout(this.retry);
     for (let i = this.whenDoneHead; i < this.whenDone.length; i++) this.whenDone[i].fn();
     this.whenDone.length = 0;
+    for (const [size, list] of this.freeEntries) for (const at of list) this.arena.free(at, size);
     for (const mask of this.masks.values()) this.arena.free(mask.at << 2, DP_WORDS * 4);
     this.arena.free(this.commandsAt, ringBytes(this.sizes.commandWords));
     this.arena.free(this.upcallsAt, ringBytes(this.sizes.upcallWords));
@@ -226,17 +232,27 @@ export class PmdHost {
   newEntry(key: Int32Array, maskId: number, mask: Int32Array): number {
     const { i32 } = this.arena;
     const words = this.maskWordsOf(maskId);
-    const at = this.arena.alloc((FLOW_KEY + words.length) * 4);
+    const size = (FLOW_KEY + words.length) * 4;
+    const reused = this.freeEntries.get(entryClass(size))?.pop();
+    const at = reused ?? this.arena.alloc(size);
     if (at < 0) return 0;
     const flow = at >> 2;
+    if (reused !== undefined) i32.fill(0, flow, flow + FLOW_KEY);
     i32[flow + FLOW_SUBTABLE] = maskId;
     i32[flow + FLOW_N_WORDS] = words.length;
     for (let j = 0; j < words.length; j++) i32[flow + FLOW_KEY + j] = key[words[j]] & mask[words[j]];
     return flow;
   }
 
+  /**
+   * The place stays a place for flows as long as the PMD lives: its caches may still name it, and only a flow's id tells
+   * them that it is another's now.
+   */
   freeEntry(flow: number): void {
-    this.arena.free(flow << 2, (FLOW_KEY + this.arena.i32[flow + FLOW_N_WORDS]) * 4);
+    const size = entryClass((FLOW_KEY + this.arena.i32[flow + FLOW_N_WORDS]) * 4);
+    const list = this.freeEntries.get(size);
+    if (list) list.push(flow << 2);
+    else this.freeEntries.set(size, [flow << 2]);
   }
 
   /** The PMD learns of the entry; from now on its counters are the PMD's. */

@@ -7,7 +7,7 @@
  *
  * No object is made for a packet, a burst or a round.
  */
-import type { Arena } from '../base/arena.ts';
+import type { ArenaViews } from '../base/arena.ts';
 import type { RecordRing } from '../base/record-ring.ts';
 import { DP_WORDS } from '../flow/layout.ts';
 import type { NetdevPort } from '../netdev/netdev.ts';
@@ -28,13 +28,16 @@ import {
   FLOW_TCP_FLAGS,
 } from './flow-entry.ts';
 import { PMD_STAT } from './pmd-stats.ts';
+import { scratch } from './scratch.ts';
 import { clearShape, copyShape, SHAPE_METADATA, shapeOf } from './shape.ts';
 
 /** Frames that one port's queue gathers before it is handed to the device. */
 const TX_BATCH = 64;
 
 export interface PmdOptions {
-  readonly arena: Arena;
+  readonly arena: ArenaViews;
+  /** Byte offset of `SCRATCH_BYTES` zeroed bytes of its own. */
+  readonly scratchAt: number;
   readonly pool: FramePool;
   readonly commands: RecordRing;
   readonly upcalls: RecordRing;
@@ -87,7 +90,8 @@ export function makePmd(options: PmdOptions) {
   const { arena, pool, commands, upcalls, controlAt, statsAt } = options;
   const { u8, i32, f64 } = arena;
   const extractor = makeExtractor(arena);
-  const emc = makeEmc(arena);
+  const alloc = scratch(options.scratchAt);
+  const emc = makeEmc(arena, alloc);
   const dpcls = new Dpcls(arena);
   const txQueues: (TxQueue | undefined)[] = [];
   const activeTx: TxQueue[] = [];
@@ -104,6 +108,7 @@ export function makePmd(options: PmdOptions) {
 
   const runner = makeActionRunner({
     arena,
+    alloc,
     pool,
     extractor,
     send,
