@@ -3,7 +3,7 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { finishSum, pseudoHeaderSum, sumBytes } from '../packet/checksum.ts';
 import { readPcap, writePcap } from '../packet/pcap.ts';
-import { composePacket } from './compose.ts';
+import { composePacket, defaultPayload } from './compose.ts';
 import { extractFlow } from './extract.ts';
 import { FlowKey } from './key.ts';
 import { OFS } from './layout.ts';
@@ -24,6 +24,24 @@ test('a TCP packet equals the one the original composes', () => {
     Buffer.from(composePacket(key)).toString('hex'),
     '00000000000000000000000108004500002800000000400670c3010203040203040500500' + '05a000000000000000050020000a52b0000',
   );
+});
+
+test('the default payload is that of the original', () => {
+  for (const [text, length] of [
+    ['udp,tp_src=3', 64],
+    ['tcp,tcp_flags=ack', 64],
+    ['tcp,tcp_flags=syn', 0],
+    ['icmp,icmp_type=8,icmp_code=0', 64],
+    ['icmp,icmp_type=3,icmp_code=0', 0],
+    ['icmp6,icmp_type=129,icmp_code=0', 64],
+    ['icmp6,icmp_type=130,icmp_code=0', 0],
+    ['sctp', 0],
+    ['ip,nw_proto=99', 0],
+    ['arp', 0],
+    ['udp,nw_frag=later', 0],
+  ] as const) {
+    assert.equal(defaultPayload(keyOf(text)).length, length, text);
+  }
 });
 
 const FLOWS = [

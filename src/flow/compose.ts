@@ -23,6 +23,25 @@ const HEADROOM = 256;
 
 const NOTHING = new Uint8Array(0);
 
+const TCP_OPENS_OR_CLOSES = 0x007;
+
+/**
+ * What the original puts behind the transport header where nobody says otherwise: counted bytes in UDP, in TCP segments without SYN, FIN and RST, and in
+ * echo requests and replies.
+ */
+export function defaultPayload(key: FlowKey, length = 64): Uint8Array {
+  const type = key.get16(OFS.eth_type);
+  const proto = key.u8[OFS.ip_proto];
+  if ((type !== ETH_TYPE.ip && type !== ETH_TYPE.ipv6) || (key.u8[OFS.ip_frag] & 2) !== 0) return NOTHING;
+  const icmp = `${key.get16(OFS.tp_src)}.${key.get16(OFS.tp_dst)}`;
+  const takes =
+    proto === IPPROTO.udp ||
+    (proto === IPPROTO.tcp && (key.get16(OFS.tcp_flags) & TCP_OPENS_OR_CLOSES) === 0) ||
+    (proto === IPPROTO.icmp && type === ETH_TYPE.ip && (icmp === '8.0' || icmp === '0.0')) ||
+    (proto === IPPROTO.icmpv6 && type === ETH_TYPE.ipv6 && (icmp === '128.0' || icmp === '129.0'));
+  return takes ? Uint8Array.from({ length }, (_, i) => i) : NOTHING;
+}
+
 /** The packet, with `payload` behind a TCP, UDP, SCTP or ICMP header. */
 export function composePacket(key: FlowKey, payload: Uint8Array = NOTHING): Uint8Array {
   const b = new Uint8Array(HEADROOM + payload.length);
@@ -39,8 +58,8 @@ export function composePacket(key: FlowKey, payload: Uint8Array = NOTHING): Uint
       set16(b, at - 2, type);
     }
     if (type < ETH_TYPE_MIN) {
-      // 802.3: what stands there is the length of what follows, and nothing does.
-      set16(b, at - 2, type === ETH_TYPE_NONE ? 0 : type);
+      // 802.3: a length stands there; the original writes that of the whole frame.
+      set16(b, at - 2, type === ETH_TYPE_NONE ? Math.max(at, ETH.length) : type);
       return b.slice(0, Math.max(at, ETH.length));
     }
   }

@@ -1,7 +1,7 @@
 /** The commands `netdev-dummy/…`, in the original's words. Devices enter and leave the table as they are opened and closed. */
 import { MANY_ARGS, registerCommand, UnixctlError } from '../base/commands.ts';
 import { parseIpv4 } from '../flow/address-text.ts';
-import { composePacket } from '../flow/compose.ts';
+import { composePacket, defaultPayload } from '../flow/compose.ts';
 import { parseDpKey } from '../flow/dp-text.ts';
 
 /** What the commands need of a device. */
@@ -16,7 +16,6 @@ export interface CommandedDummy {
 
 const ETH_HEADER = 14;
 /** What follows the headers of a packet that is only described. */
-const PAYLOAD = 64;
 
 const devices = new Map<string, CommandedDummy>();
 
@@ -36,13 +35,11 @@ function packetFromHex(text: string): Uint8Array | null {
   return Uint8Array.from(Buffer.from(digits, 'hex'));
 }
 
-const pattern = (n: number): Uint8Array => Uint8Array.from({ length: n }, (_, i) => i);
-
 /** A packet that would be extracted as the flow, `length` bytes long when given. */
 function packetFromFlow(text: string, length: number | null): Uint8Array {
   const parsed = parseDpKey(text);
   if (!parsed.ok) throw new UnixctlError(parsed.error);
-  if (length === null) return composePacket(parsed.key, pattern(PAYLOAD));
+  if (length === null) return composePacket(parsed.key, defaultPayload(parsed.key));
   const headers = composePacket(parsed.key);
   if (length < headers.length) throw new UnixctlError('too small packet len');
   if (length === headers.length) return headers;
