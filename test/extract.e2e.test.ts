@@ -91,12 +91,6 @@ function packets(): Uint8Array[] {
   return out;
 }
 
-/** Which fields a flow shows when they are zero is not extraction's affair. */
-function shown(flow: string): string {
-  const text = flow.replace(/(icmp_code=[1-9]\d*),nd_target=.*$/, '$1');
-  return text.includes('nsh_') ? text.replace(/,nw_proto=0.*$/, '').replace(/,nsh_c\d=0x0/g, '') : text;
-}
-
 test('extraction equals the original on whole, cut and corrupted packets', (t) => {
   if (spawnSync('ovs-ofctl', ['--version']).status !== 0) {
     t.skip('ovs-ofctl is not installed');
@@ -115,7 +109,7 @@ test('extraction equals the original on whole, cut and corrupted packets', (t) =
       const key = new FlowKey();
       key.set32(OFS.in_port, OFPP.NONE);
       extractFlow(packet, key);
-      assert.equal(shown(formatFlow(key)), shown(lines[i]), Buffer.from(packet).toString('hex'));
+      assert.equal(formatFlow(key), lines[i], Buffer.from(packet).toString('hex'));
     });
   } finally {
     rmSync(dir, { recursive: true });

@@ -442,12 +442,12 @@ function formatNetwork(p: MatchPrinter, protoSaid: boolean): void {
     p.ipv4(arp ? 'arp_spa' : 'nw_src', OFS.ip_src);
     p.ipv4(arp ? 'arp_tpa' : 'nw_dst', OFS.ip_dst);
   }
+  if (ethType === 0x894f) formatNsh(p);
   if (!protoSaid && mask.u8[OFS.ip_proto] !== 0) p.add(arp ? 'arp_op' : 'nw_proto', String(key.u8[OFS.ip_proto]));
   if (arp) {
     p.eth('arp_sha', OFS.arp_sha);
     p.eth('arp_tha', OFS.arp_tha);
   }
-  if (ethType === 0x894f) formatNsh(p);
   p.dec8('nw_tos', OFS.ip_tos, 0xfc);
   p.dec8('nw_ecn', OFS.ip_tos, 0x03);
   p.dec8('nw_ttl', OFS.ip_ttl);

@@ -113,7 +113,9 @@ function fieldsOf(flow: FlowKey): FlowKey {
       for (let i = 0; i < Math.max(1, mplsCount(flow)); i++) see(OFS.mpls_lse0 + i * 4, 4);
       return mask;
     case ETH_TYPE.nsh:
-      see(OFS.nsh_flags, 24);
+      // Only metadata type 1 has its four words; the fields of IP are shown though there are none.
+      see(OFS.nsh_flags, flow.get8(OFS.nsh_mdtype) === 1 ? 24 : 8);
+      see(OFS.ip_proto, 4);
       return mask;
     default:
       return mask;
@@ -142,7 +144,7 @@ function seeTransport(flow: FlowKey, see: (ofs: number, bytes: number) => void):
     case IPPROTO.icmpv6: {
       see(OFS.tp_src, 4);
       const type = flow.get16(OFS.tp_src);
-      if (type === 135 || type === 136) {
+      if ((type === 135 || type === 136) && flow.get16(OFS.tp_dst) === 0) {
         see(OFS.nd_target, 16);
         see(OFS.arp_sha, 12);
       }
