@@ -6,7 +6,9 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-export const SCHEMA = join(ROOT, 'schema', 'vswitch.ovsschema');
+const GENERATED = join(ROOT, 'schema', 'vswitch.ovsschema');
+/** Both makes serve the same schema. */
+export const SCHEMA = existsSync(GENERATED) ? GENERATED : '/usr/share/openvswitch/vswitch.ovsschema';
 
 export type Make = 'original' | 'signalbox';
 

@@ -8,8 +8,11 @@ import { machine, median, mpps, printTable, ROOT, ratio, Switch } from './suppor
 
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 3);
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
-const ip = (...args: string[]): string => execFileSync('ip', args, { encoding: 'utf8' });
+const ip = (...args: string[]): string =>
+  execFileSync('ip', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
 
+/** Its own name, so that a bridge of the machine's user is left alone. */
+const BRIDGE = 'sbbr0';
 const NS = ['sb-bench0', 'sb-bench1'];
 
 function setUp(): void {
@@ -65,10 +68,10 @@ async function measure(s: Switch, flows: number): Promise<number> {
 async function forward(make: 'original' | 'signalbox', options: string[]): Promise<[number, number]> {
   setUp();
   await using s = await Switch.start(make);
-  const ports = [0, 1].flatMap((i) => ['--', 'add-port', 'br0', `sbp${i}`, ...setOptions(i)]);
-  s.run('ovs-vsctl', 'add-br', 'br0', '--', 'set', 'bridge', 'br0', 'datapath_type=netdev', ...ports);
-  s.run('ovs-ofctl', 'del-flows', 'br0');
-  s.run('ovs-ofctl', 'add-flow', 'br0', 'in_port=sbp0,actions=output:sbp1');
+  const ports = [0, 1].flatMap((i) => ['--', 'add-port', BRIDGE, `sbp${i}`, ...setOptions(i)]);
+  s.run('ovs-vsctl', 'add-br', BRIDGE, '--', 'set', 'bridge', BRIDGE, 'datapath_type=netdev', ...ports);
+  s.run('ovs-ofctl', 'del-flows', BRIDGE);
+  s.run('ovs-ofctl', 'add-flow', BRIDGE, 'in_port=sbp0,actions=output:sbp1');
   return [await measure(s, 1), await measure(s, 1000)];
 
   function setOptions(i: number): string[] {

@@ -175,6 +175,11 @@ export class Sandbox implements AsyncDisposable {
     return existsSync(path) ? readFileSync(path, 'utf8') : '';
   }
 
+  /** Ends everything that was started here, the last first. */
+  async killAll(signal: NodeJS.Signals): Promise<void> {
+    for (const daemon of this.daemons.splice(0).reverse()) await daemon.kill(signal);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const graceful = this.daemons.toReversed();
     for (const daemon of graceful) {
