@@ -1,5 +1,7 @@
 /** Flows: changes, removals, statistics; in the standard's form and in Nicira's extended one for OpenFlow 1.0. */
+
 import { OFS } from '../../flow/layout.ts';
+import { resolveActions } from '../actions/index.ts';
 import type { Reader, Writer } from '../bytes.ts';
 import { codec, spot } from '../codec.ts';
 import type { OfErrorName } from '../errors.ts';
@@ -114,7 +116,7 @@ function encodeFlowMod11(w: Writer, m: FlowMod, version: OfpVersion): void {
     .u16(flagsToWire(m.flags, version))
     .u16(version >= 5 ? m.importance : 0);
   writeMatch(w, m.match, version);
-  writeInstructions(w, m.actions, version);
+  writeInstructions(w, resolveActions(m.actions, m.match), version);
 }
 
 function decodeFlowMod11(r: Reader, version: OfpVersion): FlowMod {
@@ -390,7 +392,7 @@ function encodeFlow(w: Writer, f: FlowStats, version: OfpVersion): void {
       packets: f.packets,
       bytes: f.bytes,
     });
-  writeInstructions(w, f.actions, version);
+  writeInstructions(w, resolveActions(f.actions, f.match), version);
   w.length16(start, start);
 }
 
