@@ -41,7 +41,7 @@ const OWN_OPTIONS: readonly OptionSpec[] = [
   { long: 'dpdk', arg: 'optional' },
 ];
 
-export async function main(args: readonly string[]): Promise<void> {
+async function main(args: readonly string[]): Promise<void> {
   vlogSetProgram(PROGRAM);
   const { options, operands } = getoptOrExit(PROGRAM, args, [
     ...OWN_OPTIONS,
@@ -139,4 +139,4 @@ Other options:
 `;
 }
 
-if (import.meta.main) void main(process.argv.slice(2));
+void main(process.argv.slice(2));

@@ -22,7 +22,7 @@ Sockets, database and logs are where OVS_RUNDIR, OVS_DBDIR and OVS_LOGDIR
 say, else where Open vSwitch has them.
 `;
 
-export async function main(args: readonly string[]): Promise<void> {
+async function main(args: readonly string[]): Promise<void> {
   vlogSetProgram(PROGRAM);
   vlogSetLevels(null, 'console', 'warn');
   const { options, operands } = getoptOrExit(PROGRAM, args, [...HELP_OPTIONS, ...VLOG_OPTIONS]);
@@ -52,4 +52,4 @@ export async function main(args: readonly string[]): Promise<void> {
   }
 }
 
-if (import.meta.main) void main(process.argv.slice(2));
+void main(process.argv.slice(2));

@@ -12,7 +12,7 @@ import { ovsFatal } from '../../base/fatal.ts';
 import { workerUrl } from '../../base/worker-url.ts';
 import { getLink, setLink } from '../../linux/link.ts';
 import { createVeth, deleteLink } from '../../linux/namespace.ts';
-import { runVsctl } from '../ovs-vsctl.ts';
+import { runVsctl } from '../vsctl/program.ts';
 import type { HostReply, HostRequest } from './host-worker.ts';
 import { type Running, startInProcess } from './running.ts';
 
