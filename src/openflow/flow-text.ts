@@ -3,6 +3,7 @@ import { vlog } from '../base/vlog.ts';
 import { Match } from '../flow/match.ts';
 import { formatMatch, parseMatchField, parseProtocol, splitKeyValues } from '../flow/match-text.ts';
 import { formatTable, type Names, parsePort, parseTable } from '../flow/names.ts';
+import { actionProtocols } from './action-protocols.ts';
 import { formatActions, parseActions } from './actions/index.ts';
 import type { Ofpact } from './actions/types.ts';
 import { fitsMatch10, fitsMatch11, normalizeMatch } from './match-old.ts';
@@ -66,8 +67,18 @@ export const PROTOCOL_OXM = 8 | 16 | 32 | 64;
 export const PROTOCOL_NXM_OXM = 2 | PROTOCOL_OXM;
 export const PROTOCOL_11_UP = 4 | PROTOCOL_OXM;
 
-/** `NXM,OXM`: sets print by the names that cover them. */
-export function formatProtocols(protocols: number): string {
+/** `NXM,OXM`: sets print by the names that cover them. With `tableId`, OpenFlow 1.0 is meant only with NXT_FLOW_MOD_TABLE_ID. */
+export function formatProtocols(protocols: number, tableId = false): string {
+  if (tableId) {
+    // The original lists what has an abbreviation first.
+    const oxm = (protocols & PROTOCOL_OXM) === PROTOCOL_OXM;
+    const words = oxm ? ['OXM'] : [];
+    if (protocols & PROTOCOLS.OpenFlow10) words.push('OpenFlow10+table_id');
+    if (protocols & PROTOCOLS.NXM) words.push('NXM+table_id');
+    const rest = protocols & ~(PROTOCOLS.OpenFlow10 | PROTOCOLS.NXM | (oxm ? PROTOCOL_OXM : 0));
+    if (rest !== 0) words.push(formatProtocols(rest));
+    return words.join(',');
+  }
   if (protocols === 0) return 'none';
   const words: string[] = [];
   let rest = protocols;
@@ -102,7 +113,7 @@ export function matchProtocols(match: Match): number {
 export type FlowCommand = FlowModCommand | 'stats';
 
 export type ParsedFlow =
-  | { readonly ok: true; readonly flow: FlowMod; readonly usable: number }
+  | { readonly ok: true; readonly flow: FlowMod; readonly usable: number; readonly hasTable: boolean }
   | { readonly ok: false; readonly error: string };
 
 export interface FlowParseOptions {
@@ -183,6 +194,7 @@ function parse(text: string, command: FlowCommand, { names, warn }: FlowParseOpt
   let cookieMask = 0n;
   let newCookie: bigint | null = command === 'add' ? 0n : null;
   let table = command === 'add' ? 0 : 255;
+  let hasTable = false;
   let idleTimeout = 0;
   let hardTimeout = 0;
   let importance = 0;
@@ -210,6 +222,7 @@ function parse(text: string, command: FlowCommand, { names, warn }: FlowParseOpt
     const number16 = (): number => u16(value) ?? syntax(`invalid ${key} "${value}"`);
     if (key === 'table') {
       table = parseTable(value, names);
+      hasTable = true;
       if (/^\d+$/.test(value) && Number(value) > 255)
         vlog('ofp_table').warn(`table ${value} is outside the supported range 0 through 255`);
       if (table < 0) syntax(`unknown table "${value}"`);
@@ -251,10 +264,11 @@ function parse(text: string, command: FlowCommand, { names, warn }: FlowParseOpt
     actions = parsed.actions;
   }
   normalizeWithWarning(match, names);
-  usable &= matchProtocols(match);
+  usable &= matchProtocols(match) & actionProtocols(actions, match);
   return {
     ok: true,
     usable,
+    hasTable,
     flow: {
       type: 'flow_mod',
       command: command === 'stats' ? 'delete' : command,

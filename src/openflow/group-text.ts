@@ -144,8 +144,7 @@ function parse(text: string, command: GroupCommand, names?: Names): GroupMod {
   const type = groupType ?? 'all';
   if (selectionMethod === '' && fields.length > 0) syntax('fields may only be specified with a selection method');
   const buckets = bucketAt < 0 ? [] : parseBuckets(text.slice(bucketAt), type, names);
-  if (type === 'indirect' && accepts.type && buckets.length !== 1)
-    syntax('indirect group must have exactly one bucket');
+  if (type === 'indirect' && accepts.type && buckets.length > 1) syntax('Indirect groups can have at most one bucket.');
   const props: GroupProps | null = selectionMethod === '' ? null : { selectionMethod, selectionMethodParam, fields };
   return {
     type: 'group_mod',

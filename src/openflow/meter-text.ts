@@ -35,8 +35,8 @@ export function parseMeter(text: string, command: 'add' | 'modify' | 'delete'): 
       meterId = id;
     } else return fail(`unknown keyword ${key}`);
   }
-  if (meterId < 0) return fail('must specify meter_id');
-  if (wantsBands && (flags & 3) === 0) return fail('Both kbps and pktps flags may not be unset');
+  if (meterId < 0) return fail("must specify 'meter'");
+  if (wantsBands && (flags & 3) === 0) return fail("meter must specify either 'kbps' or 'pktps'");
   if ((flags & 3) === 3) return fail('Both kbps and pktps flags may not be set');
   if (!wantsBands) return { ok: true, meter: { meterId, flags: 0, bands: [] } };
   const bands: { type: MeterBand['type'] | null; rate: number; burstSize: number; precLevel: number }[] = [];
@@ -81,7 +81,7 @@ function bandField(
 ): string | null {
   if (value === '') return `field ${key} missing value`;
   if (key === 'type') {
-    if (value !== 'drop' && value !== 'dscp_remark') return `unknown band type ${value}`;
+    if (value !== 'drop' && value !== 'dscp_remark') return `field type unknown value ${value}`;
     band.type = value;
     return null;
   }

@@ -262,10 +262,10 @@ export function tableDescText(t: TableDesc, { names }: TextContext): string {
 const CTRL_NAMES = new Map(Object.entries(BUNDLE_CTRL).map(([name, n]) => [n as number, name.toUpperCase()]));
 const bundleFlags = (flags: number): string => bitNames(flags, ['atomic', 'ordered'], ' ');
 export function bundleControlText(m: OfMessageOf<'bundle_control'>): string {
-  return `\n bundle_id=${hex(m.bundleId)} type=${CTRL_NAMES.get(m.ctrl) ?? m.ctrl} flags=${bundleFlags(m.flags)}`;
+  return `\n bundle_id=${m.bundleId === 0 ? '0' : hex(m.bundleId)} type=${CTRL_NAMES.get(m.ctrl) ?? m.ctrl} flags=${bundleFlags(m.flags)}`;
 }
 export function bundleAddText(m: OfMessageOf<'bundle_add'>): string {
-  return `\n bundle_id=${hex(m.bundleId)} flags=${bundleFlags(m.flags)}\n`;
+  return `\n bundle_id=${m.bundleId === 0 ? '0' : hex(m.bundleId)} flags=${bundleFlags(m.flags)}\n`;
 }
 
 function mapsText(maps: readonly TlvMap[]): string {

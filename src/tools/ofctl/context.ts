@@ -330,18 +330,35 @@ async function trySetFormat(c: Connection, format: 'nxm' | 'openflow10'): Promis
   return ok;
 }
 
-/** Opens a connection over which these flows can be sent, in the first format that is allowed, usable and supported. */
-export async function connectForFlowMods(target: string, usable: number): Promise<Connection> {
+/** Lets flow_mods name their table on an OpenFlow 1.0 connection, if the switch takes it. */
+async function trySetTableId(c: Connection): Promise<boolean> {
+  c.send({ type: 'nx_flow_mod_table_id', set: true });
+  let ok = true;
+  await c.barrier(() => {
+    ok = false;
+  });
+  return ok;
+}
+
+/**
+ * Opens a connection over which these flows can be sent, in the first format that is allowed, usable and supported. `hasTable` says that
+ * some flow names its table, which OpenFlow 1.0 has to be asked for.
+ */
+export async function connectForFlowMods(target: string, usable: number, hasTable = false): Promise<Connection> {
   const allowed = settings.protocols;
   if ((usable & allowed) === 0)
     fatal(
-      `none of the usable flow formats (${formatProtocols(usable)}) is among the allowed flow formats (${formatProtocols(allowed)})`,
+      `none of the usable flow formats (${formatProtocols(usable, hasTable)}) is among the allowed flow formats (${formatProtocols(allowed)})`,
     );
   const c = await connect(target);
-  const current = c.version === 1 ? PROTOCOLS.OpenFlow10 : protocolsOfVersion(c.version);
-  if (usable & allowed & current) return c;
-  if (c.version === 1 && usable & allowed & PROTOCOLS.NXM && (await trySetFormat(c, 'nxm'))) return c;
-  return fatal(`switch does not support any of the usable flow formats (${formatProtocols(usable)})`);
+  const isOld = c.version === 1;
+  const current = isOld ? PROTOCOLS.OpenFlow10 : protocolsOfVersion(c.version);
+  if (usable & allowed & current) {
+    if (!isOld || !hasTable || (await trySetTableId(c))) return c;
+  } else if (isOld && usable & allowed & PROTOCOLS.NXM && (await trySetFormat(c, 'nxm'))) {
+    if (!hasTable || (await trySetTableId(c))) return c;
+  }
+  return fatal(`switch does not support any of the usable flow formats (${formatProtocols(usable, hasTable)})`);
 }
 
 /** Readies a connection to ask for flows in the richest format. */

@@ -36,7 +36,7 @@ export function readText(path: string): string {
   try {
     return readFileSync(path === '-' ? 0 : path, 'utf8');
   } catch (error) {
-    return fatal(`${path}: open (${errnoText(error)})`);
+    return fatal(`${path}: open failed (${errnoText(error)})`);
   }
 }
 function errnoText(error: unknown): string {
@@ -123,11 +123,13 @@ async function dumpAggregate([target, text]: readonly string[]): Promise<void> {
 interface FlowList {
   readonly flows: FlowMod[];
   readonly usable: number;
+  readonly hasTable: boolean;
 }
 
 function parseLines(path: string, command: FlowModCommand | null, names: Names | undefined): FlowList {
   const flows: FlowMod[] = [];
   let usable = PROTOCOL_ANY;
+  let hasTable = false;
   const lines = readText(path).split('\n');
   lines.forEach((line, i) => {
     for (const text of flowLines(line)) {
@@ -135,19 +137,20 @@ function parseLines(path: string, command: FlowModCommand | null, names: Names |
       if (!parsed.ok) fatal(`${path}:${i + 1}: ${parsed.error}`);
       else {
         usable &= parsed.usable;
+        hasTable ||= parsed.hasTable;
         flows.push(parsed.flow);
       }
     }
   });
-  return { flows, usable };
+  return { flows, usable, hasTable };
 }
 
-async function sendFlows(target: string, { flows, usable }: FlowList): Promise<void> {
+async function sendFlows(target: string, { flows, usable, hasTable }: FlowList): Promise<void> {
   if (settings.bundle) {
     await sendBundle(target, flows, usable);
     return;
   }
-  const c = await connectForFlowMods(target, usable);
+  const c = await connectForFlowMods(target, usable, hasTable);
   await c.transactNoreply(flows);
   c.close();
 }
@@ -161,7 +164,7 @@ async function flowMod(args: readonly string[], command: FlowModCommand): Promis
   }
   const parsed = parseFlowMod(text ?? '', command, { names });
   if (!parsed.ok) return fatal(parsed.error);
-  await sendFlows(target, { flows: [parsed.flow], usable: parsed.usable });
+  await sendFlows(target, { flows: [parsed.flow], usable: parsed.usable, hasTable: parsed.hasTable });
 }
 
 async function addFlows([target, path]: readonly string[]): Promise<void> {
@@ -202,8 +205,8 @@ function versionText(v: Version, names?: Names): string {
   const f = v.rule;
   let out = f.table !== 0 && f.table !== 255 ? `table=${f.table} ` : '';
   const match = formatMatch(f.match, f.priority, names);
-  out += match;
-  if (match !== '') out += ' ';
+  // The space stands even behind a match of everything.
+  out += `${match} `;
   if (v.cookie !== 0n) out += `cookie=0x${v.cookie.toString(16)} `;
   if (v.idleTimeout !== 0) out += `idle_timeout=${v.idleTimeout} `;
   if (v.hardTimeout !== 0) out += `hard_timeout=${v.hardTimeout} `;
@@ -212,9 +215,9 @@ function versionText(v: Version, names?: Names): string {
   return `${out}actions=${formatActions(v.actions, names)}`;
 }
 
-function fileFlows(path: string, names?: Names): { map: Map<string, Version>; usable: number } {
-  const { flows, usable } = parseLines(path, 'add', names);
-  return { map: new Map(flows.map((f) => [ruleKey(f), versionOf(f)])), usable };
+function fileFlows(path: string, names?: Names): { map: Map<string, Version>; usable: number; hasTable: boolean } {
+  const { flows, usable, hasTable } = parseLines(path, 'add', names);
+  return { map: new Map(flows.map((f) => [ruleKey(f), versionOf(f)])), usable, hasTable };
 }
 
 async function switchFlows(c: Connection, usable: number): Promise<Map<string, Version>> {
@@ -251,8 +254,8 @@ function changeTo(v: Version, command: 'add' | 'delete_strict'): FlowMod {
 
 async function replaceFlows([target, path]: readonly string[]): Promise<void> {
   const names = await namesToAccept(target);
-  const { map: wanted, usable } = fileFlows(path, names);
-  const c = await connectForFlowMods(target, usable);
+  const { map: wanted, usable, hasTable } = fileFlows(path, names);
+  const c = await connectForFlowMods(target, usable, hasTable);
   const present = await switchFlows(c, usable);
   const changes: FlowMod[] = [];
   for (const [key, v] of present) if (!wanted.has(key)) changes.push(changeTo(v, 'delete_strict'));
@@ -301,14 +304,14 @@ async function diffFlows([first, second]: readonly string[]): Promise<void> {
 async function parseFlowCommand([text]: readonly string[]): Promise<void> {
   const parsed = parseFlowMod(text, settings.strict ? 'delete_strict' : 'add');
   if (!parsed.ok) return fatal(parsed.error);
-  printFlows([parsed.flow], parsed.usable);
+  printFlows([parsed.flow], parsed.usable, parsed.hasTable);
 }
 async function parseFlowsCommand([path]: readonly string[]): Promise<void> {
-  const { flows, usable } = parseLines(path, null, undefined);
-  printFlows(flows, usable);
+  const { flows, usable, hasTable } = parseLines(path, null, undefined);
+  printFlows(flows, usable, hasTable);
 }
-function printFlows(flows: readonly FlowMod[], usable: number): void {
-  const chosen = chooseProtocol(usable);
+function printFlows(flows: readonly FlowMod[], usable: number, hasTable: boolean): void {
+  const chosen = chooseProtocol(usable, hasTable);
   print(`usable protocols: ${chosen.usable}\nchosen protocol: ${chosen.name}\n`);
   for (const f of flows) print(chosen.text(f));
 }

@@ -13,7 +13,7 @@ interface Chosen {
 
 let count = 1;
 
-export function chooseProtocol(usable: number): Chosen {
+export function chooseProtocol(usable: number, hasTable: boolean): Chosen {
   const both = usable & settings.protocols;
   if (usable === 0) return fatal('no usable protocol');
   if (both === 0) return fatal('no usable protocol');
@@ -22,12 +22,12 @@ export function chooseProtocol(usable: number): Chosen {
   const isNxm = bit === PROTOCOLS.NXM;
   const name = isNxm ? 'NXM' : `OpenFlow1${version - 1}`;
   return {
-    usable: formatProtocols(usable),
-    name: bit <= PROTOCOLS.NXM ? `${name}-table_id` : name,
+    usable: formatProtocols(usable, hasTable),
+    name: bit <= PROTOCOLS.NXM ? `${name}${hasTable ? '+' : '-'}table_id` : name,
     text: (flow) => {
-      const options = { tableId: false, flowFormat: isNxm ? ('nxm' as const) : ('openflow10' as const) };
+      const options = { tableId: hasTable, flowFormat: isNxm ? ('nxm' as const) : ('openflow10' as const) };
       const bytes = encodeMessage(version, count++, flow, options);
-      return formatDecoded(decodeMessage(bytes, options), bytes, settings.verbosity + 1);
+      return formatDecoded(decodeMessage(bytes, { ...options, tableId: true }), bytes, settings.verbosity + 1);
     },
   };
 }
