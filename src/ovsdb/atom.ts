@@ -126,7 +126,8 @@ export function atomFromJson(type: AtomicType, json: Json | undefined, named?: N
         return normalInteger(BigInt(json));
       break;
     case 'real':
-      if (typeof json === 'number') return json;
+      // A number too great for a double reads as infinity, which JSON cannot write.
+      if (typeof json === 'number' && Number.isFinite(json)) return json;
       if (typeof json === 'bigint') return Number(json);
       break;
     case 'boolean':
@@ -235,7 +236,9 @@ function stringFromText(text: string): string {
   if (text === '') throw new Error('An empty string is not valid as input; use "" to represent the empty string');
   if (!text.startsWith('"')) return text;
   if (text.length < 2 || !text.endsWith('"')) throw new Error(`${text}: missing quote at end of quoted string`);
-  return unescapeJson(text.slice(1, -1), text);
+  const plain = unescapeJson(text.slice(1, -1), text);
+  if (!plain.isWellFormed()) throw new Error(`${text}: malformed escaped surrogate pair`);
+  return plain;
 }
 
 const ESCAPES: Record<string, string> = {

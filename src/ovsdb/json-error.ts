@@ -131,9 +131,20 @@ class Checker {
   }
 
   private string(): void {
+    const start = this.at + 1;
     for (this.at++; this.at < this.text.length; this.at++) {
       const c = this.text[this.at]!;
       if (c === '"') {
+        const inner = this.text.slice(start, this.at);
+        if (/(?<!\\)(?:\\\\)*\\u0000/.test(inner))
+          throw new Fault(this.at, 'null bytes not supported in quoted strings');
+        const bad = /(?<!\\)(?:\\\\)*\\u(?![0-9a-fA-F]{4})(.{0,4})/.exec(inner);
+        if (bad)
+          throw new Fault(
+            this.at,
+            bad[1]!.length < 4 ? 'quoted string ends within \\u escape' : 'malformed \\u escape',
+          );
+        if (hasHalfPair(inner)) throw new Fault(this.at, 'malformed escaped surrogate pair');
         this.at++;
         return;
       }
@@ -147,6 +158,14 @@ class Checker {
       }
     }
     throw new Fault(this.text.length, 'unexpected end of input in quoted string');
+  }
+}
+
+function hasHalfPair(inner: string): boolean {
+  try {
+    return !(JSON.parse(`"${inner}"`) as string).isWellFormed();
+  } catch {
+    return false;
   }
 }
 

@@ -13,10 +13,30 @@ const INTEGER = /^-?[0-9]+$/;
 const INT64_MAX = 2n ** 63n - 1n;
 const INT64_MIN = -(2n ** 63n);
 
-/** Throws `SyntaxError` for text that is not JSON. */
+/**
+ * Throws `SyntaxError` for text that is not JSON, or has in a string what the original refuses and its files cannot hold: a NUL, half a
+ * surrogate pair.
+ */
 export function parseJson(text: string): Json {
+  if (text.includes('\\u')) checkEscapes(text);
   if (!LONG_DIGITS.test(text)) return JSON.parse(text) as Json;
   return JSON.parse(text, reviveInteger) as Json;
+}
+
+const ESCAPE = /\\(?:u([0-9a-fA-F]{4})(?:\\u([0-9a-fA-F]{4}))?|[^u])/g;
+
+function checkEscapes(text: string): void {
+  ESCAPE.lastIndex = 0;
+  for (let m = ESCAPE.exec(text); m !== null; m = ESCAPE.exec(text)) {
+    if (m[1] === undefined) continue;
+    const unit = Number.parseInt(m[1], 16);
+    if (unit === 0) throw new SyntaxError('null bytes not supported in quoted strings');
+    const next = m[2] === undefined ? 0 : Number.parseInt(m[2], 16);
+    const isPair = (unit & 0xfc00) === 0xd800 && (next & 0xfc00) === 0xdc00;
+    if ((unit & 0xf800) === 0xd800 && !isPair) throw new SyntaxError('malformed escaped surrogate pair');
+    // What follows is looked at on its own unless it was the second half.
+    if (m[2] !== undefined && !isPair) ESCAPE.lastIndex -= 6;
+  }
 }
 
 // `context.source` is the number as written (ECMAScript's JSON.parse source text access).

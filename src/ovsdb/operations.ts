@@ -291,7 +291,8 @@ class Operation {
 
   private wait(): JsonObject {
     const table = this.table();
-    const timeout = this.p.optional('timeout', 'integer') as number | undefined;
+    const timeoutJson = this.p.optional('timeout', 'integer');
+    const timeout = timeoutJson === undefined ? undefined : Number(timeoutJson);
     this.p.required('where', 'array');
     this.p.optional('columns', 'array');
     const until = this.p.required('until', 'string');

@@ -111,6 +111,14 @@ describe('values', () => {
     assert.equal(stringifyJson(json), '[9223372036854775807,-9223372036854775808,9007199254740993,1000]');
   });
 
+  test('strings hold no NUL and no half character, numbers no infinity', () => {
+    for (const text of ['["\\u0000"]', '["\\ud800"]', '["\\udc00\\ud800"]', '["a\\ud83dx"]']) {
+      assert.throws(() => parseJson(text), SyntaxError, text);
+    }
+    assert.deepEqual(parseJson('["\\ud83d\\ude00","\\\\u0000","\\u00e9\\u0041"]'), ['😀', '\\u0000', 'éA']);
+    assert.throws(() => datumFromJson(columnType(baseType('real')), parseJson('1e400')));
+  });
+
   test('uuids are random and well formed', () => {
     const seen = new Set(Array.from({ length: 1000 }, newUuid));
     assert.equal(seen.size, 1000);
@@ -219,6 +227,8 @@ test('what is wrong with JSON is told in the original words', () => {
     ['["X"', 'line 0, column 4, byte 4: unexpected end of input'],
     ['{x', "line 0, column 2, byte 2: invalid keyword 'x'"],
     ['5', 'line 0, column 1, byte 1: syntax error at beginning of input'],
+    ['["\\u0000"]', 'line 0, column 8, byte 8: null bytes not supported in quoted strings'],
+    ['["\\ud800"]', 'line 0, column 8, byte 8: malformed escaped surrogate pair'],
     ['[01]', 'line 0, column 3, byte 3: leading zeros not allowed'],
     ['[1]]', 'line 0, column 3, byte 3: trailing garbage at end of input'],
   ] as const) {
