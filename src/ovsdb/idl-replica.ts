@@ -281,7 +281,9 @@ export class Replica {
       const column = table.schema.columnByName.get(name);
       if (column === undefined || json === undefined) continue;
       const datum = datumFromJsonAnySize(column.type, json);
-      datums[column.index] = isDiff ? datumApplyDiff(column.type, base[column.index], datum) : datum;
+      // The difference of a column with a single value, which may be none, is its new value.
+      const isSingle = column.type.max === 1 && column.type.value === null;
+      datums[column.index] = isDiff && !isSingle ? datumApplyDiff(column.type, base[column.index], datum) : datum;
     }
     return datums;
   }
