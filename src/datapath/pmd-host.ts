@@ -61,8 +61,9 @@ export class PmdHost {
   /** Byte offset of the PMD's private memory. */
   readonly scratchAt: number;
   readonly mirror: Dpcls;
-  /** Called after commands were sent; makes the PMD look. */
+  /** Makes the PMD look at its commands: at once, for a packet waits; or soon, for more commands may follow. */
   kick: () => void = () => {};
+  kickSoon: () => void = () => this.kick();
   packetsDropped = 0;
   private readonly commands: RecordRing;
   private readonly upcalls: RecordRing;
@@ -118,7 +119,7 @@ export class PmdHost {
   /** Sends a command and tells the PMD. */
   send(...words: number[]): void {
     this.record(words.length, (i32, at) => i32.set(words, at), false);
-    this.kick();
+    this.kickSoon();
   }
 
   /** Runs `fn` when the PMD has done all that was sent so far. */

@@ -282,6 +282,15 @@ export class WorkerEngine implements PmdEngine {
         if (Atomics.compareExchange(arena.i32, host.controlAt + CONTROL.SLEEPING, 1, 2) === 1)
           signalEventFd(thread.eventFd);
       };
+      let isKicking = false;
+      host.kickSoon = () => {
+        if (isKicking) return;
+        isKicking = true;
+        queueMicrotask(() => {
+          isKicking = false;
+          host.kick();
+        });
+      };
       worker.on('error', (e) => this.died(thread, e instanceof Error ? (e.stack ?? e.message) : String(e)));
       worker.on('exit', (code) => this.died(thread, `exit status ${code}`));
       this.listen(thread);

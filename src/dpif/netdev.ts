@@ -24,7 +24,7 @@ import type { PmdHost, UpcallRecord } from '../datapath/pmd-host.ts';
 import { PMD_STAT, PMD_STATS } from '../datapath/pmd-stats.ts';
 import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
 import { FlowKey, type FlowMask } from '../flow/key.ts';
-import { DP_WORDS } from '../flow/layout.ts';
+import { DP_WORDS, FLOW_BYTES } from '../flow/layout.ts';
 import type { Netdev, NetdevEnv } from '../netdev/netdev.ts';
 import { FRAME_MAX } from '../packet/frame.ts';
 import type { DpFlow, DpFlowStats, Dpif, DpifStats, DpPort, Upcall } from './dpif.ts';
@@ -187,12 +187,14 @@ export class DpifNetdev implements Dpif {
       return null;
     }
     const hosts = this.hostsFor(pmdId);
-    const fullMask = mask.clone();
+    const memory = new ArrayBuffer(2 * FLOW_BYTES);
+    const maskedKey = new FlowKey(memory, 0);
+    const fullMask = new FlowKey(memory, FLOW_BYTES);
+    fullMask.copyFrom(mask);
     // A classifier is per port, so the port is always looked at.
     fullMask.w[0] = -1;
     for (let w = DP_WORDS; w < fullMask.w.length; w++) fullMask.w[w] = 0;
-    const maskedKey = key.clone();
-    for (let w = 0; w < maskedKey.w.length; w++) maskedKey.w[w] &= fullMask.w[w];
+    for (let w = 0; w < DP_WORDS; w++) maskedKey.w[w] = key.w[w] & fullMask.w[w];
 
     let flow: NetdevFlow | null = null;
     const parts: FlowPart[] = [];
