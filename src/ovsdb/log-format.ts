@@ -2,7 +2,7 @@
  * The records of a database file: `OVSDB JSON <length> <sha1>`, a newline, and so many bytes of JSON that end in a newline
  * (ovsdb(5), "File Format"). A clustered database starts with another word and is told apart by it.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { OvsdbError } from './error.ts';
 import { isObject, type JsonObject, parseJson, stringifyJson } from './json.ts';
 
@@ -15,7 +15,7 @@ const NEWLINE = 0x0a;
 const MAX_HEADER = 100;
 
 export function sha1(bytes: Uint8Array): string {
-  return createHash('sha1').update(bytes).digest('hex');
+  return hash('sha1', bytes, 'hex');
 }
 
 export function encodeRecord(json: JsonObject, magic: string = MAGIC_STANDALONE): Buffer {
@@ -73,10 +73,10 @@ export class LogReader {
       });
     }
     const body = bytes.subarray(start, end);
-    const hash = sha1(body);
+    const digest = sha1(body);
     const where = `${name}: ${length} bytes starting at offset ${start}`;
-    if (hash !== m[3]) {
-      throw new OvsdbError('syntax error', `${where} have SHA-1 hash ${hash} but should have hash ${m[3]}`);
+    if (digest !== m[3]) {
+      throw new OvsdbError('syntax error', `${where} have SHA-1 hash ${digest} but should have hash ${m[3]}`);
     }
     const json = this.parse(body, where);
     this.goodEnd = end;
