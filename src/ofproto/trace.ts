@@ -64,7 +64,7 @@ function trace(request: Request): string {
   const seen = new Set<number>();
   let actions = request.actions;
   for (let next = waiting.shift(); next; next = waiting.shift()) {
-    const text = new TraceText(names);
+    const text = new TraceText(names ? (b) => namesOf(b as Bridge) : null);
     const result = bridge.backer.translate({
       bridge: next.bridge,
       flow: next.flow,

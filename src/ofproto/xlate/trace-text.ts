@@ -8,7 +8,7 @@
 import { formatMatch } from '../../flow/match-text.ts';
 import type { Names } from '../../flow/names.ts';
 import { formatActions } from '../../openflow/actions/index.ts';
-import type { XlateObserver, XlatePlace, XlateStep } from './types.ts';
+import type { XlateBridge, XlateObserver, XlatePlace, XlateStep } from './types.ts';
 
 interface Node {
   readonly text: string;
@@ -19,13 +19,18 @@ interface Node {
 export class TraceText implements XlateObserver {
   private readonly top: Node[] = [];
   private readonly lists: Node[][] = [this.top];
-  private readonly names: Names | undefined;
+  private readonly namesOf: ((bridge: XlateBridge) => Names) | null;
+  /** Those of the bridge the packet is in, and of the bridges it is to go back to. */
+  private readonly names: (Names | undefined)[] = [undefined];
 
-  constructor(names?: Names) {
-    this.names = names;
+  /** With `namesOf`, ports are shown by their names in their bridge. */
+  constructor(namesOf: ((bridge: XlateBridge) => Names) | null = null) {
+    this.namesOf = namesOf;
   }
 
   enter(place: XlatePlace): void {
+    const here = this.names[this.names.length - 1];
+    this.names.push(place.type === 'bridge' ? this.namesOf?.(place.bridge) : here);
     const node: Node = {
       text: this.placeText(place),
       kind: place.type === 'bridge' || place.type === 'table' ? place.type : 'place',
@@ -43,6 +48,7 @@ export class TraceText implements XlateObserver {
 
   leave(): void {
     this.lists.pop();
+    this.names.pop();
   }
 
   note(step: XlateStep): void {
@@ -68,7 +74,7 @@ export class TraceText implements XlateObserver {
         if (!place.rule) {
           return head + (place.miss === 'packet-in' ? 'No match, and a "packet-in" is called for.' : 'No match.');
         }
-        const match = formatMatch(place.rule.match, undefined, this.names);
+        const match = formatMatch(place.rule.match, undefined, this.names[this.names.length - 1]);
         const cookie = place.rule.cookie === 0n ? '' : `, cookie 0x${place.rule.cookie.toString(16)}`;
         return `${head}${match}${match ? ', ' : ''}priority ${place.rule.priority}${cookie}`;
       }
@@ -78,12 +84,12 @@ export class TraceText implements XlateObserver {
   private stepText(step: XlateStep): string {
     switch (step.type) {
       case 'action':
-        return formatActions([step.action], this.names);
+        return formatActions([step.action], this.names[this.names.length - 1]);
       case 'drop':
         return 'drop';
       case 'action_set':
         return step.actions.length > 0
-          ? ` -> action set ${step.when}: ${formatActions(step.actions, this.names)}`
+          ? ` -> action set ${step.when}: ${formatActions(step.actions, this.names[this.names.length - 1])}`
           : ` -> action set ${step.when} empty`;
       case 'detail':
         return ` -> ${step.text}`;
