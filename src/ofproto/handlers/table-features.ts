@@ -9,6 +9,7 @@ export const MAX_ENTRIES = 1_000_000;
 const ALL_ONES = 0xffffffffffffffffn;
 /** Instructions from the lowest bit: goto_table, write_metadata, write, apply, clear, meter. */
 const GOTO = 1;
+const METER = 1 << 5;
 const INSTRUCTIONS = 0x3f;
 /** Bits by OpenFlow 1.1+ numbers: output, and 15 to 25: TTLs, push and pop of VLAN and MPLS, set_queue, group, set_field. */
 const COMMON_ACTIONS = [0, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24];
@@ -32,8 +33,8 @@ export function featuresOf(table: FlowTable, version: OfpVersion): TableFeatures
   const actions = version === 2 ? ACTIONS_11 : ACTIONS;
   const capability: TableCapability = {
     nextTables,
-    // The sets of 1.1 and 1.2 begin with a bit for number 0, which there is not, and know no meters.
-    instructions: version < 4 ? (instructions << 1) & 0x3e : instructions,
+    // Meters come with 1.3.
+    instructions: version < 4 ? instructions & ~METER : instructions,
     writeActions: actions,
     applyActions: actions,
     writeSetFields: WRITABLE,

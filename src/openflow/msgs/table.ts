@@ -67,8 +67,8 @@ function bitsOf(fields: readonly Field[], version: OfpVersion): bigint {
 
 /** OFPFW_ALL without the parts that Open vSwitch does not offer, and its like for 1.1. */
 const WILDCARDS_10 = 0x003fffff;
-const WILDCARDS_11 = 0x000003ff;
-const MATCH_11 = 0x0003ffff;
+const WILDCARDS_11 = 0x0000fbff;
+const MATCH_11 = 0x0000fbff;
 
 function encodeStats(w: Writer, t: TableStats, version: OfpVersion): void {
   const f = t.features ?? noFeatures(t.table, t.name);
