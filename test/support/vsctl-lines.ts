@@ -1,6 +1,6 @@
 /**
  * Command lines of `ovs-vsctl`, good and bad, in an order in which they build on each other. Quotes are a shell's single ones.
- * A line beginning with `~` prints rows in no particular order.
+ * A line beginning with `~` prints rows in no particular order; after one with `#` a new database is used.
  */
 export const VSCTL_LINES = String.raw`
 
@@ -242,6 +242,7 @@ get-controller fb
 set-fail-mode fb secure
 del-br br0
 list-br
+# another database
 add-br 'a b'
 add-port 'a b' 'c d' type=internal
 add-port 'a b' cd tag=9 trunks=1,2 external_ids:a=b
