@@ -81,6 +81,17 @@ test('a modify that selects nothing adds, unless it selects by cookie or keeps c
   assert.equal([...tables].length, 1);
 });
 
+test('a modify that changes nothing does not cost a revalidation', () => {
+  const tables = new FlowTables();
+  tables.flowMod(mod('add', { match: inPort(1), actions: output(2) }), 0);
+  const { revision } = tables;
+  tables.flowMod(mod('modify_strict', { match: inPort(1), actions: output(2) }), 50);
+  assert.equal(tables.revision, revision);
+  assert.equal([...tables][0].modifiedMs, 50);
+  tables.flowMod(mod('modify_strict', { match: inPort(1), actions: output(3) }), 60);
+  assert.notEqual(tables.revision, revision);
+});
+
 test('overlap, limits and reserved tables are refused', () => {
   const tables = new FlowTables();
   tables.flowMod(mod('add', { match: inPort(1) }), 0);

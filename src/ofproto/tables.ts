@@ -7,6 +7,7 @@
  */
 import type { FlowKey, FlowMask } from '../flow/key.ts';
 import type { Match } from '../flow/match.ts';
+import type { Ofpact } from '../openflow/actions/types.ts';
 import type { OfErrorName } from '../openflow/errors.ts';
 import type { FlowMod, FlowRemovedReason } from '../openflow/messages.ts';
 import { Classifier } from './classifier.ts';
@@ -83,6 +84,8 @@ export class FlowTables {
   /** Changes when a translation made before may be wrong now. */
   revision = 0;
   listener: FlowTablesListener = {};
+  /** Rules that may time out, so that expiry need not look at all the others. */
+  private readonly mortal = new Set<Rule>();
 
   lookup(table: number, flow: FlowKey, wc: FlowMask | null): Rule | null {
     return this.tables[table].classifier.lookup(flow, wc);
@@ -112,7 +115,11 @@ export class FlowTables {
   /** Puts a rule in, replacing one of equal match and priority; no questions asked. */
   insert(rule: Rule): Rule | null {
     const replaced = this.tables[rule.table].classifier.insert(rule);
-    if (replaced) replaced.removed = true;
+    if (replaced) {
+      replaced.removed = true;
+      this.mortal.delete(replaced);
+    }
+    if (mayTimeOut(rule)) this.mortal.add(rule);
     this.revision++;
     if (replaced) this.listener.removed?.(replaced, 'replaced');
     this.listener.added?.(rule);
@@ -122,12 +129,14 @@ export class FlowTables {
   remove(rule: Rule, reason: RuleRemovedReason): void {
     if (rule.removed || !this.tables[rule.table].classifier.remove(rule)) return;
     rule.removed = true;
+    this.mortal.delete(rule);
     this.revision++;
     this.listener.removed?.(rule, reason);
   }
 
   setActions(rule: Rule, actions: Rule['actions']): void {
     rule.actions = actions;
+    if (mayTimeOut(rule)) this.mortal.add(rule);
     this.tables[rule.table].classifier.setConjunctions(rule, conjunctionsOf(actions));
     this.revision++;
   }
@@ -152,8 +161,7 @@ export class FlowTables {
   /** Removes the rules whose timeouts have run out. Returns how many. */
   expire(nowMs: number): number {
     let n = 0;
-    for (const rule of this) {
-      if (rule.idleTimeout === 0 && rule.hardTimeout === 0) continue;
+    for (const rule of this.mortal) {
       const reason = rule.expired(nowMs);
       if (!reason) continue;
       this.remove(rule, reason);
@@ -202,7 +210,8 @@ export class FlowTables {
 
   private modifyFlows(rules: readonly Rule[], mod: FlowMod, nowMs: number): FlowModResult {
     for (const rule of rules) {
-      const actionsChanged = rule.actions !== mod.actions;
+      // A learned flow is written again by every packet; only a change may cost a revalidation.
+      const actionsChanged = !sameActions(rule.actions, mod.actions);
       if (actionsChanged) this.setActions(rule, mod.actions);
       if (mod.newCookie !== null) rule.cookie = mod.newCookie;
       rule.modifiedMs = nowMs;
@@ -210,7 +219,6 @@ export class FlowTables {
         rule.packets = 0;
         rule.bytes = 0;
       }
-      this.revision++;
       this.listener.modified?.(rule, actionsChanged);
     }
     return { ok: true, added: 0, modified: rules.length, removed: 0 };
@@ -239,6 +247,19 @@ export class FlowTables {
     return table === TABLE_ALL ? this.tables.slice(0, TBL_INTERNAL) : table < N_TABLES ? [this.tables[table]] : [];
   }
 }
+
+const sameActions = (a: readonly Ofpact[], b: readonly Ofpact[]): boolean =>
+  a === b || (a.length === b.length && JSON.stringify(a, plain) === JSON.stringify(b, plain));
+
+/** Actions hold bigints, and fields by reference. */
+function plain(key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return `${value}n`;
+  return key === 'field' && typeof value === 'object' && value !== null && 'name' in value ? value.name : value;
+}
+
+/** `fin_timeout` gives timeouts to rules that had none. */
+const mayTimeOut = (rule: Rule): boolean =>
+  rule.idleTimeout > 0 || rule.hardTimeout > 0 || rule.actions.some((a) => a.kind === 'fin_timeout');
 
 const fail = (error: OfErrorName): FlowModResult => ({ ok: false, error });
 

@@ -67,6 +67,8 @@ export function sendTo(ctx: Ctx, ofport: number, truncate = 0): void {
     ctx.note('warn', 'Flow is between protected ports, skipping output.');
   } else if (port.peer) {
     throughPatch(ctx, port, port.peer);
+  } else if (ctx.flow.get32(OFS.packet_type) !== 0) {
+    ctx.note('warn', 'Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.');
   } else if (port.dpPort !== null) {
     if (truncate > 0) ctx.actions.push({ kind: 'trunc', maxLen: truncate });
     commitActions(ctx);
