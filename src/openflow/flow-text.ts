@@ -6,7 +6,7 @@ import { formatTable, type Names, parsePort, parseTable } from '../flow/names.ts
 import { actionProtocols } from './action-protocols.ts';
 import { formatActions, parseActions } from './actions/index.ts';
 import type { Ofpact } from './actions/types.ts';
-import { fitsMatch10, fitsMatch11, normalizeMatch } from './match-old.ts';
+import { fitsMatch10, fitsMatch11, isNormal, normalizeMatch } from './match-old.ts';
 import type { FlowMod, FlowModCommand, FlowModFlags, FlowStats } from './messages.ts';
 import { NO_FLAGS, OFPG_ANY } from './messages-ext.ts';
 import { OFPP } from './ports.ts';
@@ -299,9 +299,9 @@ function parseGroupId(text: string): number | null {
 }
 
 function normalizeWithWarning(match: Match, names?: Names): void {
+  if (isNormal(match)) return;
   const before = match.clone();
   normalizeMatch(match);
-  if (before.equals(match)) return;
   const log = vlog('ofp_match');
   log.info('normalization changed ofp_match, details:');
   log.info(` pre: ${formatMatch(before, undefined, names)}`);

@@ -4,6 +4,7 @@
  * Their fields are a small part of what a `Match` can say: `fitsMatch10`/`fitsMatch11` tell whether nothing would be lost.
  */
 import { OFS } from '../flow/layout.ts';
+import { FlowKey } from '../flow/key.ts';
 import { Match } from '../flow/match.ts';
 import type { Reader, Writer } from './bytes.ts';
 import { OFPP } from './ports.ts';
@@ -168,10 +169,20 @@ const allOrNothing = (u8: Uint8Array, ofs: number, n: number): boolean => {
   return u8[ofs] === 0 || u8[ofs] === 0xff;
 };
 
-function restIsWild(m: Match, fields: readonly (readonly [number, number])[]): boolean {
-  const rest = m.mask.clone();
+/** The words of a mask with ones where a match of these fields alone must have none. */
+function outside(fields: readonly (readonly [number, number])[]): Int32Array {
+  const rest = new FlowKey();
+  rest.u8.fill(0xff);
   for (const [ofs, n] of fields) rest.u8.fill(0, ofs, ofs + n);
-  return rest.isZero();
+  return rest.w;
+}
+const OUTSIDE_10 = outside(OLD_FIELDS);
+const OUTSIDE_11 = outside([...OLD_FIELDS, [OFS.mpls_lse0, 4], [OFS.metadata, 8]]);
+
+function restIsWild(m: Match, outsideWords: Int32Array): boolean {
+  const w = m.mask.w;
+  for (let i = 0; i < w.length; i++) if ((w[i] & outsideWords[i]) !== 0) return false;
+  return true;
 }
 
 function commonFits(m: Match): boolean {
@@ -197,7 +208,7 @@ export function fitsMatch10(m: Match): boolean {
     allOrNothing(m.mask.u8, OFS.eth_dst, 6) &&
     isPrefix(m.mask.get32(OFS.ip_src)) &&
     isPrefix(m.mask.get32(OFS.ip_dst)) &&
-    restIsWild(m, OLD_FIELDS)
+    restIsWild(m, OUTSIDE_10)
   );
 }
 
@@ -280,7 +291,7 @@ export function fitsMatch11(m: Match): boolean {
     (commonFits(m) || tci === CFI) &&
     lseFits &&
     tcFits &&
-    restIsWild(m, [...OLD_FIELDS, [OFS.mpls_lse0, 4], [OFS.metadata, 8]])
+    restIsWild(m, OUTSIDE_11)
   );
 }
 
@@ -323,37 +334,47 @@ export function writeMatch11(out: Writer, m: Match): void {
   out.u64(key.get64(OFS.metadata)).bytes(inverted(OFS.metadata, 8));
 }
 
-function wild(m: Match, ofs: number, n: number): void {
-  m.key.u8.fill(0, ofs, ofs + n);
-  m.mask.u8.fill(0, ofs, ofs + n);
-}
-
-/** OpenFlow 1.0 lets a match name fields that its packet type cannot have: they mean nothing, so they go. */
-export function normalizeMatch(m: Match): Match {
+/** Fields that a packet of the match's type cannot have, as [offset, bytes]. */
+function* senseless(m: Match): Generator<readonly [number, number]> {
   const type = m.mask.get16(OFS.eth_type) === 0xffff ? m.key.get16(OFS.eth_type) : 0;
   const isIp = type === ETH_IPV4 || type === ETH_IPV6;
   const isArp = type === ETH_ARP || type === ETH_RARP;
   const proto = m.mask.get8(OFS.ip_proto) === 0xff ? m.key.get8(OFS.ip_proto) : 0;
-  const hasPorts = isIp && (PROTOS_WITH_PORTS.has(proto) || (type === ETH_IPV6 && proto === 58));
-  if (!hasPorts) {
-    wild(m, OFS.tp_src, 4);
-    wild(m, OFS.tcp_flags, 2);
+  const isIcmp6 = type === ETH_IPV6 && proto === 58;
+  if (!(isIp && (PROTOS_WITH_PORTS.has(proto) || isIcmp6))) {
+    yield [OFS.tp_src, 4];
+    yield [OFS.tcp_flags, 2];
   }
   if (!isIp) {
-    wild(m, OFS.ip_tos, 1);
-    wild(m, OFS.ip_ttl, 2);
+    yield [OFS.ip_tos, 1];
+    yield [OFS.ip_ttl, 2];
   }
-  if (!isIp && !isArp) wild(m, OFS.ip_proto, 1);
-  if (type !== ETH_IPV4 && !isArp) wild(m, OFS.ip_src, 8);
-  if (!isArp && !(type === ETH_IPV6 && proto === 58)) {
-    wild(m, OFS.arp_sha, 6);
-    wild(m, OFS.arp_tha, 6);
-    wild(m, OFS.nd_target, 16);
+  if (!isIp && !isArp) yield [OFS.ip_proto, 1];
+  if (type !== ETH_IPV4 && !isArp) yield [OFS.ip_src, 8];
+  if (!isArp && !isIcmp6) {
+    yield [OFS.arp_sha, 6];
+    yield [OFS.arp_tha, 6];
   }
+  if (!isIcmp6) yield [OFS.nd_target, 16];
   if (type !== ETH_IPV6) {
-    wild(m, OFS.ipv6_src, 32);
-    wild(m, OFS.ipv6_label, 4);
+    yield [OFS.ipv6_src, 32];
+    yield [OFS.ipv6_label, 4];
   }
-  if (type !== ETH_MPLS && type !== ETH_MPLS_MCAST) wild(m, OFS.mpls_lse0, 12);
+  if (type !== ETH_MPLS && type !== ETH_MPLS_MCAST) yield [OFS.mpls_lse0, 12];
+}
+
+/** Does the match name only fields that its packets can have? */
+export function isNormal(m: Match): boolean {
+  const u8 = m.mask.u8;
+  for (const [ofs, n] of senseless(m)) for (let i = 0; i < n; i++) if (u8[ofs + i] !== 0) return false;
+  return true;
+}
+
+/** OpenFlow 1.0 lets a match name fields that its packet type cannot have: they mean nothing, so they go. */
+export function normalizeMatch(m: Match): Match {
+  for (const [ofs, n] of [...senseless(m)]) {
+    m.key.u8.fill(0, ofs, ofs + n);
+    m.mask.u8.fill(0, ofs, ofs + n);
+  }
   return m;
 }
