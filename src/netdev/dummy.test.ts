@@ -95,6 +95,42 @@ describe('dummy', () => {
     other[Symbol.dispose]();
   });
 
+  it('is connected to another by a stream, in both directions', async () => {
+    const address = `unix:${join(directory, 'cable')}`;
+    const ends = ['e1', 'e2'].map((name) => dummyKind.open(name, env) as DummyNetdev);
+    const ports = ends.map((end) => dummyKind.openPort(end.portSpec(), context));
+    assert.equal(ends[0].setConfig(new Map([['pstream', `p${address}`]])), null);
+    ends[1].setConfig(new Map([['stream', address]]));
+    const deadline = performance.now() + 5000;
+    const until = async (condition: () => boolean): Promise<void> => {
+      while (!condition()) {
+        assert.ok(performance.now() < deadline, 'in time');
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    };
+    await until(() => ends[1].connectionState() === 'connected');
+    assert.equal(ends[0].connectionState(), 'unknown');
+    for (const [from, to] of [
+      [1, 0],
+      [0, 1],
+    ] as const) {
+      for (const length of [60, 1500]) {
+        const frame = pool.take();
+        arena.i32[frame >> 2] = length;
+        arena.i32[(frame >> 2) + 1] = frame + 258;
+        arena.u8.fill(length & 255, frame + 258, frame + 258 + length);
+        frames[0] = frame;
+        ports[from].tx(frames, 1);
+        ends[from].afterRun();
+        await until(() => ports[to].rx(0, frames, 1) === 1);
+        assert.equal(arena.i32[frames[0] >> 2], length);
+        pool.put(frames[0]);
+      }
+    }
+    for (const end of ends) end[Symbol.dispose]();
+    assert.equal(pool.available, 16);
+  });
+
   it('counts and captures what it sends, and gives the frames back', () => {
     const packet = Uint8Array.from({ length: 60 }, (_, i) => i);
     const frame = pool.take();

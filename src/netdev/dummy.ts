@@ -10,6 +10,7 @@ import { RecordRing, ringBytes } from '../base/record-ring.ts';
 import { type CaptureFile, openCapture } from '../packet/capture.ts';
 import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX } from '../packet/frame.ts';
 import { addDummy, removeDummy } from './dummy-commands.ts';
+import { activeCable, type DummyCable, passiveCable } from './dummy-stream.ts';
 import type { Netdev, NetdevEnv, NetdevKind, NetdevPort, NetdevStats, PortContext, PortSpec } from './netdev.ts';
 import { PORT_STAT, PORT_STATS_BYTES } from './port-stats.ts';
 import { SoftNetdev } from './soft-netdev.ts';
@@ -49,7 +50,9 @@ export class DummyNetdev extends SoftNetdev {
   private notifyRx: (() => void) | null = null;
   private rxCapture: CaptureFile | null = null;
   private txCapture: CaptureFile | null = null;
-  private captureOptions = '';
+  private captureOptions = '[null,null,null]';
+  private cable: DummyCable | null = null;
+  private cableOptions = '[null,null]';
   private timer: NodeJS.Timeout | null = null;
   private readonly txListeners = new Set<(packet: Uint8Array) => void>();
 
@@ -73,6 +76,7 @@ export class DummyNetdev extends SoftNetdev {
   setConfig(options: ReadonlyMap<string, string>): string | null {
     this.nRxq = Math.max(1, Math.min(64, Number.parseInt(options.get('n_rxq') ?? '1', 10) || 1));
     this.index = Number.parseInt(options.get('ifindex') ?? '0', 10) || 0;
+    this.openCable(options.get('stream'), options.get('pstream'));
     this.openCaptures(options.get('pcap'), options.get('rxq_pcap'), options.get('tx_pcap'));
     return null;
   }
@@ -93,6 +97,19 @@ export class DummyNetdev extends SoftNetdev {
     this.watchTx();
   }
 
+  /** The active end takes precedence; a changed option makes a new cable. */
+  private openCable(stream: string | undefined, pstream: string | undefined): void {
+    const wanted = JSON.stringify([stream, pstream]);
+    if (wanted === this.cableOptions) return;
+    this.cableOptions = wanted;
+    this.cable?.[Symbol.dispose]();
+    this.cable = null;
+    const receive = (packet: Uint8Array): void => void this.receive(packet);
+    if (stream !== undefined) this.cable = activeCable(stream, receive);
+    else if (pstream !== undefined) this.cable = passiveCable(pstream, receive);
+    this.watchTx();
+  }
+
   private closeCaptures(): void {
     this.rxCapture?.close();
     if (this.txCapture !== this.rxCapture) this.txCapture?.close();
@@ -101,7 +118,7 @@ export class DummyNetdev extends SoftNetdev {
   }
 
   private watchTx(): void {
-    const wants = this.txCapture !== null || this.txListeners.size > 0;
+    const wants = this.txCapture !== null || this.cable !== null || this.txListeners.size > 0;
     Atomics.store(this.arena.i32, this.captureAt, wants ? 1 : 0);
     if (wants && !this.timer) this.timer = setInterval(() => this.afterRun(), 10).unref();
     if (!wants && this.timer) {
@@ -123,7 +140,7 @@ export class DummyNetdev extends SoftNetdev {
   }
 
   connectionState(): string {
-    return 'unknown';
+    return this.cable?.state() ?? 'unknown';
   }
 
   get rxQueues(): number {
@@ -156,6 +173,7 @@ export class DummyNetdev extends SoftNetdev {
       const packet = this.arena.u8.slice(from, from + this.arena.i32[at + 1]);
       this.txRing.release();
       this.txCapture?.write(packet);
+      this.cable?.send(packet);
       for (const listener of this.txListeners) listener(packet);
     }
   }
@@ -197,6 +215,8 @@ export class DummyNetdev extends SoftNetdev {
     this.afterRun();
     this.txListeners.clear();
     this.closeCaptures();
+    this.cable?.[Symbol.dispose]();
+    this.cable = null;
     this.watchTx();
     this.notifyRx = null;
     this.arena.free(this.statsAt << 3, PORT_STATS_BYTES);
