@@ -195,7 +195,7 @@ class MatchPrinter {
     const mask = this.match.mask.get16(ofs);
     if (mask === 0) return;
     const value = this.match.key.get16(ofs);
-    this.add(name, mask === 0xffff ? String(value) : `${sharpHex(value)}/${sharpHex(mask)}`);
+    this.add(name, mask === 0xffff ? String(value) : `0x${value.toString(16)}/0x${mask.toString(16)}`);
   }
 
   /** The low byte of a 16-bit place, as ICMP's type and code. */
@@ -203,7 +203,7 @@ class MatchPrinter {
     const mask = this.match.mask.u8[ofs + 1];
     if (mask === 0) return;
     const value = this.match.key.u8[ofs + 1];
-    this.add(name, mask === 0xff ? String(value) : `${sharpHex(value)}/${sharpHex(mask)}`);
+    this.add(name, mask === 0xff ? String(value) : `0x${value.toString(16)}/0x${mask.toString(16)}`);
   }
 
   dec8(name: string, ofs: number, bits = 0xff): void {
@@ -390,6 +390,13 @@ function formatTransport(p: MatchPrinter): void {
   }
 }
 
+/** Does the match look at something that only Ethernet packets have? */
+function isEthernet({ mask }: Match): boolean {
+  if (mask.get32(OFS.packet_type) !== 0) return true;
+  for (let i = OFS.eth_dst; i < OFS.l2_kind; i++) if (mask.u8[i] !== 0) return true;
+  return false;
+}
+
 /** A match as `ovs-ofctl dump-flows` prints it; the priority only when it is not the default. Empty for a match of everything. */
 export function formatMatch(match: Match, priority: number = DEFAULT_PRIORITY, names?: Names): string {
   const p = new MatchPrinter(match, names);
@@ -405,6 +412,7 @@ export function formatMatch(match: Match, priority: number = DEFAULT_PRIORITY, n
   const packetType = mask.get32(OFS.packet_type) !== 0 && key.get32(OFS.packet_type) !== 0;
   if (packetType)
     p.add('packet_type', formatFieldValue(F.packet_type, key.u8.subarray(OFS.packet_type, OFS.packet_type + 4)));
+  else if (mask.get32(OFS.recirc_id) !== 0 && isEthernet(match)) p.parts.push('eth');
   const word = packetType ? null : protocolWord(p);
   if (word) p.parts.push(word.word);
   for (let i = 0; i < 32; i++) p.hex32(`reg${i}`, OFS.reg0 + 4 * i);

@@ -35,7 +35,9 @@ export type OxmError =
 export type OxmVersion = 1 | 2 | 3 | 4 | 5 | 6;
 const OF15 = 6;
 const EXPERIMENTER_CLASS = 0xffff;
+const VID = 0x0fff;
 const CFI = 0x1000;
+const PCP = 0xe000;
 const NSH_MAX_TTL = 63;
 
 // ---- entries -------------------------------------------------------------------------------------------------------------------------------------
@@ -287,7 +289,10 @@ function putVlan(e: Emitter, kind: 'nxm' | 'oxm'): void {
   const tci = e.match.key.get16(OFS.vlan_tci);
   const mask = e.match.mask.get16(OFS.vlan_tci);
   e.put(F.vlan_vid);
-  if ((mask & 0xe000) === 0xe000 && (tci & mask & CFI) !== 0) e.put(F.vlan_pcp);
+  // VLAN_PCP has no mask and wants a tag: a match that OXM cannot say so is refused by the switch rather than widened here.
+  const isUntagged = mask === 0xffff && tci === 0;
+  if ((mask & PCP) !== 0 && (mask & (VID | CFI)) !== 0 && !isUntagged)
+    e.entry(F.vlan_pcp, getField(e.match.key, F.vlan_pcp), null);
 }
 
 function putIp(e: Emitter, kind: 'nxm' | 'oxm', v6: boolean): void {

@@ -56,6 +56,8 @@ export function parseInteger(text: string, bytes: number): { value: bigint | nul
       digits = `0o${octal}`;
     }
     value = BigInt(digits);
+    // Only hexadecimal may have more than 64 bits.
+    if (value >> 64n !== 0n) return { value: null, end };
     if (m[3] === '-') value = (1n << 64n) - value;
   }
   return { value: value < 0n || value >> BigInt(bytes * 8) !== 0n ? null : value, end };
@@ -91,8 +93,12 @@ function parseAddress(text: string, bytes: 4 | 16): ValueResult {
   if (!value) return fail(`${text}: invalid ${name} address`);
   if (slash < 0) return { ok: true, value, mask: new Uint8Array(bytes).fill(0xff) };
   const tail = text.slice(slash + 1);
-  const mask = parse(tail);
+  // What begins like a decimal number is the length of a prefix for IPv6.
+  const mask = bytes === 16 && /^\d/.test(tail) ? null : parse(tail);
   if (mask) return { ok: true, value, mask };
+  if (bytes === 16 && Number.parseInt(tail, 10) > 128) {
+    return fail(`${text}: IPv6 network prefix bits not between 0 and 128, inclusive`);
+  }
   if (!/^\d+$/.test(tail)) return fail(`${text}: invalid ${name} address`);
   if (Number(tail) > bytes * 8) {
     return fail(`${text}: IPv${bytes === 4 ? 4 : 6} network prefix bits not between 0 and ${bytes * 8}, inclusive`);
