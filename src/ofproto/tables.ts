@@ -55,7 +55,8 @@ export type RuleRemovedReason = FlowRemovedReason | 'replaced' | 'flush';
 
 export interface FlowTablesListener {
   added?(rule: Rule): void;
-  modified?(rule: Rule, actionsChanged: boolean): void;
+  /** `matters`: megaflows made from the rule may be wrong now. */
+  modified?(rule: Rule, matters: boolean): void;
   removed?(rule: Rule, reason: RuleRemovedReason): void;
 }
 
@@ -213,13 +214,16 @@ export class FlowTables {
       // A learned flow is written again by every packet; only a change may cost a revalidation.
       const actionsChanged = !sameActions(rule.actions, mod.actions);
       if (actionsChanged) this.setActions(rule, mod.actions);
+      // Megaflows that send to controllers carry the cookie.
+      const cookieChanged = mod.newCookie !== null && rule.cookie !== mod.newCookie;
       if (mod.newCookie !== null) rule.cookie = mod.newCookie;
+      if (cookieChanged) this.revision++;
       rule.modifiedMs = nowMs;
       if (mod.flags.resetCounts) {
         rule.packets = 0;
         rule.bytes = 0;
       }
-      this.listener.modified?.(rule, actionsChanged);
+      this.listener.modified?.(rule, actionsChanged || cookieChanged);
     }
     return { ok: true, added: 0, modified: rules.length, removed: 0 };
   }
