@@ -8,7 +8,7 @@
  * Only `applyChanges` changes a database, and only by whole transactions that were found correct.
  */
 import type { Atom, Uuid } from './atom.ts';
-import { type Datum, datumHas } from './datum.ts';
+import { changedSpan, type Datum, datumHas } from './datum.ts';
 import type { Row, RowChange } from './row.ts';
 import type { ColumnSchema, DatabaseSchema, TableSchema } from './schema.ts';
 import type { BaseType } from './types.ts';
@@ -80,9 +80,18 @@ export function diffRefs(
     const b = after?.data[column.index];
     if (a === b) continue;
     if (key !== null) {
-      // Keys are distinct, so those in both cancel out: a set of a thousand that gains one costs one.
-      for (const k of a?.keys ?? []) if (b === undefined || !datumHas(b, k)) each(k as Uuid, key, -1, column);
-      for (const k of b?.keys ?? []) if (a === undefined || !datumHas(a, k)) each(k as Uuid, key, 1, column);
+      // Keys are distinct, so those in both cancel out.
+      const oldKeys = a?.keys ?? [];
+      const newKeys = b?.keys ?? [];
+      const { start, endA, endB } = changedSpan(oldKeys, newKeys);
+      for (let i = start; i < endA; i++) {
+        const k = oldKeys[i] as Uuid;
+        if (b === undefined || !datumHas(b, k)) each(k, key, -1, column);
+      }
+      for (let i = start; i < endB; i++) {
+        const k = newKeys[i] as Uuid;
+        if (a === undefined || !datumHas(a, k)) each(k, key, 1, column);
+      }
     }
     if (value !== null) {
       for (const v of a?.values ?? []) each(v as Uuid, value, -1, column);

@@ -226,31 +226,45 @@ function elements(type: ColumnType, datum: Datum, show: typeof atomToText): stri
   return datum.keys.map((k, i) => `${show(type.key.type, k)}=${show(value.type, datum.values![i]!)}`);
 }
 
-/** Union; keys that `b` shares with `a` keep `a`'s values unless `replace`. Returns `a` itself if nothing is added. */
+/** What lies between the common beginning and the common end of two lists: a large set that gains one element costs one. */
+export function changedSpan(a: readonly Atom[], b: readonly Atom[]): { start: number; endA: number; endB: number } {
+  const n = Math.min(a.length, b.length);
+  let start = 0;
+  while (start < n && a[start] === b[start]) start++;
+  let endA = a.length;
+  let endB = b.length;
+  while (endA > start && endB > start && a[endA - 1] === b[endB - 1]) {
+    endA--;
+    endB--;
+  }
+  return { start, endA, endB };
+}
+
+/** Union; keys that `b` shares with `a` keep `a`'s values unless `replace`. Returns `a` itself if nothing changes. */
 export function datumUnion(a: Datum, b: Datum, replace = false): Datum {
-  if (b.keys.length === 0) return a;
-  const keys: Atom[] = [];
-  const values: Atom[] | null = a.values === null ? null : [];
-  let changed = false;
-  let i = 0;
-  let j = 0;
-  while (i < a.keys.length || j < b.keys.length) {
-    const order = i === a.keys.length ? 1 : j === b.keys.length ? -1 : compareAtoms(a.keys[i]!, b.keys[j]!);
-    if (order <= 0) {
-      const other = order === 0 && replace && values !== null && a.values![i] !== b.values![j];
-      if (other) changed = true;
-      keys.push(a.keys[i]!);
-      values?.push(other ? b.values![j]! : a.values![i]!);
-      i++;
-      if (order === 0) j++;
-    } else {
-      keys.push(b.keys[j]!);
-      values?.push(b.values![j]!);
-      j++;
-      changed = true;
+  const added: [place: number, from: number][] = [];
+  let replaced: Atom[] | null = null;
+  for (let j = 0; j < b.keys.length; j++) {
+    const at = datumFind(a, b.keys[j]!);
+    if (at < 0) added.push([~at, j]);
+    else if (replace && a.values !== null && a.values[at] !== b.values![j]) {
+      replaced ??= [...a.values];
+      replaced[at] = b.values![j]!;
     }
   }
-  return changed ? { keys, values } : a;
+  const values = replaced ?? a.values;
+  if (added.length === 0) return replaced === null ? a : { keys: a.keys, values };
+  const merge = (into: readonly Atom[], from: readonly Atom[]): Atom[] => {
+    const out: Atom[] = [];
+    let done = 0;
+    for (const [place, j] of added) {
+      for (; done < place; done++) out.push(into[done]!);
+      out.push(from[j]!);
+    }
+    for (; done < into.length; done++) out.push(into[done]!);
+    return out;
+  };
+  return { keys: merge(a.keys, b.keys), values: values === null ? null : merge(values, b.values!) };
 }
 
 /**
@@ -258,16 +272,15 @@ export function datumUnion(a: Datum, b: Datum, replace = false): Datum {
  * Returns `a` itself if nothing is removed.
  */
 export function datumSubtract(a: Datum, b: Datum): Datum {
-  if (a.keys.length === 0 || b.keys.length === 0) return a;
-  const keys: Atom[] = [];
-  const values: Atom[] | null = a.values === null ? null : [];
-  for (let i = 0; i < a.keys.length; i++) {
-    const at = datumFind(b, a.keys[i]!);
-    if (at >= 0 && (b.values === null || a.values === null || a.values[i] === b.values[at])) continue;
-    keys.push(a.keys[i]!);
-    values?.push(a.values![i]!);
+  const gone = new Set<number>();
+  for (let j = 0; j < b.keys.length; j++) {
+    const at = datumFind(a, b.keys[j]!);
+    if (at < 0) continue;
+    if (b.values === null || a.values === null || a.values[at] === b.values[j]) gone.add(at);
   }
-  return keys.length === a.keys.length ? a : { keys, values };
+  if (gone.size === 0) return a;
+  const stays = (_: Atom, i: number) => !gone.has(i);
+  return { keys: a.keys.filter(stays), values: a.values?.filter(stays) ?? null };
 }
 
 /**
@@ -277,10 +290,13 @@ export function datumSubtract(a: Datum, b: Datum): Datum {
 export function datumDiff(from: Datum, to: Datum): Datum {
   const keys: Atom[] = [];
   const values: Atom[] | null = to.values === null ? null : [];
-  let i = 0;
-  let j = 0;
-  while (i < from.keys.length || j < to.keys.length) {
-    const order = i === from.keys.length ? 1 : j === to.keys.length ? -1 : compareAtoms(from.keys[i]!, to.keys[j]!);
+  // In maps equal keys may have other values, so only sets skip what is common.
+  const whole = { start: 0, endA: from.keys.length, endB: to.keys.length };
+  const { start, endA, endB } = values === null ? changedSpan(from.keys, to.keys) : whole;
+  let i = start;
+  let j = start;
+  while (i < endA || j < endB) {
+    const order = i === endA ? 1 : j === endB ? -1 : compareAtoms(from.keys[i]!, to.keys[j]!);
     if (order < 0) {
       keys.push(from.keys[i]!);
       values?.push(from.values![i]!);

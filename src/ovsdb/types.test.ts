@@ -16,9 +16,12 @@ import {
   datumApplyDiff,
   datumDiff,
   datumFromJson,
+  datumGet,
+  datumSubtract,
   datumsEqual,
   datumToJson,
   datumToText,
+  datumUnion,
   isUuid,
   type Json,
   makeMap,
@@ -78,6 +81,27 @@ describe('values', () => {
     fc.assert(
       fc.property(typed, ([type, a, b]) => {
         assert.ok(datumsEqual(datumApplyDiff(type, a, datumDiff(a, b)), b));
+      }),
+    );
+  });
+
+  test('union and difference are those of sets of keys', () => {
+    fc.assert(
+      fc.property(typed, ([type, a, b]) => {
+        const union = datumUnion(a, b);
+        assert.deepEqual(new Set(union.keys), new Set([...a.keys, ...b.keys]));
+        assert.ok(datumsEqual(datumFromJson(type, datumToJson(type, union)), union), 'sorted');
+        const replaced = datumUnion(a, b, true);
+        if (type.value !== null) {
+          for (const key of a.keys) assert.equal(datumGet(union, key), datumGet(a, key));
+          for (const key of b.keys) assert.equal(datumGet(replaced, key), datumGet(b, key));
+        }
+        const rest = datumSubtract(a, { keys: b.keys, values: null });
+        assert.deepEqual(
+          rest.keys,
+          a.keys.filter((key) => !b.keys.includes(key)),
+        );
+        assert.equal(datumUnion(a, rest), a);
       }),
     );
   });
