@@ -82,6 +82,17 @@ test('a bridge reads as the manual describes its columns', async () => {
   idl.close();
 });
 
+test('a bridge whose name would lead out of a directory is ignored', async () => {
+  const idl = await database();
+  const txn = idl.transaction();
+  const bridges = ['../../etc/x', 'a\\b', 'good'].map((name) => txn.insert(idl.table('Bridge'), { name }));
+  txn.insert(idl.table('Open_vSwitch'), { bridges });
+  assert.equal((await txn.commit()).status, 'success');
+  const names = readSwitch(idl.table('Open_vSwitch').only()!).bridges.map((bridge) => bridge.name);
+  assert.deepEqual(names, ['good']);
+  idl.close();
+});
+
 test('datapath ids and addresses that are none are refused', () => {
   assert.equal(parseDatapathId('00000000000000ff'), 255n);
   for (const bad of ['ff', '0000000000000000', '0x', '00000000000000fg', undefined])

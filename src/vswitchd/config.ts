@@ -4,6 +4,7 @@
  */
 
 import { VERSION } from '../base/version.ts';
+import { vlog } from '../base/vlog.ts';
 import type {
   BundleConfig,
   ControllerConfig,
@@ -12,6 +13,8 @@ import type {
   PortVlanConfig,
 } from '../ofproto/ofproto.ts';
 import type { Row, RowView } from '../ovsdb/idl.ts';
+
+const log = vlog('bridge');
 
 export interface InterfaceSpec {
   /** Null for a bridge's own device that the database does not mention. */
@@ -68,6 +71,11 @@ export function readSwitch(row: Row): SwitchSpec {
     const name = bridge.string('name');
     if (seen.has(name)) continue;
     seen.add(name);
+    // It becomes part of the names of sockets, which must not lead out of their directory.
+    if (/[/\\]/.test(name)) {
+      log.rl().warn(`ignoring bridge with invalid name "${name}"`);
+      continue;
+    }
     bridges.push(readBridge(bridge));
   }
   return {
