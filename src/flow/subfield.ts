@@ -146,6 +146,11 @@ export function isFieldMaskExact(mask: FlowMask, field: Field): boolean {
 }
 
 export function isFieldMaskZero(mask: FlowMask, field: Field): boolean {
+  // Most fields of most matches: not even a word of theirs has a bit.
+  const last = (field.bit + field.width - 1) >> 5;
+  let i = field.bit >> 5;
+  while (i <= last && mask.w[i] === 0) i++;
+  if (i > last) return true;
   return getFieldMask(mask, field).every((b) => b === 0);
 }
 
