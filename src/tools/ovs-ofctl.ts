@@ -67,7 +67,7 @@ export async function main(args: readonly string[]): Promise<never> {
   // OpenFlow 1.0 alone unless told otherwise: what the commands mean differs between versions.
   if (!hasVersions) settings.versions = 1 << 1;
   settleProtocols();
-  if (settings.sort.length > 1 && settings.sort.every((k) => k.field !== 'priority'))
+  if (settings.sort.length > 0 && settings.sort.every((k) => k.field !== 'priority'))
     settings.sort.push({ field: 'priority', descending: true });
   const [name, ...rest] = operands;
   if (name === undefined) fatal('missing command name; use --help for help');

@@ -178,7 +178,7 @@ function entryText(e: Entry, previous: Entry | null, ctx: TextContext): string {
         out += `    instructions (${title}):\n`;
         out += capabilityText(c, '      ', c.nextTables);
         out +=
-          other !== undefined && actionsKey(other) === actionsKey(c)
+          other !== undefined && c.writeSetFields.length > 0 && actionsKey(other) === actionsKey(c)
             ? '      (same actions)\n'
             : actionsText(c, '      ');
       }
