@@ -68,6 +68,8 @@ export interface XlateBridge {
   readonly forwardBpdu: boolean;
   /** Do controllers of OpenFlow 1.2 or before want the packets that miss? */
   readonly wantsPacketInOnMiss: boolean;
+  /** Can the datapath carry out `ct`? Without it flows that use it are refused. */
+  readonly hasConntrack?: boolean;
   /** What the bridge's own ports may use in one packet; `vlan-limit`, 0 to 2. */
   readonly vlanLimit: number;
   port(ofport: number): XlatePort | undefined;

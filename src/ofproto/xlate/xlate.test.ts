@@ -119,7 +119,13 @@ test('conntrack recirculates and goes on in its table, with the registers it had
   const back = flowOf('tcp,in_port=1');
   back.set32(OFS.recirc_id, id);
   back.set32(OFS.ct_state, 0x21);
-  const second = xlateFlow({ bridge, flow: back, packet: null, recirc, nowMs: 1 });
+  const text = new TraceText();
+  const second = xlateFlow({ bridge, flow: back, packet: null, recirc, nowMs: 1, observer: text });
+  assert.equal(
+    text.toString(),
+    '\nbridge("br0")\n-------------\n    thaw\n        Resuming from table 5\n' +
+      ' 5. ct_state=+new+trk,reg0=0x3, priority 32768\n    output:2\n',
+  );
   assert.equal(formatDpActions(second.actions), '2');
   back.set32(OFS.recirc_id, 0x7fffffff);
   const lost = xlateFlow({ bridge, flow: back, packet: null, recirc, nowMs: 1 });
