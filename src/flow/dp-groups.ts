@@ -275,3 +275,9 @@ export function splitCall(text: string): { name: string; args: string } | null {
   const m = /^([a-z0-9_]+)\(([\s\S]*)\)$/i.exec(text);
   return m ? { name: m[1], args: m[2] } : null;
 }
+
+/** A whole number of at most `bytes` bytes and nothing behind it, else null. */
+export function wholeNumber(text: string | undefined, bytes = 4): number | null {
+  const r = text === undefined ? null : parseInteger(text, bytes);
+  return r && r.value !== null && r.end === text?.length ? Number(r.value) : null;
+}
