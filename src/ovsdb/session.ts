@@ -64,6 +64,8 @@ export class Session implements LockClient {
   private readonly monitors = new Map<string, SessionMonitor>();
   private readonly triggers = new Map<string, Trigger>();
   private readonly queue: Slot[] = [];
+  /** Messages of this turn of the event loop. */
+  private readonly outgoing: string[] = [];
   private largestReply = 0;
   private closed = false;
 
@@ -286,6 +288,7 @@ export class Session implements LockClient {
   /** The database is going away or changing its shape: tells a client that knows of such things, drops one that does not. */
   databaseChanged(store: Store): void {
     if (!this.dbChangeAware) {
+      this.writeOut();
       this.rpc.close();
       return;
     }
@@ -353,27 +356,40 @@ export class Session implements LockClient {
 
   private enqueue(text: string): void {
     this.largestReply = Math.max(this.largestReply, text.length);
-    if (this.queue.length > 0) this.queue.push({ text });
-    else this.rpc.sendText(text);
+    this.send(text);
   }
 
   notifyText(text: string): void {
-    if (this.closed) return;
+    if (!this.closed) this.send(text);
+  }
+
+  private send(text: string): void {
     if (this.queue.length > 0) this.queue.push({ text });
-    else this.rpc.sendText(text);
+    else this.write(text);
+  }
+
+  /** Sends what is ready, up to the first that is not. */
+  private flush(): void {
+    while (this.queue.length > 0 && this.queue[0]!.text !== null) this.write(this.queue.shift()!.text!);
+  }
+
+  // Answers to requests that came together go together: a write is the dearest part of a small transaction.
+  private write(text: string): void {
+    if (this.closed) return;
+    this.outgoing.push(text);
+    if (this.outgoing.length === 1) queueMicrotask(() => this.writeOut());
+  }
+
+  private writeOut(): void {
+    if (this.closed || this.outgoing.length === 0) return;
+    this.rpc.sendText(this.outgoing.join(''));
+    this.outgoing.length = 0;
     // A client that asked for much may take its time over that; one that only does not read is dropped.
     const { backlog } = this.rpc;
     if (backlog > this.server.maxBacklog + this.largestReply) {
       log.warn(`${this.rpc.name}: excessive sending backlog of ${backlog} bytes, dropping connection`);
       this.rpc.close();
       this.end();
-    }
-  }
-
-  private flush(): void {
-    while (this.queue.length > 0 && this.queue[0]!.text !== null) {
-      const { text } = this.queue.shift()!;
-      if (!this.closed) this.rpc.sendText(text!);
     }
   }
 
