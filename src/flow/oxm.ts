@@ -196,6 +196,13 @@ class Emitter {
     this.entry(field, getField(key, field), isFieldMaskExact(mask, field) ? null : getFieldMask(mask, field));
   }
 
+  /** Is there any bit in these bytes of the mask? Spares asking field by field. */
+  looksAt(first: number, end: number): boolean {
+    const { w } = this.match.mask;
+    for (let i = first >> 2; i < end >> 2; i++) if (w[i] !== 0) return true;
+    return false;
+  }
+
   putAll(fields: readonly Field[]): void {
     for (const field of fields) this.put(field);
   }
@@ -267,11 +274,7 @@ export function encodeMatch(match: Match, kind: 'nxm' | 'oxm', version: OxmVersi
     putIp(e, kind, true);
   } else if (ethType === 0x0806 || ethType === 0x8035) e.putAll([F.arp_op, F.arp_spa, F.arp_tpa, F.arp_sha, F.arp_tha]);
   else if (ethType === 0x894f) e.putAll(NSH_FIELDS);
-  e.put(F.tun_id);
-  putFlags(e, F.tun_flags);
-  e.putAll([F.tun_src, F.tun_dst, F.tun_ipv6_src, F.tun_ipv6_dst]);
-  e.putAll(TUNNEL_FIELDS);
-  for (const field of TUN_METADATA) putTunMetadata(e, field);
+  if (e.looksAt(OFS.tun_id, OFS.metadata)) putTunnel(e);
   putRegisters(e, kind, version);
   e.put(F.pkt_mark);
   putFlags(e, F.ct_state);
@@ -279,6 +282,14 @@ export function encodeMatch(match: Match, kind: 'nxm' | 'oxm', version: OxmVersi
   e.putAll(CT_TUPLE_FIELDS);
   e.put(F.metadata);
   return e.finish();
+}
+
+function putTunnel(e: Emitter): void {
+  e.put(F.tun_id);
+  putFlags(e, F.tun_flags);
+  e.putAll([F.tun_src, F.tun_dst, F.tun_ipv6_src, F.tun_ipv6_dst]);
+  e.putAll(TUNNEL_FIELDS);
+  for (const field of TUN_METADATA) putTunMetadata(e, field);
 }
 
 function putVlan(e: Emitter, kind: 'nxm' | 'oxm'): void {
@@ -332,6 +343,7 @@ function putTunMetadata(e: Emitter, field: Field): void {
 }
 
 function putRegisters(e: Emitter, kind: 'nxm' | 'oxm', version: number): void {
+  if (!e.looksAt(OFS.reg0, OFS.conj_id)) return;
   const pairs = kind === 'oxm' && version >= OF15;
   for (let i = 0; i < XREGS.length; i++) {
     // Registers from 16 on have no number of their own.
