@@ -106,6 +106,8 @@ async function main(args: readonly string[]): Promise<void> {
   });
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void end());
   self.start();
+  // Whoever started us goes on when the switch forwards, not before.
+  await self.configured;
   daemonComplete();
 }
 

@@ -51,6 +51,7 @@ export class Switch {
   private statusInFlight = false;
   private statusAgain = false;
   private wasContended = false;
+  private tellConfigured: () => void = () => {};
 
   constructor(options: SwitchOptions) {
     this.options = options;
@@ -71,6 +72,11 @@ export class Switch {
     if (this.options.dummy !== 'override') this.watchLinks();
     this.controllerTimer = clock.setInterval(() => this.pollControllers(), CONTROLLER_POLL_MS);
   }
+
+  /** Resolves when the first configuration is in force, and the database says so. */
+  readonly configured = new Promise<void>((resolve) => {
+    this.tellConfigured = resolve;
+  });
 
   /** Resolves when everything asked for so far is in force. */
   async settled(): Promise<void> {
@@ -111,9 +117,11 @@ export class Switch {
       this.again = false;
       // Messages that are here already belong to this round.
       await new Promise((resolve) => setImmediate(resolve));
-      const row = this.idl.isSynced ? this.idl.table('Open_vSwitch').only() : null;
-      if (row === null || !this.lockIsOurs()) continue;
-      await this.apply(readSwitch(row));
+      if (!this.idl.isSynced || !this.lockIsOurs()) continue;
+      const row = this.idl.table('Open_vSwitch').only();
+      if (row !== null) await this.apply(readSwitch(row));
+      else await this.destroyBridges();
+      this.tellConfigured();
     } while (this.again && !this.stopping);
   }
 

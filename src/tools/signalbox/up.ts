@@ -59,8 +59,7 @@ export async function up(): Promise<void> {
     return '';
   });
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void end());
-  await running.self.idl.synced();
-  await running.self.settled();
+  await running.self.configured;
   daemonComplete();
 
   say('Signalbox is up: database and switch in this process. Ctrl-C stops both.\n');
