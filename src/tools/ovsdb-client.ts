@@ -134,7 +134,6 @@ Other options:
   -V, --version               display version information
 `;
 
-
 async function main(argv: readonly string[]): Promise<void> {
   const { options, operands } = getoptOrExit(PROGRAM, argv, OPTIONS);
   await daemonLaunch(PROGRAM, options);
