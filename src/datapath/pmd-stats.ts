@@ -20,5 +20,7 @@ export const PMD_STAT = {
   DROPPED: 15,
   UPCALLS: 16,
   STARTED_MS: 17,
+  /** Not a counter: the time of the current round. A double in a variable that outlives the round would be garbage. */
+  NOW_MS: 18,
 } as const;
 export const PMD_STATS = 24;

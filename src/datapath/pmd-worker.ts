@@ -88,7 +88,9 @@ function run(data: PmdWorkerData): void {
     controlAt: data.controlAt,
     statsAt: data.statsAt,
     scratchAt: data.scratchAt,
-    now,
+    readClock: (to, at) => {
+      to[at] = performance.now() + offset;
+    },
     onControl: () => {
       const received = receiveMessageOnPort(data.control);
       if (received) answer(received.message as PmdControl);
@@ -155,41 +157,41 @@ function run(data: PmdWorkerData): void {
     Atomics.notify(i32, data.controlAt + CONTROL.WAKE_MAIN);
   };
 
+  const nowAt = data.statsAt + PMD_STAT.NOW_MS;
   f64[data.statsAt + PMD_STAT.STARTED_MS] = now();
+  const bell = new PollSet([data.eventFd]);
+  // Times are plain locals of this function: a double that a closure shares would be garbage each time it changes.
   let lastMs = now();
   let idleSinceMs = lastMs;
   let wasBusy = false;
   let wasSpurious = false;
-  const bell = new PollSet([data.eventFd]);
-  /** Nanoseconds since the last call are what the last round was: busy or idle. */
-  function account(): void {
-    const ms = now();
-    f64[data.statsAt + (wasBusy ? PMD_STAT.BUSY_NS : PMD_STAT.IDLE_NS)] += (ms - lastMs) * 1e6;
-    lastMs = ms;
-  }
 
   while (isRunning) {
     const n = pmd.run();
     if (pmd.takeUpcalls()) tellMain();
-    account();
+    // The round read the clock as it began: the time since the one before is that one's.
+    const ms = f64[nowAt];
+    f64[data.statsAt + (wasBusy ? PMD_STAT.BUSY_NS : PMD_STAT.IDLE_NS)] += (ms - lastMs) * 1e6;
+    lastMs = ms;
     wasBusy = n !== 0;
-    if (n !== 0) {
+    if (wasBusy) {
       wasSpurious = false;
-      idleSinceMs = lastMs;
+      idleSinceMs = ms;
       continue;
     }
     const set = sleepSet ?? prepareSleep();
-    if (mustPoll || lastMs - idleSinceMs < SPIN_MS) continue;
+    if (mustPoll || ms - idleSinceMs < SPIN_MS) continue;
     Atomics.store(i32, data.controlAt + CONTROL.SLEEPING, 1);
-    if (pmd.run() === 0) {
+    wasBusy = pmd.run() !== 0;
+    if (!wasBusy) {
       f64[data.statsAt + PMD_STAT.SLEEPS]++;
       wasSpurious = wasSpurious ? bell.wait(SPURIOUS_SLEEP_MS) < 0 : set.wait(MAX_SLEEP_MS) > 0;
     }
     Atomics.store(i32, data.controlAt + CONTROL.SLEEPING, 0);
     drainEventFd(data.eventFd);
     if (pmd.takeUpcalls()) tellMain();
-    // One round of looking, then to sleep again: only packets earn a spin.
-    idleSinceMs = lastMs - SPIN_MS;
+    // One round of looking, then to sleep again: only packets and commands earn a spin.
+    idleSinceMs = ms - SPIN_MS;
   }
   pmd.close();
   data.control.close();

@@ -45,8 +45,8 @@ export interface PmdOptions {
   readonly controlAt: number;
   /** Float64 index of `PMD_STATS` doubles. */
   readonly statsAt: number;
-  /** Milliseconds on the datapath's clock. */
-  now(): number;
+  /** Writes the milliseconds of the datapath's clock to `f64[at]`: a double that is returned may be garbage. */
+  readClock(f64: Float64Array, at: number): void;
   /** CMD.CONTROL was read. */
   onControl(): void;
 }
@@ -98,8 +98,9 @@ export function makePmd(options: PmdOptions) {
   const ports: NetdevPort[] = [];
   let rxQueues: RxQueue[] = [];
   const neighbors: Neighbor[] = [];
-  let nowMs = options.now();
-  let rankAtMs = nowMs + 1000;
+  const clockAt = statsAt + PMD_STAT.NOW_MS;
+  options.readClock(f64, clockAt);
+  let rankAtMs = Math.ceil(f64[clockAt]) + 1000;
   let commandsDone = 0;
   let hasUpcalls = false;
   /** Insert into the EMC when a random number is at most this; EMC is off at -1. */
@@ -192,6 +193,7 @@ export function makePmd(options: PmdOptions) {
   /** Flows that do one output, packet by packet; the others' packets are left in `b.missed`, and their number returned. */
   function forward(b: PacketBatch, n: number): number {
     const { frames, flow, len, missed } = b;
+    const nowMs = f64[clockAt];
     let others = 0;
     let out = -1;
     let q: TxQueue | undefined;
@@ -253,6 +255,7 @@ export function makePmd(options: PmdOptions) {
   function executeOthers(b: PacketBatch, n: number, level: number): void {
     const { next, flowAt, head, count, bytes, list } = b;
     const flows = group(b, n);
+    const nowMs = f64[clockAt];
     for (let x = 0; x < flows; x++) {
       const f = flowAt[x];
       const counters = (f + FLOW_PACKETS) >> 1;
@@ -436,7 +439,7 @@ export function makePmd(options: PmdOptions) {
 
   /** A round: a burst from each queue, the neighbors, the commands, everything out. Returns how much there was to do. */
   function run(burst: number = BURST): number {
-    nowMs = options.now();
+    options.readClock(f64, clockAt);
     let n = 0;
     for (let x = 0; x < rxQueues.length; x++) n += receive(rxQueues[x], burst);
     if (neighbors.length !== 0) n += runNeighbors();
@@ -444,9 +447,9 @@ export function makePmd(options: PmdOptions) {
     flush();
     f64[statsAt + PMD_STAT.ITERATIONS]++;
     if (n !== 0) f64[statsAt + PMD_STAT.BUSY_ITERATIONS]++;
-    if (nowMs >= rankAtMs) {
+    if (f64[clockAt] >= rankAtMs) {
       dpcls.rank();
-      rankAtMs = nowMs + 1000;
+      rankAtMs = Math.ceil(f64[clockAt]) + 1000;
     }
     return n;
   }

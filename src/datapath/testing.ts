@@ -34,6 +34,8 @@ export class TestBed {
   readonly commands: RecordRing;
   readonly upcalls: RecordRing;
   nowMs = 1000;
+  /** Time as it is, instead of `nowMs`. */
+  hasRealClock = false;
   private readonly masks = new Map<string, number>();
   private nFlows = 0;
 
@@ -54,7 +56,9 @@ export class TestBed {
       controlAt: arena.alloc(CONTROL_WORDS * 4) >> 2,
       statsAt: this.statsAt,
       scratchAt: arena.alloc(SCRATCH_BYTES),
-      now: () => this.nowMs,
+      readClock: (f64, at) => {
+        f64[at] = this.hasRealClock ? performance.now() : this.nowMs;
+      },
       onControl: () => {},
     });
   }

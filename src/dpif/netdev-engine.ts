@@ -89,7 +89,9 @@ export class MainEngine implements PmdEngine {
       controlAt: host.controlAt,
       statsAt: host.statsAt,
       scratchAt: host.scratchAt,
-      now: () => clock.nowMs(),
+      readClock: (f64, at) => {
+        f64[at] = clock.nowMs();
+      },
       onControl: () => {},
     });
     arena.f64[host.statsAt + PMD_STAT.STARTED_MS] = clock.nowMs();
