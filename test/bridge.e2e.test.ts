@@ -1,5 +1,6 @@
 /** The OpenFlow side of a bridge, asked by the original's `ovs-ofctl`: the same commands to our switch and to the original. */
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import type { OfMessage } from '../src/openflow/messages.ts';
 import { ALL_VERSIONS, listenVconns, type Vconn } from '../src/openflow/vconn.ts';
@@ -308,6 +309,40 @@ describe('a bridge asked by ovs-ofctl', { skip: missing ?? false }, () => {
     assert.equal(ours.run('ovs-vsctl', 'del-controller', 'br0').status, 0);
     await until(() => vconns[1].isClosed, 'the switch to hang up');
     listener.close();
+  });
+
+  it('survives whatever it is sent', async () => {
+    let seed = 1;
+    const random = (n: number): number => {
+      seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff;
+      return (seed >>> 8) % n;
+    };
+    for (const version of [1, 2, 3, 4, 5, 6]) {
+      const socket = connect(`${ours.dir}/br0.mgmt`);
+      let isOpen = true;
+      socket.on('close', () => (isOpen = false));
+      socket.on('error', () => (isOpen = false));
+      socket.resume();
+      socket.write(Uint8Array.of(version, 0, 0, 8, 0, 0, 0, 1));
+      for (let i = 0; i < 1500 && isOpen; i++) {
+        const length = 8 + random(random(4) === 0 ? 600 : 90);
+        const message = Uint8Array.from({ length }, () => (random(3) === 0 ? random(256) : random(4)));
+        message.set([version, random(40), length >> 8, length & 0xff]);
+        // Half of them look at least like the experimenter messages and statistics that there are.
+        if (message[1] === 4 && length >= 16) message.set([0, 0, 0x23, 0x20, 0, 0, 0, random(40)], 8);
+        socket.write(message);
+        if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      socket.destroy();
+    }
+    await until(() => ours.run('ovs-ofctl', 'show', 'br0').status === 0, 'the switch to answer');
+    const log = ours.log();
+    assert.doesNotMatch(log, /EMER|uncaught|unhandled/i);
+    assert.equal(ours.run('ovs-appctl', 'version').status, 0);
+    // What random flow-mods and port-mods may have left.
+    for (const box of [ours, theirs])
+      for (const p of ['p1', 'p2', 'p3']) box.run('ovs-ofctl', 'mod-port', 'br0', p, 'up');
   });
 
   it('sends packets out', () => {
