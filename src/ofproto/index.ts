@@ -1,4 +1,5 @@
 /** The room's door: makes the backer of a datapath type. */
+import { memoryReporter } from '../base/memory.ts';
 import type { Dpif } from '../dpif/dpif.ts';
 import { Backer } from './backer.ts';
 import { registerOfprotoCommands } from './commands/index.ts';
@@ -10,12 +11,33 @@ export interface BackerDeps {
 }
 
 const backers = new Set<Backer>();
+let isRegistered = false;
 
 /** `type` is the datapath type: `netdev`, `dummy`, `system`. */
 export async function createBacker(type: string, deps: BackerDeps): Promise<OfprotoBacker> {
-  if (backers.size === 0) registerOfprotoCommands(() => backers);
+  if (!isRegistered) {
+    isRegistered = true;
+    registerOfprotoCommands(() => backers);
+    memoryReporter(memoryUse);
+  }
   const backer = new Backer(type, deps.dpif);
   backer.onClosed = () => backers.delete(backer);
   backers.add(backer);
   return backer;
+}
+
+/** For `memory/show`, in the original's words. */
+function memoryUse(): Record<string, number> {
+  const use = { handlers: 0, ofconns: 0, ports: 0, revalidators: 0, rules: 0, 'udpif keys': 0 };
+  for (const backer of backers) {
+    use.handlers++;
+    use.revalidators++;
+    use['udpif keys'] += backer.dpif.stats().flows;
+    for (const bridge of backer.bridges) {
+      use.ofconns += [...bridge.connmgr.all()].length;
+      use.ports += bridge.sortedPorts().length;
+      for (const table of bridge.tables.tables) use.rules += table.size;
+    }
+  }
+  return use;
 }
