@@ -129,10 +129,9 @@ function action(r: Random, kind: Kind, dialect: Dialect): string {
     'set_field:0x3->metadata',
     'set_queue:1',
     'pop_queue',
-    'enqueue:2:1',
     'load:0x2->NXM_NX_PKT_MARK[]',
   ];
-  if (dialect === 'OpenFlow10') any.push('strip_vlan', 'mod_vlan_vid:7', 'mod_vlan_pcp:3');
+  if (dialect === 'OpenFlow10') any.push('enqueue:2:1', 'strip_vlan', 'mod_vlan_vid:7', 'mod_vlan_pcp:3');
   else any.push('push_vlan:0x8100');
   const ip = kind.word === 'ip' || kind.word === 'tcp' || kind.word === 'udp' || kind.word === 'icmp';
   const l4 = kind.word === 'tcp' || kind.word === 'udp' || kind.word === 'tcp6';

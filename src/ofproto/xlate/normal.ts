@@ -3,7 +3,7 @@ import { OFS } from '../../flow/layout.ts';
 import { macText } from '../mac-learning.ts';
 import type { Ctx } from './ctx.ts';
 import { sendTo } from './output.ts';
-import { ETH_TYPE, VLAN_CFI } from './prereq.ts';
+import { ETH_TYPE, hasVlan, VLAN_CFI } from './prereq.ts';
 import type { XlateBundle, XlatePort } from './types.ts';
 
 /** The tags of a packet inside the switch: outer, then inner. A VID of 0 is none. */
@@ -60,6 +60,7 @@ function readTags(ctx: Ctx, bundle: XlateBundle): Tags {
   if ((tci & VLAN_CFI) === 0) return { tpid: 0, vid: 0, pcp: 0, inner: null };
   // A tunnel's outer tag takes its priority from this one.
   if (bundle.vlan.mode === 'dot1q-tunnel') wc.set32(OFS.vlan_tpid, 0xffffffff);
+  wc.set16(OFS.vlan2_tci, wc.get16(OFS.vlan2_tci) | VLAN_CFI);
   const inner = flow.get16(OFS.vlan2_tci);
   return {
     tpid: flow.get16(OFS.vlan_tpid),
@@ -132,11 +133,12 @@ function enter(tags: Tags, bundle: XlateBundle): Tags {
 
 /** From the tags inside the switch to those on the wire of a port. */
 function leave(tags: Tags, bundle: XlateBundle): Tags {
+  const pcp = bundle.vlan.priorityTags === 'no' ? 0 : tags.pcp;
   switch (bundle.vlan.mode) {
     case 'access':
-      return { tpid: tags.tpid, vid: 0, pcp: tags.pcp, inner: tags.inner };
+      return { tpid: tags.tpid, vid: 0, pcp, inner: tags.inner };
     case 'native-untagged':
-      return tags.vid === bundle.vlan.tag ? { tpid: tags.tpid, vid: 0, pcp: tags.pcp, inner: tags.inner } : tags;
+      return tags.vid === bundle.vlan.tag ? { tpid: tags.tpid, vid: 0, pcp, inner: tags.inner } : tags;
     case 'dot1q-tunnel':
       return tags.inner ?? { tpid: 0x8100, vid: 0, pcp: tags.pcp, inner: null };
     default:
@@ -147,7 +149,9 @@ function leave(tags: Tags, bundle: XlateBundle): Tags {
 function carries(ctx: Ctx, bundle: XlateBundle, tags: Tags): boolean {
   switch (bundle.vlan.mode) {
     case 'access':
-      return tags.vid === (bundle.vlan.tag ?? 0);
+      // A tag inside the one that is taken off would make it a packet of another VLAN.
+      if (tags.inner) ctx.wc.set32(OFS.vlan2_tpid, 0xffffffff);
+      return tags.vid === (bundle.vlan.tag ?? 0) && (tags.inner?.vid ?? 0) === 0;
     case 'dot1q-tunnel':
       if (tags.vid !== (bundle.vlan.tag ?? 0)) return false;
       lookAtTags(ctx, bundle);
@@ -164,7 +168,12 @@ function send(ctx: Ctx, bundle: XlateBundle, inside: Tags): void {
   lookAtTags(ctx, bundle);
   const outer = flow.get32(OFS.vlan_tpid);
   const inner = flow.get32(OFS.vlan2_tpid);
-  writeTags(ctx, leave(inside, bundle), bundle.vlan.priorityTags);
+  const tags = leave(inside, bundle);
+  // A tag of VLAN 0 stands for its priority, if it has one.
+  if (tags.vid === 0 && bundle.vlan.mode !== 'access' && hasVlan(flow)) {
+    ctx.wc.set16(OFS.vlan_tci, ctx.wc.get16(OFS.vlan_tci) | 0xe000);
+  }
+  writeTags(ctx, tags, bundle.vlan.priorityTags === 'always');
   sendTo(ctx, port.ofport);
   flow.set32(OFS.vlan_tpid, outer);
   flow.set32(OFS.vlan2_tpid, inner);
@@ -178,7 +187,7 @@ function lookAtTags(ctx: Ctx, { vlan }: XlateBundle): void {
   if (vlan.mode === 'dot1q-tunnel') wc.set32(OFS.vlan2_tpid, 0xffffffff);
 }
 
-function writeTags(ctx: Ctx, tags: Tags, priorityTags: 'no' | 'if-nonzero' | 'always'): void {
+function writeTags(ctx: Ctx, tags: Tags, isAlwaysTagged: boolean): void {
   const places: (readonly [number, number])[] = [
     [OFS.vlan_tpid, OFS.vlan_tci],
     [OFS.vlan2_tpid, OFS.vlan2_tci],
@@ -186,7 +195,7 @@ function writeTags(ctx: Ctx, tags: Tags, priorityTags: 'no' | 'if-nonzero' | 'al
   const { flow, wc } = ctx;
   flow.set32(OFS.vlan_tpid, 0);
   flow.set32(OFS.vlan2_tpid, 0);
-  const isTagged = tags.vid !== 0 || priorityTags === 'always' || (priorityTags === 'if-nonzero' && tags.pcp !== 0);
+  const isTagged = tags.vid !== 0 || tags.pcp !== 0 || isAlwaysTagged;
   // Who looks at the outer tag now looks at what was the inner one.
   if (!isTagged && tags.inner) wc.set32(OFS.vlan2_tpid, 0xffffffff);
   let next = isTagged ? tags : tags.inner;
