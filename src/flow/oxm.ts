@@ -11,6 +11,7 @@ import { OFS } from './layout.ts';
 import { Match } from './match.ts';
 import { setMatchField } from './match-field.ts';
 import {
+  bytesOfNumber,
   fieldMaskBytes,
   getField,
   getFieldMask,
@@ -44,14 +45,21 @@ const NSH_MAX_TTL = 63;
 
 /** The header of an entry of `length` value bytes (without the mask), 4 bytes, or 8 with an experimenter. */
 export function encodeOxmHeader(header: OxmHeader, length: number, hasMask: boolean): Uint8Array {
-  const experimenter = header.class === EXPERIMENTER_CLASS;
-  const out = new Uint8Array(experimenter ? 8 : 4);
-  const view = new DataView(out.buffer);
-  view.setUint16(0, header.class);
-  out[2] = (header.field << 1) | (hasMask ? 1 : 0);
-  out[3] = (hasMask ? 2 * length : length) + (experimenter ? 4 : 0);
-  if (experimenter) view.setUint32(4, header.experimenter ?? 0);
+  const out = new Uint8Array(header.class === EXPERIMENTER_CLASS ? 8 : 4);
+  writeOxmHeader(out, 0, header, length, hasMask);
   return out;
+}
+
+/** Writes a header at `at` and returns where it ends. */
+function writeOxmHeader(b: Uint8Array, at: number, header: OxmHeader, length: number, hasMask: boolean): number {
+  const experimenter = header.class === EXPERIMENTER_CLASS;
+  b[at] = header.class >>> 8;
+  b[at + 1] = header.class;
+  b[at + 2] = (header.field << 1) | (hasMask ? 1 : 0);
+  b[at + 3] = (hasMask ? 2 * length : length) + (experimenter ? 4 : 0);
+  if (!experimenter) return at + 4;
+  b.set(bytesOfNumber(header.experimenter ?? 0, 4), at + 4);
+  return at + 8;
 }
 
 /** A header alone, as actions name a field: `move`, `push`, `output:` … Null when the field has no number on the wire. */
@@ -171,9 +179,11 @@ export function isValueValid(field: Field, value: Uint8Array): boolean {
 
 // ---- encoding --------------------------------------------------------------------------------------------------------------------------------------
 
+/** Longer than all entries there are together. */
+const scratch = new Uint8Array(8192);
+
 class Emitter {
-  private readonly chunks: Uint8Array[] = [];
-  private total = 0;
+  private at = 0;
   readonly match: Match;
   readonly version: number;
 
@@ -183,10 +193,14 @@ class Emitter {
   }
 
   entry(field: Field, value: Uint8Array, mask: Uint8Array | null): void {
-    const bytes = encodeOxmEntry(field, value, mask, this.version);
-    if (!bytes) return;
-    this.chunks.push(bytes);
-    this.total += bytes.length;
+    const header = fieldHeader(field, this.version);
+    if (!header) return;
+    this.at = writeOxmHeader(scratch, this.at, header, value.length, mask !== null);
+    scratch.set(value, this.at);
+    this.at += value.length;
+    if (!mask) return;
+    scratch.set(mask, this.at);
+    this.at += mask.length;
   }
 
   /** What the match says about `field`, if it says anything. */
@@ -208,13 +222,7 @@ class Emitter {
   }
 
   finish(): Uint8Array {
-    const out = new Uint8Array(this.total);
-    let at = 0;
-    for (const chunk of this.chunks) {
-      out.set(chunk, at);
-      at += chunk.length;
-    }
-    return out;
+    return scratch.slice(0, this.at);
   }
 }
 

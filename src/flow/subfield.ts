@@ -139,6 +139,11 @@ export function fieldMaskBytes(field: Field): Uint8Array {
 
 export function isFieldMaskExact(mask: FlowMask, field: Field): boolean {
   if (field === F.arp_op) return mask.u8[OFS.ip_proto] === 0xff;
+  if ((field.bit & 7) === 0 && field.nBits === field.bytes * 8 && field !== F.nw_tos && field !== F.ct_state) {
+    const first = field.bit >> 3;
+    for (let i = field.width >> 3; i-- > 0; ) if (mask.u8[first + i] !== 0xff) return false;
+    return true;
+  }
   const bits = getFieldMask(mask, field);
   const exact = fieldMaskBytes(field);
   for (let i = 0; i < bits.length; i++) if (bits[i] !== exact[i]) return false;
