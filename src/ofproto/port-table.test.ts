@@ -6,7 +6,12 @@ import { PortTable } from './port-table.ts';
 
 function port(ofport: number, name: string): OfPort {
   // A patch port needs nothing of its surroundings.
-  return new OfPort(ofport, new PatchNetdev(name, {} as ConstructorParameters<typeof PatchNetdev>[1]), null, () => null);
+  return new OfPort(
+    ofport,
+    new PatchNetdev(name, {} as ConstructorParameters<typeof PatchNetdev>[1]),
+    null,
+    () => null,
+  );
 }
 
 function add(table: PortTable, name: string, request: number | null): number {
