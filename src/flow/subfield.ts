@@ -71,6 +71,10 @@ function readBytes(u8: Uint8Array, field: Field): Uint8Array {
 }
 
 function writeBytes(u8: Uint8Array, field: Field, value: Uint8Array): void {
+  if ((field.bit & 7) === 0 && field.width === field.bytes * 8 && value.length === field.bytes) {
+    u8.set(value, field.bit >> 3);
+    return;
+  }
   const end = field.bit + field.width;
   for (let k = 0; k * 8 < field.width; k++) {
     const n = Math.min(8, field.width - k * 8);

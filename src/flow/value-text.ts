@@ -64,6 +64,13 @@ export function parseInteger(text: string, bytes: number): { value: bigint | nul
 }
 
 function parseIntegerField(field: Field, text: string): ValueResult {
+  // Most numbers are small and plain.
+  if (/^[1-9]\d{0,8}$/.test(text)) {
+    const small = Number(text);
+    if (field.bytes >= 4 || small < 256 ** field.bytes) {
+      return { ok: true, value: bytesOfNumber(small, field.bytes), mask: new Uint8Array(field.bytes).fill(0xff) };
+    }
+  }
   const v = parseInteger(text, field.bytes);
   if (!v) return fail(`${text}: bad syntax for ${field.name} value`);
   if (v.value === null) return fail(`${text}: value too large for ${field.bytes}-byte field ${field.name}`);
