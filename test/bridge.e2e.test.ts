@@ -1,10 +1,12 @@
 /** The OpenFlow side of a bridge, asked by the original's `ovs-ofctl`: the same commands to our switch and to the original. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { OfMessage } from '../src/openflow/messages.ts';
 import { ALL_VERSIONS, listenVconns, type Vconn } from '../src/openflow/vconn.ts';
-import { missingOriginal, type Result, type Sandbox, startSandbox, until } from './support/twin.ts';
+import { missingOriginal, type Result, ROOT, type Sandbox, startSandbox, until } from './support/twin.ts';
 
 const missing = missingOriginal();
 
@@ -343,6 +345,23 @@ describe('a bridge asked by ovs-ofctl', { skip: missing ?? false }, () => {
     // What random flow-mods and port-mods may have left.
     for (const box of [ours, theirs])
       for (const p of ['p1', 'p2', 'p3']) box.run('ovs-ofctl', 'mod-port', 'br0', p, 'up');
+  });
+
+  it('lets ovs-dpctl look into the running switch', () => {
+    const dpctl = (dir: string, ...args: string[]) =>
+      spawnSync(join(ROOT, 'bin', 'ovs-dpctl'), args, { env: { ...ours.env, OVS_RUNDIR: dir }, encoding: 'utf8' });
+    for (const command of ['show', 'dump-dps', 'dump-flows']) {
+      const told = ours.run('ovs-appctl', `dpctl/${command}`).out;
+      assert.equal(dpctl(ours.dir, command).stdout, told);
+    }
+    const wrong = dpctl(ours.dir, 'show', 'nope');
+    assert.equal(wrong.stderr, 'ovs-dpctl: opening datapath nope failed (No such device)\n');
+    assert.equal(wrong.status, 1);
+    // Without a switch there would be the kernel's datapath, if it were there.
+    const alone = dpctl('/nonexistent', 'dump-flows');
+    assert.match(alone.stderr, /^ovs-dpctl: datapath not found \(Invalid argument\)$/m);
+    assert.equal(alone.status, 1);
+    assert.equal(dpctl(ours.dir, 'frob').stderr, "ovs-dpctl: unknown command 'frob'; use --help for help\n");
   });
 
   it('sends packets out', () => {

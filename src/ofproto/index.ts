@@ -39,5 +39,5 @@ function memoryUse(): Record<string, number> {
       for (const table of bridge.tables.tables) use.rules += table.size;
     }
   }
-  return use;
+  return Object.fromEntries(Object.entries(use).filter(([, n]) => n > 0));
 }
