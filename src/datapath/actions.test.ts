@@ -205,6 +205,108 @@ describe('fast path actions', () => {
     assert.equal(new DataView(sent[0].buffer).getUint32(42, true), crc(sent[0]));
   });
 
+  /** Sets all bytes of some fields and expects the packet to be extracted so, with a right checksum where it has one. */
+  function setsFields(
+    packet: Uint8Array,
+    header: DpHeader,
+    fields: readonly (readonly [number, number])[],
+  ): Uint8Array {
+    const key = new FlowKey();
+    const mask = new FlowKey();
+    for (const [ofs, length] of fields)
+      for (let i = 0; i < length; i++) {
+        key.u8[ofs + i] = 0x31 + i;
+        mask.u8[ofs + i] = 0xff;
+      }
+    const [, sent] = run(packet, [{ kind: 'set', header, key, mask }, output(2)]);
+    const before = new FlowKey();
+    const after = new FlowKey();
+    extractFlow(packet, before);
+    extractFlow(sent[0], after);
+    for (let w = 2; w < 63; w++) assert.equal(after.w[w], (before.w[w] & ~mask.w[w]) | key.w[w], `word ${w}`);
+    return sent[0];
+  }
+
+  it('sets ARP', () => {
+    const packet = Uint8Array.from({ length: 60 }, (_, i) => i);
+    packet.set([8, 6, 0, 1, 8, 0, 6, 4, 0, 1], 12);
+    const fields = [
+      [OFS.ip_proto, 1],
+      [OFS.ip_src, 4],
+      [OFS.ip_dst, 4],
+      [OFS.arp_sha, 6],
+      [OFS.arp_tha, 6],
+    ] as const;
+    setsFields(packet, 'arp', fields);
+  });
+
+  it('sets neighbor discovery: target and link-layer addresses', () => {
+    const target = new Uint8Array(16).fill(0xfe);
+    const options = [1, 1, 2, 2, 2, 2, 2, 2, 2, 1, 3, 3, 3, 3, 3, 3];
+    const body = [135, 0, 0, 0, 0, 0, 0, 0, ...target, ...options];
+    const ip = [0x60, 0, 0, 0, 0, body.length, 58, 255, ...new Array(32).fill(0x20)];
+    const packet = withChecksums(Uint8Array.from([...new Array(12).fill(2), 0x86, 0xdd, ...ip, ...body]));
+    const sent = setsFields(packet, 'nd', [
+      [OFS.nd_target, 16],
+      [OFS.arp_sha, 6],
+      [OFS.arp_tha, 6],
+    ]);
+    assert.equal(hex(sent), hex(withChecksums(sent)));
+  });
+
+  it('sets an MPLS label', () => {
+    const packet = Uint8Array.from([
+      ...new Array(12).fill(2),
+      0x88,
+      0x47,
+      0,
+      1,
+      0x11,
+      64,
+      0x45,
+      ...new Array(30).fill(0),
+    ]);
+    const key = new FlowKey();
+    const mask = new FlowKey();
+    key.set32(OFS.mpls_lse0, 0x0007f000);
+    mask.set32(OFS.mpls_lse0, 0xfffff000);
+    const [, sent] = run(packet, [{ kind: 'set', header: 'mpls', key, mask }, output(2)]);
+    assert.equal(hex(sent[0].subarray(14, 18)), '0007f140');
+  });
+
+  it('keeps the mark and the tunnel over recirculation', () => {
+    const metadata = (header: 'skb_mark' | 'tunnel', ofs: number, value: number): DpAction => {
+      const key = new FlowKey();
+      const mask = new FlowKey();
+      key.set32(ofs, value);
+      mask.set32(ofs, 0xffffffff);
+      return { kind: 'set', header, key, mask };
+    };
+    const key = new FlowKey();
+    const mask = new FlowKey();
+    for (const [ofs, value] of [
+      [OFS.in_port, 1],
+      [OFS.recirc_id, 21],
+      [OFS.pkt_mark, 0x1234],
+      [OFS.tun_dst, 0x0a0b0c0d],
+    ]) {
+      key.set32(ofs, value);
+      mask.set32(ofs, 0xffffffff);
+    }
+    bed.flow(key, mask, [output(3)]);
+    const [, , three] = run(ipPacket(4, 17, [1, 2, 3], 18), [
+      metadata('skb_mark', OFS.pkt_mark, 0x1234),
+      metadata('tunnel', OFS.tun_dst, 0x0a0b0c0d),
+      vlan(3),
+      { kind: 'recirc', id: 21 },
+    ]);
+    assert.equal(three.length, 1);
+    assert.equal(hex(three[0].subarray(12, 16)), '81000003');
+    // The next packet has none of that.
+    assert.equal(run(ipPacket(4, 17, [1, 2, 3], 18), [{ kind: 'recirc', id: 21 }])[2].length, 0);
+    for (let at = bed.upcalls.peek(); at >= 0; at = bed.upcalls.peek()) bed.upcalls.release();
+  });
+
   const udp = ipPacket(4, 17, [1, 2, 3], 18);
   const vlan = (tci: number): DpAction => ({ kind: 'push_vlan', tpid: 0x8100, tci: 0x1000 | tci });
 
