@@ -83,7 +83,8 @@ function checkRefs(schema: DatabaseSchema, column: ColumnSchema): void {
   check(column.type.value?.refTable, 'value');
 }
 
-function tableFromJson(name: string, json: Json | undefined): TableSchema {
+/** One table; references to others are not looked at. Throws `OvsdbError`. */
+export function tableFromJson(name: string, json: Json | undefined): TableSchema {
   const p = new ObjectParser(json, `table schema for table ${name}`);
   const columnsJson = p.required('columns', 'object') as JsonObject;
   const mutable = (p.optional('mutable', 'boolean') ?? true) as boolean;

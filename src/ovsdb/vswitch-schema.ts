@@ -6,6 +6,8 @@
  * `(a|b)` for enumerations, or a reference: `->Table` strong, `~>Table` weak. COUNT is `?` (0 or 1), `*`, `+` or `{min,max}`;
  * without it the column holds exactly one.
  */
+import type { Json } from './json.ts';
+import { type TableSchema, tableFromJson } from './schema.ts';
 
 export const VSWITCH_SCHEMA_NAME = 'Open_vSwitch';
 export const VSWITCH_SCHEMA_VERSION = '8.3.1';
@@ -326,15 +328,29 @@ function columnJson(text: string): Record<string, unknown> {
   return column;
 }
 
+/** One table as RFC 7047 3.2 writes it. */
+function tableJson(name: string): Record<string, unknown> {
+  const { columns, ...rest } = VSWITCH_TABLES[name];
+  return {
+    ...rest,
+    columns: Object.fromEntries(Object.entries(columns).map(([column, text]) => [column, columnJson(text)])),
+  };
+}
+
 /** The schema as RFC 7047 3.2 writes it. */
 export function vswitchSchemaJson(): Record<string, unknown> {
-  const tables: Record<string, unknown> = {};
-  for (const [name, table] of Object.entries(VSWITCH_TABLES)) {
-    const { columns, ...rest } = table;
-    tables[name] = {
-      ...rest,
-      columns: Object.fromEntries(Object.entries(columns).map(([column, text]) => [column, columnJson(text)])),
-    };
-  }
+  const tables = Object.fromEntries(Object.keys(VSWITCH_TABLES).map((name) => [name, tableJson(name)]));
   return { name: VSWITCH_SCHEMA_NAME, version: VSWITCH_SCHEMA_VERSION, cksum: VSWITCH_SCHEMA_CKSUM, tables };
+}
+
+const parsed = new Map<string, TableSchema>();
+
+/** One table, parsed when first asked for: a command needs few of them, and is gone before the rest were parsed. */
+export function vswitchTable(name: string): TableSchema | undefined {
+  let table = parsed.get(name);
+  if (table === undefined && Object.hasOwn(VSWITCH_TABLES, name)) {
+    table = tableFromJson(name, tableJson(name) as Json);
+    parsed.set(name, table);
+  }
+  return table;
 }

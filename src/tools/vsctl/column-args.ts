@@ -6,7 +6,7 @@
  */
 import { readToken } from '../../ovsdb/datum-text.ts';
 import type { Row } from '../../ovsdb/idl.ts';
-import { type ColumnSchema, type DatabaseSchema, schemaFromJson, type TableSchema } from '../../ovsdb/schema.ts';
+import type { ColumnSchema, TableSchema } from '../../ovsdb/schema.ts';
 import {
   type Atom,
   atomFromText,
@@ -20,22 +20,20 @@ import {
   datumsEqual,
   EMPTY_SET,
   isUuid,
-  type Json,
   parseDatumText,
   scalarDatum,
   UNLIMITED,
 } from '../../ovsdb/types.ts';
-import { vswitchSchemaJson } from '../../ovsdb/vswitch-schema.ts';
+import { vswitchTable } from '../../ovsdb/vswitch-schema.ts';
 import type { Needs } from './command.ts';
 import { CommandError, type Context } from './context.ts';
 import { RECORD_IDS, TABLE_NAMES } from './record-ids.ts';
 
-let schema: DatabaseSchema | null = null;
-
-/** The schema this program was made for. */
-export function compiledSchema(): DatabaseSchema {
-  schema ??= schemaFromJson(vswitchSchemaJson() as Json);
-  return schema;
+/** A table of the schema this program was made for; callers pass names of such tables. */
+function compiledTable(name: string): TableSchema {
+  const table = vswitchTable(name);
+  if (table === undefined) throw new CommandError(`unknown table "${name}"`);
+  return table;
 }
 
 const fold = (name: string) => name.toLowerCase().replaceAll('-', '_');
@@ -51,7 +49,7 @@ export function findTable(typed: string): TableSchema {
   const matches = matching(TABLE_NAMES, typed);
   if (matches.length === 0) throw new CommandError(`unknown table "${typed}"`);
   if (matches.length > 1) throw new CommandError(`"${typed}" matches multiple table names: ${matches.join(', ')}`);
-  return compiledSchema().tables.get(matches[0])!; // TABLE_NAMES are its keys.
+  return compiledTable(matches[0]);
 }
 
 /** A table's columns in alphabetical order. */
@@ -92,7 +90,7 @@ export function recordNeeds(table: string): Needs {
 
 /** What `setColumn()` and `conditionHolds()` need for an argument. */
 export function columnNeeds(table: string, arg: string): Needs {
-  const schema = compiledSchema().tables.get(table)!; // Callers pass names of tables.
+  const schema = compiledTable(table);
   return { [table]: [findColumn(schema, readName(arg)).name] };
 }
 
@@ -176,7 +174,7 @@ function symbols(context: Context, base: ColumnType['key']): (name: string) => s
 
 /** Carries out one `COLUMN[:KEY]=VALUE`. */
 export function setColumn(context: Context, row: Row, arg: string): void {
-  const table = compiledSchema().tables.get(row.table.name)!; // The replica has no other tables than the schema.
+  const table = compiledTable(row.table.name);
   const { column, key, value } = parseColumnArg(table, arg, ['=']);
   const { type } = column;
   if (key === null) {
@@ -254,7 +252,7 @@ function findByName(context: Context, table: TableSchema, record: string): Row |
       if (record === '.' && rows.length > 0) return rows[0];
       continue;
     }
-    const type = compiledSchema().tables.get(id.nameTable)!.columnByName.get(id.nameColumn)!.type; // RECORD_IDS names them.
+    const type = compiledTable(id.nameTable).columnByName.get(id.nameColumn)!.type; // RECORD_IDS names them.
     let name: Atom;
     try {
       name = type.key.type === 'string' ? record : atomFromText(type.key.type, record).atom;

@@ -9,7 +9,6 @@
 import type { Table } from '../../base/table.ts';
 import { vlog } from '../../base/vlog.ts';
 import type { Idl, Row, RowView, Transaction } from '../../ovsdb/idl.ts';
-import type { DatabaseSchema } from '../../ovsdb/schema.ts';
 import { newUuid, type Uuid } from '../../ovsdb/types.ts';
 
 const log = vlog('vsctl');
@@ -56,7 +55,6 @@ interface Symbol {
 
 export class Context {
   readonly idl: Idl;
-  readonly schema: DatabaseSchema;
   readonly txn: Transaction;
   /** Of the command that runs now, as are the four below. */
   commandName = '';
@@ -68,9 +66,8 @@ export class Context {
   readonly symbols = new Map<string, Symbol>();
   private index: Index | null = null;
 
-  constructor(idl: Idl, schema: DatabaseSchema, txn: Transaction) {
+  constructor(idl: Idl, txn: Transaction) {
     this.idl = idl;
-    this.schema = schema;
     this.txn = txn;
   }
 

@@ -7,7 +7,8 @@ import type { Table } from '../../base/table.ts';
 import { vlog } from '../../base/vlog.ts';
 import type { CommitResult, Remote } from '../../ovsdb/idl.ts';
 import { Idl } from '../../ovsdb/idl.ts';
-import { compiledSchema } from './column-args.ts';
+import type { DatabaseSchema } from '../../ovsdb/schema.ts';
+import { VSWITCH_SCHEMA_NAME, VSWITCH_SCHEMA_VERSION, vswitchTable } from '../../ovsdb/vswitch-schema.ts';
 import { type Command, mergeNeeds, type Needs } from './command.ts';
 import type { ParsedCommand } from './command-line.ts';
 import { CommandError, Context, NotYet } from './context.ts';
@@ -47,10 +48,10 @@ export async function run(commands: readonly ParsedCommand<Command>[], options: 
   };
   const needs = mergeNeeds([base, ...commands.map((command) => command.syntax.needs(command.args, command.options))]);
   const idl = new Idl(options.remote, {
-    database: compiledSchema().name,
+    database: VSWITCH_SCHEMA_NAME,
     tables: needs,
     serverAware: !isLocal(options.remote),
-    assumedSchema: compiledSchema(),
+    assumedSchema: assumedSchema(Object.keys(needs)),
     leaderOnly: options.leaderOnly,
   });
   try {
@@ -58,6 +59,17 @@ export async function run(commands: readonly ParsedCommand<Command>[], options: 
   } finally {
     idl.close();
   }
+}
+
+/** The schema this program was made for, as far as it is needed. */
+function assumedSchema(names: readonly string[]): DatabaseSchema {
+  const tables = names.flatMap((name) => vswitchTable(name) ?? []);
+  return {
+    name: VSWITCH_SCHEMA_NAME,
+    version: VSWITCH_SCHEMA_VERSION,
+    cksum: '',
+    tables: new Map(tables.map((table) => [table.name, table])),
+  };
 }
 
 /** A server on this machine is asked for the database directly, which saves a round trip. */
@@ -108,7 +120,7 @@ async function attempt(
   options: RunOptions,
   waits: boolean,
 ): Promise<RunResult | null> {
-  const context = new Context(idl, compiledSchema(), idl.transaction());
+  const context = new Context(idl, idl.transaction());
   context.openVswitch();
   const outputs: { text: string; table: Table | null }[] = [];
   try {
