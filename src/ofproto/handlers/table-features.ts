@@ -56,12 +56,19 @@ export function featuresOf(table: FlowTable, version: OfpVersion): TableFeatures
   };
 }
 
-export const tableFeatures: Handler<'table_features_request'> = (bridge, conn, request) => {
+/** All tables together are more than a megabyte: others get their turn in between. */
+const TABLES_PER_PART = 32;
+
+export const tableFeatures: Handler<'table_features_request'> = async (bridge, conn, request) => {
   // Tables are as they are.
   if (request.message.tables.length > 0) {
     conn.error(request, 'OFPTFFC_EPERM');
     return;
   }
-  const tables = bridge.tables.tables.filter((t) => t.id !== TBL_INTERNAL).map((t) => featuresOf(t, conn.version));
-  conn.reply(request, { type: 'table_features_reply', more: false, tables });
+  for (let at = 0; at < TBL_INTERNAL && !conn.isClosed; at += TABLES_PER_PART) {
+    const end = Math.min(at + TABLES_PER_PART, TBL_INTERNAL);
+    const tables = bridge.tables.tables.slice(at, end).map((t) => featuresOf(t, conn.version));
+    conn.reply(request, { type: 'table_features_reply', more: end < TBL_INTERNAL, tables });
+    if (end < TBL_INTERNAL) await conn.room();
+  }
 };

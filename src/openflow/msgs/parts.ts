@@ -1,5 +1,5 @@
 /** The pieces that messages share: matches in the form of each version, NXM with cookies, actions, instructions, durations. */
-import type { Field } from '../../flow/field.ts';
+import type { Field, OxmHeader } from '../../flow/field.ts';
 import { fieldByHeader } from '../../flow/fields.ts';
 import type { Match } from '../../flow/match.ts';
 import { decodeMatch, encodeMatch } from '../../flow/oxm.ts';
@@ -159,6 +159,19 @@ export function readFieldValue(r: Reader): { field: Field | null; value: Uint8Ar
   return { field: fieldByHeader(oxmClass, number >> 1, experimenter) ?? null, value: r.copy(left) };
 }
 
+const HEADERS = new Map<number, OxmHeader>();
+
+function headerFor(field: Field, version: OfpVersion): OxmHeader {
+  const key = field.index * 8 + version;
+  let header = HEADERS.get(key);
+  if (header === undefined) {
+    const usable = field.headers.filter((h) => h.since <= Math.max(version, 1));
+    header = usable.find((h) => h.class === 0x8000) ?? usable[0] ?? field.headers[0];
+    HEADERS.set(key, header);
+  }
+  return header;
+}
+
 /** The header of a field in the newest number it has for `version`. */
 export function writeFieldHeader(
   w: Writer,
@@ -167,8 +180,7 @@ export function writeFieldHeader(
   valueBytes = field.bytes,
   masked = false,
 ): void {
-  const usable = field.headers.filter((h) => h.since <= Math.max(version, 1));
-  const header = usable.find((h) => h.class === 0x8000) ?? usable[0] ?? field.headers[0];
+  const header = headerFor(field, version);
   const extra = header.experimenter === undefined ? 0 : 4;
   w.u16(header.class)
     .u8((header.field << 1) | (masked ? 1 : 0))
