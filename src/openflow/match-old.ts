@@ -3,8 +3,9 @@
  *
  * Their fields are a small part of what a `Match` can say: `fitsMatch10`/`fitsMatch11` tell whether nothing would be lost.
  */
-import { OFS } from '../flow/layout.ts';
+
 import { FlowKey } from '../flow/key.ts';
+import { OFS } from '../flow/layout.ts';
 import { Match } from '../flow/match.ts';
 import type { Reader, Writer } from './bytes.ts';
 import { OFPP } from './ports.ts';
@@ -287,12 +288,7 @@ export function fitsMatch11(m: Match): boolean {
   const lseFits = (lse & 0x1ff) === 0 && [0, 0xfffff000].includes((lse & 0xfffff000) >>> 0);
   const tcFits = [0, 0xe00].includes(lse & 0xe00);
   const tci = m.mask.get16(OFS.vlan_tci);
-  return (
-    (commonFits(m) || tci === CFI) &&
-    lseFits &&
-    tcFits &&
-    restIsWild(m, OUTSIDE_11)
-  );
+  return (commonFits(m) || tci === CFI) && lseFits && tcFits && restIsWild(m, OUTSIDE_11);
 }
 
 export function writeMatch11(out: Writer, m: Match): void {

@@ -142,12 +142,15 @@ export function decodeMessage(bytes: Uint8Array, options: WireOptions = {}): Dec
   }
 }
 
+/** A message has no form in the version that it was to be sent in. */
+export class OfEncodeError extends Error {}
+
 function choose(version: OfpVersion, message: OfMessage, options: WireOptions): { codec: Codec; spot: Spot } {
   for (const c of encoders.get(message.type) ?? []) {
     if (c.when !== undefined && !c.when(message, version, options)) continue;
     for (const s of c.spots) if (version >= s.first && version <= s.last) return { codec: c, spot: s };
   }
-  throw new Error(`${message.type} cannot be expressed in OpenFlow wire version ${version}`);
+  throw new OfEncodeError(`${message.type} cannot be expressed in OpenFlow wire version ${version}`);
 }
 
 /** Where `message` stands on the wire of `version`; null when it has no place there. */
@@ -199,7 +202,7 @@ export function encodeMessage(
   let start = 0;
   for (const end of [...w.partEnds, bytes.length]) {
     const length = end - start;
-    if (length > 0xffff) throw new Error(`${message.type} is longer than an OpenFlow message can be`);
+    if (length > 0xffff) throw new OfEncodeError(`${message.type} is longer than an OpenFlow message can be`);
     bytes[start + 2] = length >>> 8;
     bytes[start + 3] = length & 0xff;
     if (isStats && (end < bytes.length || more)) bytes[start + 11] = 1;

@@ -6,6 +6,7 @@ import { VERSION } from '../base/version.ts';
 import { vlog, vlogSetLevels, vlogSetProgram } from '../base/vlog.ts';
 import { fieldByName } from '../flow/fields.ts';
 import { formatProtocols, PROTOCOL_OXM, PROTOCOLS } from '../openflow/flow-text.ts';
+import { OfEncodeError } from '../openflow/wire.ts';
 import type { Command } from './ofctl/command.ts';
 import { fatal, PROGRAM, print, protocolsOfVersion, settings, versionsOfProtocols } from './ofctl/context.ts';
 import { FLOW_COMMANDS } from './ofctl/flows.ts';
@@ -61,6 +62,7 @@ export async function main(args: readonly string[]): Promise<never> {
       if (option.id === 'protocols') hasVersions = true;
       continue;
     }
+    if (option.id === 'detach') settings.detached = true;
     if (applyDaemonOption(PROGRAM, option) || applyVlogOption(PROGRAM, option) || applySslOption(option)) continue;
     fatal(`option '${option.id}' is not supported`);
   }
@@ -81,6 +83,7 @@ export async function main(args: readonly string[]): Promise<never> {
   } catch (error) {
     // Whoever reads our output may stop; that is no error of ours.
     if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(1);
+    if (error instanceof OfEncodeError) fatal(error.message);
     throw error;
   }
   process.exit(0);

@@ -40,9 +40,42 @@ const requestNx = codec(
   (_m, version) => version <= 3,
 );
 
+/** Length of a match with its header, before padding. */
+function writeSizedMatch(w: Writer, lengthAt: number, match: Match, version: OfpVersion): void {
+  const start = w.len;
+  writeMatch(w, match, version);
+  w.set16(lengthAt, (w.buf[start + 2] << 8) | w.buf[start + 3]);
+}
+
+/** ONF's extension for OpenFlow 1.3: Nicira's flags and order, the standard's ports and match. */
+const requestOnf = codec(
+  'flow_monitor_request',
+  [spot('onfreq', 4, 4, 1870, 'ONFST_FLOW_MONITOR request')],
+  (w, m, { version }) => {
+    w.u32(m.id).u16(m.flags & NX_FLAGS_ALL);
+    const lengthAt = w.len;
+    w.u16(0);
+    writePort(w, m.outPort, version);
+    w.u8(m.table).zero(3);
+    writeSizedMatch(w, lengthAt, m.match, version);
+  },
+  (r, { version }) => {
+    const id = r.u32();
+    const flags = r.u16();
+    if (flags & ~NX_FLAGS_ALL) r.fail('OFPMOFC_BAD_FLAGS');
+    r.skip(2);
+    const outPort = readPort(r, version);
+    const table = r.u8();
+    if (r.take(3).some((b) => b !== 0)) r.fail('NXBRC_MUST_BE_ZERO');
+    const match = readMatch(r);
+    return { type: 'flow_monitor_request', id, command: 'add', flags, outPort, outGroup: OFPG_ANY, table, match };
+  },
+  (_m, version) => version === 4,
+);
+
 const request14 = codec(
   'flow_monitor_request',
-  [spot('req', 5, 6, 16, 'OFPST_FLOW_MONITOR request'), spot('onfreq', 4, 4, 1870, 'ONFST_FLOW_MONITOR request')],
+  [spot('req', 5, 6, 16, 'OFPST_FLOW_MONITOR request')],
   (w, m, { version }) => {
     w.u32(m.id);
     writePort(w, m.outPort, version);
@@ -63,7 +96,8 @@ const request14 = codec(
   },
 );
 
-function writeUpdateNx(w: Writer, u: FlowUpdate): void {
+/** `version` 1 is Nicira's message, 4 ONF's, which differ in how they write matches and actions. */
+function writeUpdateNx(w: Writer, u: FlowUpdate, version: OfpVersion): void {
   const start = w.len;
   if (u.event === 'abbrev') {
     w.u16(8).u16(3).u32(u.xid);
@@ -74,12 +108,13 @@ function writeUpdateNx(w: Writer, u: FlowUpdate): void {
   w.u16(0).u16(NX_EVENTS.indexOf(event)).u16(u.reason).u16(u.priority).u16(u.idleTimeout).u16(u.hardTimeout);
   const lengthAt = w.len;
   w.u16(0).u8(u.table).zero(1).u64(u.cookie);
-  w.set16(lengthAt, writeNxm(w, u.match));
-  writeInstructions(w, u.actions, 1);
+  if (version >= 4) writeSizedMatch(w, lengthAt, u.match, version);
+  else w.set16(lengthAt, writeNxm(w, u.match));
+  writeInstructions(w, u.actions, version >= 4 ? version : 1);
   w.length16(start, start);
 }
 
-function readUpdateNx(all: Reader): FlowUpdate {
+function readUpdateNx(all: Reader, version: OfpVersion): FlowUpdate {
   const r = entry(all, 4, 'NXBRC_FM_BAD_EVENT');
   const event = NX_EVENTS[r.u16()];
   if (event === undefined) r.fail('NXBRC_FM_BAD_EVENT');
@@ -91,8 +126,8 @@ function readUpdateNx(all: Reader): FlowUpdate {
   const length = r.u16();
   const table = r.u8();
   const cookie = r.skip(1).u64();
-  const { match } = readNxm(r, length);
-  const actions = readInstructions(r, 1);
+  const match = version >= 4 ? readMatch(r) : readNxm(r, length).match;
+  const actions = readInstructions(r, version >= 4 ? version : 1);
   return { event, reason, priority, idleTimeout, hardTimeout, table, cookie, match, actions };
 }
 
@@ -126,23 +161,23 @@ function readUpdate14(all: Reader, version: OfpVersion): FlowUpdate {
 
 const replyNx = codec(
   'flow_monitor_reply',
-  [spot('nxrep', 1, 3, 2, 'NXST_FLOW_MONITOR reply')],
-  (w, m) => {
+  [spot('nxrep', 1, 3, 2, 'NXST_FLOW_MONITOR reply'), spot('onfrep', 4, 4, 1870, 'ONFST_FLOW_MONITOR reply')],
+  (w, m, { version }) => {
     w.boundary();
     for (const u of m.updates) {
-      writeUpdateNx(w, u);
+      writeUpdateNx(w, u, version);
       w.boundary();
     }
   },
-  (r, { more }) => {
+  (r, { more, version }) => {
     const updates: FlowUpdate[] = [];
-    while (r.left > 0) updates.push(readUpdateNx(r));
+    while (r.left > 0) updates.push(readUpdateNx(r, version));
     return { type: 'flow_monitor_reply', more, updates };
   },
 );
 const reply14 = codec(
   'flow_monitor_reply',
-  [spot('rep', 5, 6, 16, 'OFPST_FLOW_MONITOR reply'), spot('onfrep', 4, 4, 1870, 'ONFST_FLOW_MONITOR reply')],
+  [spot('rep', 5, 6, 16, 'OFPST_FLOW_MONITOR reply')],
   (w, m, { version }) => {
     w.boundary();
     for (const u of m.updates) {
@@ -173,6 +208,7 @@ const pauseResume = (type: 'flow_monitor_paused' | 'flow_monitor_resumed', nx: n
 
 export const monitorCodecs = [
   requestNx,
+  requestOnf,
   request14,
   replyNx,
   reply14,

@@ -193,7 +193,7 @@ function readPacketIn2(r: Reader): PacketIn {
   let totalLen = 0;
   let bufferId: number = NO_BUFFER;
   let table = 0;
-  let cookie = 0n;
+  let cookie = 0xffffffffffffffffn;
   let reason = 0;
   let metadata = new Match();
   let userdata: Uint8Array | null = null;

@@ -4,7 +4,10 @@ import type { Match } from '../../flow/match.ts';
 import { formatMatch } from '../../flow/match-text.ts';
 import { formatTable } from '../../flow/names.ts';
 import { formatActions } from '../actions/index.ts';
+import { Reader } from '../bytes.ts';
+import { OfDecodeError } from '../errors.ts';
 import type { PacketIn, PacketOut } from '../messages.ts';
+import { properties } from '../msgs/phy-port.ts';
 import { OFPP } from '../ports.ts';
 import { hex, hexDump, portText, type TextContext } from './common.ts';
 import { packetLine } from './packet-line.ts';
@@ -33,9 +36,32 @@ export function packetInText(m: PacketIn, { names, verbosity, version }: TextCon
   if (m.bufferId === NO_BUFFER && m.totalLen < m.packet.length) out += ' (***total_len < data_len***)';
   out += '\n';
   if (m.userdata !== null) out += ` userdata=${bytesText(m.userdata)}\n`;
-  if (m.continuation !== null && verbosity > 0) out += ` continuation=${bytesText(m.continuation)}\n`;
+  if (m.continuation !== null && verbosity > 0) out += continuationText(m.continuation);
   if (verbosity > 0) out += packetLine(m.packet);
   if (verbosity > 1) out += hexDump(m.packet);
+  return out;
+}
+
+const NXCPT_BRIDGE = 0x8000;
+const NXCPT_ODP_PORT = 0x8008;
+
+/** What the paused pipeline must remember; the parts that have a reading for people. */
+function continuationText(bytes: Uint8Array): string {
+  let out = '';
+  try {
+    for (const [type, p] of properties(new Reader(bytes))) {
+      if (type === NXCPT_BRIDGE && p.left === 16) {
+        // The words of the bridge's UUID stand in the byte order of the machine that wrote them.
+        const b = p.rest();
+        const order = [3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12];
+        const hexText = order.map((i) => b[i].toString(16).padStart(2, '0')).join('');
+        out += ` continuation.bridge=${hexText.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')}\n`;
+      } else if (type === NXCPT_ODP_PORT) out += ` continuation.odp_port=${p.u32()}\n`;
+    }
+  } catch (error) {
+    if (!(error instanceof OfDecodeError)) throw error;
+    return ` continuation=${bytesText(bytes)}\n`;
+  }
   return out;
 }
 

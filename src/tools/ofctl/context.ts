@@ -38,6 +38,7 @@ export interface Settings {
   /** Flow formats that may be used, `PROTOCOLS`. */
   protocols: number;
   color: boolean;
+  detached: boolean;
 }
 
 export const settings: Settings = {
@@ -56,6 +57,7 @@ export const settings: Settings = {
   versions: 2,
   protocols: 127,
   color: false,
+  detached: false,
 };
 
 export const fatal = (text: string): never => ovsFatal(PROGRAM, text);
@@ -179,14 +181,18 @@ export class Connection {
     }
   }
 
+  /** Waits until the switch has done all so far. Errors go to `onError`, other messages wait for `next`. */
   async barrier(onError: (raw: Uint8Array) => void): Promise<void> {
     const xid = this.send({ type: 'barrier_request' });
+    const others = [];
     for (;;) {
       const item = await this.next();
       if (item === null) return fatal(`talking to ${this.vconn.name} (${this.closed ?? 'End of file'})`);
       if (item.message.type === 'error') onError(item.raw);
-      if (item.xid === xid) return;
+      if (item.xid === xid) break;
+      if (item.message.type !== 'error') others.push(item);
     }
+    this.queue.unshift(...others);
   }
 
   close(): void {

@@ -10,7 +10,7 @@ import { FLOW_MONITOR_FLAGS, OFPG_ANY } from '../../openflow/messages-ext.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import { formatBytes } from '../../openflow/text.ts';
 import type { Command } from './command.ts';
-import { type Connection, connect, fatal, namesToAccept, namesToShow, PROGRAM, print, settings } from './context.ts';
+import { type Connection, connect, fatal, namesToAccept, namesToShow, PROGRAM, settings } from './context.ts';
 import { completeDaemon, startDaemon } from './detach.ts';
 
 function timestamp(): string {
@@ -56,7 +56,7 @@ function parseWatch(text: string, names: Names | undefined): OfMessage {
   }
   return { type: 'flow_monitor_request', id: nextMonitorId++, command: 'add', flags, outPort, outGroup, table, match };
 }
-let nextMonitorId = Math.floor(Math.random() * 0x7fffffff);
+let nextMonitorId = 0;
 
 async function setPacketIns(c: Connection): Promise<void> {
   const wanted = settings.packetInFormat;
@@ -93,8 +93,8 @@ async function monitor(args: readonly string[]): Promise<void> {
     const flags = invalidTtl ? now.flags | 4 : now.flags;
     await c.transactNoreply([{ type: 'set_config', flags, missSendLen: missSendLen ?? now.missSendLen }]);
   }
-  await setPacketIns(c);
   for (const watch of watches) c.send(watch);
+  await setPacketIns(c);
   const resume = rest.includes('resume');
   await follow(c, true, resume, shown);
 }
@@ -104,11 +104,13 @@ async function snoop([target]: readonly string[]): Promise<void> {
   await follow(c, false, false, undefined);
 }
 
+const EXIT_DELAY_MS = 20;
+
 /** Prints until the connection ends or `exit` is asked for. */
 async function follow(c: Connection, answerEchoes: boolean, resume: boolean, names: Names | undefined): Promise<void> {
   let blocked = false;
   let exiting = false;
-  let output = 1;
+  let output = 2;
   let stop: () => void = () => {};
   const stopped = new Promise<null>((resolve) => {
     stop = () => resolve(null);
@@ -118,7 +120,8 @@ async function follow(c: Connection, answerEchoes: boolean, resume: boolean, nam
   const server = await Unixctl.listen(settings.unixctl, PROGRAM);
   server.register('exit', '', 0, 0, () => {
     exiting = true;
-    stop();
+    // The answer leaves first.
+    setTimeout(stop, EXIT_DELAY_MS);
     return '';
   });
   server.register('ofctl/send', 'OFMSG...', 1, 1000, (messages) => {
@@ -152,7 +155,7 @@ async function follow(c: Connection, answerEchoes: boolean, resume: boolean, nam
     unblock();
     return '';
   });
-  completeDaemon();
+  output = completeDaemon();
   while (!exiting) {
     if (blocked)
       await new Promise<void>((resolve) => {
@@ -167,7 +170,7 @@ async function follow(c: Connection, answerEchoes: boolean, resume: boolean, nam
     if (resume && item.message.type === 'packet_in' && item.message.continuation !== null) {
       const reply: OfMessage = { type: 'nx_resume', packetIn: { ...item.message, bufferId: 0xffffffff } };
       c.send(reply);
-      print(`send: ${formatBytes(item.raw, settings.verbosity)}`);
+      writeAll(output, `send: ${formatBytes(item.raw, settings.verbosity)}`);
     }
   }
   c.close();
