@@ -297,9 +297,21 @@ describe('a bridge asked by ovs-ofctl', { skip: missing ?? false }, () => {
     const set = ours.run('ovs-vsctl', 'set-controller', 'br0', `unix:${ours.dir}/controller.sock`);
     assert.equal(set.status, 0, set.err);
     await until(() => vconns[0]?.version === 6, 'the switch to call');
+    const snoop = ours.watch('ovs-ofctl', 'snoop', 'br0');
+    await until(
+      () => (vconns[0].send({ type: 'echo_request', data: new Uint8Array(0) }), snoop.text() !== ''),
+      'the snoop',
+    );
     vconns[0].send({ type: 'features_request' });
-    const reply = await new Promise<OfMessage>((resolve) => vconns[0].onMessage(resolve));
+    const reply = await new Promise<OfMessage>((resolve) =>
+      vconns[0].onMessage((message) => {
+        if (message.type !== 'echo_reply') resolve(message);
+      }),
+    );
     assert.equal(reply.type, 'features_reply');
+    await until(() => snoop.text().includes('OFPT_FEATURES_REPLY'), 'the snoop to see the reply');
+    assert.match(snoop.text(), /OFPT_ECHO_REQUEST[^]*OFPT_FEATURES_REQUEST[^]*OFPT_FEATURES_REPLY/);
+    snoop.stop();
     const isConnected = (): string =>
       ours.run('ovs-vsctl', '--columns=is_connected', '--bare', 'list', 'controller').out;
     // `ovs-vsctl` is run synchronously: between runs the connection needs this process.
