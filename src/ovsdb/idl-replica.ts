@@ -131,14 +131,17 @@ export class ReplicaTable {
   readonly schema: TableSchema;
   /** Names of the columns that the server keeps us told about. */
   readonly monitored: ReadonlySet<string>;
+  /** Whether the server has this table. */
+  readonly isPresent: boolean;
   readonly defaults: readonly Datum[];
   private readonly byUuid = new Map<Uuid, Row>();
 
-  constructor(replica: Replica, schema: TableSchema, monitored: ReadonlySet<string>) {
+  constructor(replica: Replica, schema: TableSchema, monitored: ReadonlySet<string>, isPresent: boolean) {
     this.replica = replica;
     this.name = schema.name;
     this.schema = schema;
     this.monitored = monitored;
+    this.isPresent = isPresent;
     this.defaults = schema.columns.map((column) => defaultDatum(column.type));
   }
 
@@ -188,18 +191,23 @@ export class Replica {
   readonly missing: string[] = [];
   private changes = new Map<Row, { kind: ChangeKind; columns: Set<string> }>();
 
-  constructor(schema: DatabaseSchema, requests: TableRequests) {
-    this.schema = schema;
+  /**
+   * `schema` is what rows look like here; `present` what the server has of it. Columns and tables that the server lacks read as if
+   * empty.
+   */
+  constructor(schema: DatabaseSchema, requests: TableRequests, present: DatabaseSchema = schema) {
+    this.schema = present;
     for (const [name, wanted] of Object.entries(requests)) {
-      const table = schema.tables.get(name);
-      if (table === undefined) {
-        this.missing.push(name);
-        continue;
-      }
+      const there = present.tables.get(name);
+      const table = schema.tables.get(name) ?? there;
+      if (there === undefined) this.missing.push(name);
+      if (table === undefined) continue;
       const names = wanted === 'all' ? table.columns.map((column) => column.name) : wanted;
-      const present = names.filter((column) => table.columnByName.has(column));
-      for (const column of names) if (!table.columnByName.has(column)) this.missing.push(`${name}:${column}`);
-      this.tables.set(name, new ReplicaTable(this, table, new Set(present)));
+      const monitored = names.filter((column) => there?.columnByName.has(column));
+      if (there !== undefined) {
+        for (const column of names) if (!there.columnByName.has(column)) this.missing.push(`${name}:${column}`);
+      }
+      this.tables.set(name, new ReplicaTable(this, table, new Set(monitored), there !== undefined));
     }
   }
 

@@ -280,3 +280,25 @@ test('a server that sends nonsense is left, and the replica stays', async () => 
   assert.equal(channels.length, 2);
   idl.close();
 });
+
+test('what a server lacks reads as if empty, and is not asked for', async () => {
+  const newer = structuredClone(SCHEMA) as { tables: Record<string, { columns: Record<string, Json> }> };
+  newer.tables['Item'].columns['recent'] = { type: { key: 'string', min: 0, max: 1 } };
+  newer.tables['Later'] = { columns: { name: { type: 'string' } } };
+  const assumedSchema = schemaFromJson(newer as unknown as Json);
+  const tables: TableRequests = { Item: ['name', 'recent'], Later: ['name'] };
+  const { connect } = setUp();
+  for (const serverAware of [false, true]) {
+    const idl = connect({ assumedSchema, tables, serverAware });
+    await idl.synced();
+    const txn = idl.transaction();
+    const made = txn.insert(idl.table('Item'), { name: `n${serverAware}` });
+    const result = await txn.commit();
+    assert.equal(result.status, 'success');
+    assert.equal(idl.table('Item').get(result.insertedUuid(made)!)!.optionalString('recent'), null);
+    assert.equal(idl.table('Later').size, 0);
+    assert.equal(idl.hasTable('Later'), false);
+    assert.equal(idl.hasColumn('Item', 'recent'), false);
+    idl.close();
+  }
+});

@@ -32,8 +32,8 @@ export interface IdlOptions {
   /** Ask `_Server` first; costs a round trip, needed for clusters, relays and databases that appear later. Default true. */
   readonly serverAware?: boolean;
   /**
-   * What the database is believed to look like, which saves asking. A server whose database differs in what is monitored
-   * is asked after all.
+   * What the client knows the database by. Tables and columns that the server lacks read as if empty. Unless
+   * `serverAware`, the server is believed to have it all, and asked only if it turns out that it has not.
    */
   readonly assumedSchema?: DatabaseSchema;
   /** Only accept the leader of a cluster. Default true. */
@@ -136,14 +136,14 @@ export class Idl {
   }
 
   hasTable(name: string): boolean {
-    return this.replica?.tables.has(name) ?? false;
+    return this.replica?.tables.get(name)?.isPresent ?? false;
   }
 
   hasColumn(table: string, column: string): boolean {
     return this.replica?.tables.get(table)?.monitored.has(column) ?? false;
   }
 
-  /** A table of the replica. Throws for one that was not asked for, that the server lacks, or before the first sync. */
+  /** A table of the replica. Throws for one that was not asked for, or before the first sync. */
   table(name: string): ReplicaTable {
     const table = this.replica?.tables.get(name);
     if (table === undefined) throw new Error(`no table ${name} in the replica`);
@@ -221,7 +221,7 @@ export class Idl {
 
   private async learnSchemaAndMonitor(): Promise<void> {
     const assumed = this.options.assumedSchema;
-    if (assumed !== undefined && this.replica === null) {
+    if (assumed !== undefined && this.replica === null && this.options.serverAware === false) {
       this.replica = new Replica(assumed, this.options.tables);
       try {
         return await this.monitor();
@@ -292,7 +292,7 @@ export class Idl {
     if (this.replica !== null && jsonText(this.adopted) === text) return;
     const schema = schemaFromJson(json);
     this.adopted = json;
-    this.replica = new Replica(schema, this.options.tables);
+    this.replica = new Replica(this.options.assumedSchema ?? schema, this.options.tables, schema);
     this.lastTransaction = ZERO_UUID;
     for (const name of this.replica.missing) {
       const [table, column] = name.split(':');
@@ -307,7 +307,8 @@ export class Idl {
     this.phase = 'monitor';
     const replica = this.replica!; // adoptSchema() came before.
     const conditional: JsonObject = {};
-    for (const table of replica.tables.values()) conditional[table.name] = [{ columns: [...table.monitored] }];
+    const tables = [...replica.tables.values()].filter((table) => table.isPresent);
+    for (const table of tables) conditional[table.name] = [{ columns: [...table.monitored] }];
 
     const since = await this.request('monitor_cond_since', [
       this.database,
@@ -335,7 +336,7 @@ export class Idl {
     if (!isUnknownMethod(cond.error)) throw new Error(errorText(cond.error));
 
     const plain: JsonObject = {};
-    for (const table of replica.tables.values()) plain[table.name] = { columns: [...table.monitored] };
+    for (const table of tables) plain[table.name] = { columns: [...table.monitored] };
     this.updateFormat = 'update';
     replica.replace(await this.call('monitor', [this.database, this.database, plain]), 'update');
   }

@@ -1,16 +1,21 @@
 /** What the switch writes into the database about itself: states, counters, errors. Each column is written only when it differs. */
 
 import type { ControllerStatus } from '../ofproto/ofproto.ts';
-import type { Row, Transaction } from '../ovsdb/idl.ts';
+import type { Row, Transaction, Value } from '../ovsdb/idl.ts';
 import type { Bridge } from './bridge.ts';
 import { formatMac } from './config.ts';
 import type { Interface } from './interface.ts';
 
+/** Writes a column, if the database has it: an older one may not. */
+export function write(txn: Transaction, row: Row, column: string, value: Value): void {
+  if (row.table.monitored.has(column)) txn.set(row, column, value);
+}
+
 export function writeBridgeStatus(txn: Transaction, bridge: Bridge): void {
   const { row } = bridge.spec;
   if (row.isDeleted) return;
-  txn.set(row, 'datapath_id', bridge.datapathId.toString(16).padStart(16, '0'));
-  txn.set(row, 'datapath_version', '<built-in>');
+  write(txn, row, 'datapath_id', bridge.datapathId.toString(16).padStart(16, '0'));
+  write(txn, row, 'datapath_version', '<built-in>');
   for (const iface of bridge.interfaces.values()) writeInterfaceStatus(txn, bridge, iface);
 }
 
@@ -20,8 +25,8 @@ function writeInterfaceStatus(txn: Transaction, bridge: Bridge, iface: Interface
   if (row === null || row.isDeleted) return;
   const { netdev } = iface;
   if (netdev === null || iface.ofport === null) {
-    txn.set(row, 'ofport', -1);
-    txn.set(row, 'error', iface.error);
+    write(txn, row, 'ofport', -1);
+    write(txn, row, 'error', iface.error);
     for (const column of [
       'mac_in_use',
       'ifindex',
@@ -31,24 +36,24 @@ function writeInterfaceStatus(txn: Transaction, bridge: Bridge, iface: Interface
       'link_resets',
       'link_speed',
     ]) {
-      txn.set(row, column, null);
+      write(txn, row, column, null);
     }
-    for (const column of ['duplex', 'mtu', 'statistics']) txn.set(row, column, null);
+    for (const column of ['duplex', 'mtu', 'statistics']) write(txn, row, column, null);
     return;
   }
   const features = netdev.features();
   const isPatch = netdev.type === 'patch';
-  txn.set(row, 'ofport', iface.ofport);
-  txn.set(row, 'error', iface.error ?? patchError(bridge, iface));
-  txn.set(row, 'mac_in_use', formatMac(netdev.mac()));
-  txn.set(row, 'ifindex', netdev.ifindex());
-  txn.set(row, 'status', isPatch ? null : new Map(netdev.status()));
-  txn.set(row, 'admin_state', netdev.isUp() ? 'up' : 'down');
-  txn.set(row, 'link_state', netdev.carrier() ? 'up' : 'down');
-  txn.set(row, 'link_resets', netdev.linkResets());
-  txn.set(row, 'link_speed', features.speedMbps === null ? null : features.speedMbps * 1_000_000);
-  txn.set(row, 'duplex', features.fullDuplex === null ? null : features.fullDuplex ? 'full' : 'half');
-  txn.set(row, 'mtu', isPatch ? null : netdev.mtu());
+  write(txn, row, 'ofport', iface.ofport);
+  write(txn, row, 'error', iface.error ?? patchError(bridge, iface));
+  write(txn, row, 'mac_in_use', formatMac(netdev.mac()));
+  write(txn, row, 'ifindex', netdev.ifindex());
+  write(txn, row, 'status', isPatch ? null : new Map(netdev.status()));
+  write(txn, row, 'admin_state', netdev.isUp() ? 'up' : 'down');
+  write(txn, row, 'link_state', netdev.carrier() ? 'up' : 'down');
+  write(txn, row, 'link_resets', netdev.linkResets());
+  write(txn, row, 'link_speed', features.speedMbps === null ? null : features.speedMbps * 1_000_000);
+  write(txn, row, 'duplex', features.fullDuplex === null ? null : features.fullDuplex ? 'full' : 'half');
+  write(txn, row, 'mtu', isPatch ? null : netdev.mtu());
 }
 
 let peerExists: (bridge: Bridge, iface: Interface) => boolean = () => true;
@@ -69,7 +74,7 @@ export function writeStatistics(txn: Transaction, bridge: Bridge): void {
   for (const iface of bridge.interfaces.values()) {
     const { row } = iface.spec;
     if (row === null || row.isDeleted || iface.netdev === null || iface.ofport === null) continue;
-    txn.set(row, 'statistics', statistics(bridge, iface));
+    write(txn, row, 'statistics', statistics(bridge, iface));
   }
 }
 
@@ -106,13 +111,13 @@ export function writeControllers(txn: Transaction, bridge: Bridge, full: boolean
     if (row.isDeleted) continue;
     const status = byTarget.get(row.string('target'));
     if (status === undefined) {
-      txn.set(row, 'is_connected', false);
-      txn.set(row, 'role', null);
-      txn.set(row, 'status', null);
+      write(txn, row, 'is_connected', false);
+      write(txn, row, 'role', null);
+      write(txn, row, 'status', null);
     } else if (full || changed(row, status)) {
-      txn.set(row, 'is_connected', status.isConnected);
-      txn.set(row, 'role', status.isConnected ? status.role : null);
-      txn.set(row, 'status', new Map(status.status));
+      write(txn, row, 'is_connected', status.isConnected);
+      write(txn, row, 'role', status.isConnected ? status.role : null);
+      write(txn, row, 'status', new Map(status.status));
     }
   }
 }

@@ -13,11 +13,14 @@ import { watchLinks } from '../linux/link.ts';
 import { netdevTypes } from '../netdev/index.ts';
 import type { NetdevEnv } from '../netdev/netdev.ts';
 import { Idl, type Remote, type Row, type Transaction } from '../ovsdb/idl.ts';
+import type { Json } from '../ovsdb/json.ts';
+import { schemaFromJson } from '../ovsdb/schema.ts';
+import { vswitchSchemaJson } from '../ovsdb/vswitch-schema.ts';
 import { Bridge } from './bridge.ts';
 import { readSwitch, type SwitchSpec } from './config.ts';
 import { Datapaths, type DummyMode } from './datapaths.ts';
 import type { Interface } from './interface.ts';
-import { setPeerCheck, writeBridgeStatus, writeControllers, writeStatistics } from './status.ts';
+import { setPeerCheck, write, writeBridgeStatus, writeControllers, writeStatistics } from './status.ts';
 import { DATABASE, DATABASE_LOCK, SWITCH_TABLES } from './tables.ts';
 
 const log = vlog('bridge');
@@ -57,7 +60,13 @@ export class Switch {
     this.options = options;
     this.env = makeEnv(options);
     this.datapaths = new Datapaths(options.dummy, this.env);
-    this.idl = new Idl(options.remote, { database: DATABASE, tables: SWITCH_TABLES, lock: DATABASE_LOCK });
+    const assumedSchema = schemaFromJson(vswitchSchemaJson() as Json);
+    this.idl = new Idl(options.remote, {
+      database: DATABASE,
+      tables: SWITCH_TABLES,
+      lock: DATABASE_LOCK,
+      assumedSchema,
+    });
     setPeerCheck((bridge, iface) => this.hasPeer(bridge, iface));
   }
 
@@ -175,10 +184,10 @@ export class Switch {
   }
 
   private writeSwitch(txn: Transaction, row: Row): void {
-    txn.set(row, 'iface_types', this.datapaths.interfaceTypes(netdevTypes()));
-    txn.set(row, 'datapath_types', this.datapaths.types());
-    txn.set(row, 'dpdk_initialized', false);
-    txn.set(row, 'dpdk_version', 'none');
+    write(txn, row, 'iface_types', this.datapaths.interfaceTypes(netdevTypes()));
+    write(txn, row, 'datapath_types', this.datapaths.types());
+    write(txn, row, 'dpdk_initialized', false);
+    write(txn, row, 'dpdk_version', 'none');
     // Start scripts write these with what they know; we only where nobody did.
     const { type, version } = operatingSystem();
     const facts = {
@@ -188,7 +197,7 @@ export class Switch {
       system_version: version,
     };
     for (const [column, value] of Object.entries(facts)) {
-      if (row.optionalString(column) === null && value !== '') txn.set(row, column, value);
+      if (row.optionalString(column) === null && value !== '') write(txn, row, column, value);
     }
   }
 
