@@ -83,7 +83,16 @@ export class Connection {
 
   constructor(vconn: Vconn) {
     this.vconn = vconn;
-    vconn.onMessage((message, xid, raw) => this.push({ message, xid, raw: raw.slice(), bad: null }));
+    // `-v` shows the whole conversation.
+    const talk = vlog('vconn');
+    if (talk.isEnabled('dbg'))
+      vconn.onSent((_message, _xid, raw) =>
+        talk.dbg(`${vconn.name}: sent (Success): ${formatBytes(raw, 1).trimEnd()}`),
+      );
+    vconn.onMessage((message, xid, raw) => {
+      if (talk.isEnabled('dbg')) talk.dbg(`${vconn.name}: received: ${formatBytes(raw, 1).trimEnd()}`);
+      this.push({ message, xid, raw: raw.slice(), bad: null });
+    });
     vconn.onBad((failure, raw) => {
       log.warn(`received message that cannot be decoded: ${failure.error}`);
       this.push({ message: { type: 'barrier_reply' }, xid: failure.xid, raw: raw.slice(), bad: failure.error });
