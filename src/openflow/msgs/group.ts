@@ -17,7 +17,7 @@ import {
 } from '../messages-ext.ts';
 import { OFPP } from '../ports.ts';
 import { readDuration, writeDuration } from './duration.ts';
-import { entry } from './flow.ts';
+import { entry } from './entry.ts';
 import { readActions, readFieldValue, writeActions, writeFieldHeader } from './parts.ts';
 import { properties, property, readPort, writePort } from './phy-port.ts';
 

@@ -3,6 +3,7 @@ import type { Codec } from '../codec.ts';
 import { basicCodecs } from './basic.ts';
 import { bundleCodecs } from './bundle.ts';
 import { flowCodecs } from './flow.ts';
+import { flowStatsCodecs } from './flow-stats.ts';
 import { groupCodecs } from './group.ts';
 import { ipfixCodecs } from './ipfix.ts';
 import { meterCodecs } from './meter.ts';
@@ -19,6 +20,7 @@ export const CODECS: readonly Codec[] = [
   ...portCodecs,
   ...niciraCodecs,
   ...flowCodecs,
+  ...flowStatsCodecs,
   ...packetCodecs,
   ...tableCodecs,
   ...queueCodecs,

@@ -3,7 +3,7 @@ import type { Reader, Writer } from '../bytes.ts';
 import { codec, spot } from '../codec.ts';
 import type { MeterBand, MeterConfig, MeterStats } from '../messages-ext.ts';
 import { readDuration, writeDuration } from './duration.ts';
-import { entry } from './flow.ts';
+import { entry } from './entry.ts';
 
 const COMMANDS = ['add', 'modify', 'delete'] as const;
 const BANDS = ['drop', 'dscp_remark'] as const;

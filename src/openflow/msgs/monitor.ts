@@ -4,7 +4,7 @@ import type { Reader, Writer } from '../bytes.ts';
 import { codec, spot } from '../codec.ts';
 import type { OfMessageOf, OfpVersion } from '../messages.ts';
 import { type FlowMonitorRequest, type FlowUpdate, OFPG_ANY } from '../messages-ext.ts';
-import { entry } from './flow.ts';
+import { entry } from './entry.ts';
 import { readInstructions, readMatch, readNxm, writeInstructions, writeMatch, writeNxm } from './parts.ts';
 import { readPort, writePort } from './phy-port.ts';
 

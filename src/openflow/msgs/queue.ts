@@ -4,7 +4,7 @@ import { codec, spot } from '../codec.ts';
 import type { OfpVersion } from '../messages.ts';
 import type { QueueConfig, QueueStats } from '../messages-ext.ts';
 import { readDuration, writeDuration } from './duration.ts';
-import { entry } from './flow.ts';
+import { entry } from './entry.ts';
 import { properties, property, readPort, writePort } from './phy-port.ts';
 
 const MIN_RATE = 1;

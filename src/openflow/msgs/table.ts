@@ -5,7 +5,7 @@ import type { Reader, Writer } from '../bytes.ts';
 import { codec, spot } from '../codec.ts';
 import type { OfpVersion, TableStats } from '../messages.ts';
 import type { TableCapability, TableDesc, TableFeatures } from '../messages-ext.ts';
-import { entry } from './flow.ts';
+import { entry } from './entry.ts';
 import { writeFieldHeader } from './parts.ts';
 import { properties, property } from './phy-port.ts';
 
