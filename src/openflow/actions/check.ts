@@ -135,6 +135,7 @@ function checkOne(a: Ofpact, s: State): OfErrorName | null {
       return checkLearn(a.spec, s);
     case 'ct':
       if (!isIp(ethType)) return 'OFPBAC_MATCH_INCONSISTENT';
+      if (!a.commit && a.actions.some((x) => x.kind === 'nat' && x.nat.type !== 'none')) return 'OFPBAC_BAD_ARGUMENT';
       if (typeof a.zone !== 'number') {
         const error = checkSubfield(a.zone, s);
         if (error) return error;

@@ -61,7 +61,7 @@ const ct = def({
           zone = sf;
         }
       } else if (key === 'alg') {
-        alg = ALGS.find(([name]) => name === value)?.[1] ?? syntax(`invalid alg "${value}"`);
+        alg = ALGS.find(([name]) => name === value)?.[1] ?? syntax(`invalid conntrack helper "${value}"`);
       } else if (key === 'nat') nat = { kind: 'nat', nat: parseNat(value) };
       else if (key === 'exec') inner = nested(value, 'ct');
       else syntax(`invalid argument to "ct" action: \`${key}'`);

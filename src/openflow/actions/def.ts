@@ -130,7 +130,8 @@ export function parseU64(text: string): bigint {
   return BigInt.asUintN(64, v);
 }
 
-export const hex = (v: number | bigint): string => `0x${v.toString(16)}`;
+/** C's `%#x`: zero has no prefix. */
+export const hex = (v: number | bigint): string => (v === 0 || v === 0n ? '0' : `0x${v.toString(16)}`);
 
 // ---- key=value lists in text --------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@ import {
   type AnyActionDef,
   bad,
   def,
+  hex,
   nx,
   parseNumber,
   parseU8,
@@ -17,6 +18,8 @@ import {
 const PT = { ethernet: 0x00000000, nsh: 0x0001894f, mpls: 0x00018847, mpls_mc: 0x00018848 } as const;
 const PT_USE_NEXT_PROTO = 0x0000fffe;
 /** Class and types of properties of the NSH header. */
+/** OpenFlow 1.3, by its wire number: before it there were no packet types. */
+const SINCE = 4;
 const PPC_NSH = 0x0004;
 const PPT_NSH = { MDTYPE: 1, TLV: 2 } as const;
 
@@ -83,14 +86,18 @@ const encap = def({
       for (const p of props) w.bytes(p);
     }),
   spots: [
-    nx(46, (r) => {
-      r.u16();
-      const packetType = r.u32();
-      if (!Object.values(PT).includes(packetType as never)) bad('NXBAC_BAD_HEADER_TYPE');
-      const props: Uint8Array[] = [];
-      while (r.left > 0) props.push(readProperty(r));
-      return { kind: 'encap', packetType, props };
-    }),
+    nx(
+      46,
+      (r) => {
+        r.u16();
+        const packetType = r.u32();
+        if (!Object.values(PT).includes(packetType as never)) bad('NXBAC_BAD_HEADER_TYPE');
+        const props: Uint8Array[] = [];
+        while (r.left > 0) props.push(readProperty(r));
+        return { kind: 'encap', packetType, props };
+      },
+      SINCE,
+    ),
   ],
 });
 
@@ -126,16 +133,18 @@ const decap = def({
     return { kind: 'decap', packetType: ((ns << 16) | type) >>> 0 };
   },
   format: ({ packetType }) =>
-    packetType === null
-      ? 'decap()'
-      : `decap(packet_type(ns=${packetType >>> 16},type=0x${(packetType & 0xffff).toString(16)}))`,
+    packetType === null ? 'decap()' : `decap(packet_type(ns=${packetType >>> 16},type=${hex(packetType & 0xffff)}))`,
   encode: (w, { packetType }) => putNx(w, 47, () => w.zero(2).u32(packetType ?? PT_USE_NEXT_PROTO)),
   spots: [
-    nx(47, (r) => {
-      r.skip(2);
-      const type = r.u32();
-      return { kind: 'decap', packetType: type === PT_USE_NEXT_PROTO ? null : type };
-    }),
+    nx(
+      47,
+      (r) => {
+        r.skip(2);
+        const type = r.u32();
+        return { kind: 'decap', packetType: type === PT_USE_NEXT_PROTO ? null : type };
+      },
+      SINCE,
+    ),
   ],
 });
 

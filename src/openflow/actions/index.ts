@@ -97,7 +97,13 @@ export function parseActions(text: string, options: ParseActionsOptions = {}): P
   }
 }
 
-function parseList(text: string, options: ParseActionsOptions, instructions: boolean, depth: number): Ofpact[] {
+function parseList(
+  text: string,
+  options: ParseActionsOptions,
+  instructions: boolean,
+  depth: number,
+  within = '',
+): Ofpact[] {
   if (depth > MAX_DEPTH) syntax('Action nested too deeply');
   const out: Ofpact[] = [];
   let drop = false;
@@ -105,7 +111,7 @@ function parseList(text: string, options: ParseActionsOptions, instructions: boo
     names: options.names,
     warn: options.warn,
     nested(inner, within) {
-      const list = parseList(inner, options, false, depth + 1);
+      const list = parseList(inner, options, false, depth + 1, within);
       if (within === 'ct') checkCtActions(list);
       return list;
     },
@@ -131,9 +137,24 @@ function parseList(text: string, options: ParseActionsOptions, instructions: boo
     if (port < 0) syntax(`unknown action ${key}`);
     out.push({ kind: 'output', port, maxLen: port === OFPP.CONTROLLER && value === '' ? 0xffff : portLength(value) });
   }
+  const wrong = within === 'ct' ? null : misplaced(out);
+  if (wrong === 'nat') syntax('Cannot have NAT action outside of "ct" action');
+  if (wrong === 'field') syntax('cannot set CT fields outside of ct action');
   if (drop && out.length > 0) syntax('"drop" must not be accompanied by any other action or instruction');
   verifyOrder(out, instructions);
   return out;
+}
+
+const isCtField = (name: string): boolean => name === 'ct_mark' || name === 'ct_label';
+
+/** Does a list that is not a ct's hold what only a ct may hold? */
+function misplaced(list: readonly Ofpact[]): 'nat' | 'field' | null {
+  for (const a of list) {
+    if (a.kind === 'nat') return 'nat';
+    if (a.kind === 'set_field' && isCtField(a.field.name)) return 'field';
+    if (a.kind === 'reg_move' && isCtField(a.dst.field.name)) return 'field';
+  }
+  return null;
 }
 
 const portLength = (value: string): number => (value === '' ? 0 : parseU32(value) & 0xffff);
@@ -309,7 +330,17 @@ function decoding(body: () => Ofpact[]): DecodedActions {
 
 /** Reads a list of actions that fills `bytes`. */
 export function decodeActions(bytes: Uint8Array, version: number): DecodedActions {
-  return decoding(() => getActions(new Reader(bytes, 0, bytes.length, 'OFPBAC_BAD_LEN'), version, 0));
+  return decoding(() => {
+    const list = getActions(new Reader(bytes, 0, bytes.length, 'OFPBAC_BAD_LEN'), version, 0);
+    // OpenFlow 1.0 has no instructions to put such actions in order.
+    let last = -1;
+    for (const a of list) {
+      if (rank(a) < last && a.kind !== 'meter') bad('OFPBAC_UNSUPPORTED_ORDER');
+      last = Math.max(last, rank(a));
+    }
+    if (misplaced(list)) bad('OFPBAC_BAD_SET_ARGUMENT');
+    return list;
+  });
 }
 
 function getActions(r: Reader, version: number, depth: number): Ofpact[] {
@@ -375,6 +406,7 @@ export function decodeInstructions(bytes: Uint8Array, version: number): DecodedA
         case 'apply_actions':
           body.skip(4);
           parts[at] = getActions(actionsReader(body), version, 0);
+          if (misplaced(parts[at])) bad('OFPBAC_BAD_SET_ARGUMENT');
           break;
         case 'clear_actions':
           parts[at] = [{ kind: 'clear_actions' }];

@@ -27,6 +27,8 @@ import {
 } from './def.ts';
 
 const MAX_MAX_LEN = 0xffff;
+/** An Ethernet header is the least that may be left of a packet. */
+const MIN_TRUNC_LEN = 14;
 
 export function putPort32(w: Writer, port: number): Writer {
   return w.u32(portTo32(port));
@@ -51,6 +53,7 @@ const output = def({
         } else if (key === 'max_len') maxLen = parseU32(value);
         else syntax(`invalid key '${key}' in output_trunc argument`);
       }
+      if (maxLen < MIN_TRUNC_LEN) syntax(`max_len ${maxLen} is less than the minimum value ${MIN_TRUNC_LEN}`);
       if (port < OFPP.MAX || port === OFPP.LOCAL || port === OFPP.IN_PORT)
         return { kind: 'output_trunc', port, maxLen };
       return syntax(`output_trunc to reserved port is not allowed`);
@@ -133,7 +136,13 @@ const outputTrunc = def({
   parse: () => syntax('output_trunc'),
   format: ({ port, maxLen }, names) => `output(port=${formatPort(port, names)},max_len=${maxLen})`,
   encode: (w, { port, maxLen }) => putNx(w, 39, () => w.u16(port).u32(maxLen)),
-  spots: [nx(39, (r) => ({ kind: 'output_trunc', port: checkPort(r.u16()), maxLen: r.u32() }))],
+  spots: [
+    nx(39, (r) => {
+      const port = checkPort(r.u16());
+      const maxLen = r.u32();
+      return maxLen < MIN_TRUNC_LEN ? bad('OFPBAC_BAD_ARGUMENT') : { kind: 'output_trunc', port, maxLen };
+    }),
+  ],
 });
 
 const group = def({
@@ -239,9 +248,9 @@ const controller = def({
     };
     putNx(w, 37, () => {
       w.zero(6);
-      if (a.maxLen !== MAX_MAX_LEN) property(NX_CONTROLLER_PROP.MAX_LEN, () => w.u16(a.maxLen));
-      if (a.controllerId !== 0) property(NX_CONTROLLER_PROP.CONTROLLER_ID, () => w.u16(a.controllerId));
-      if (a.reason !== PacketInReason.action) property(NX_CONTROLLER_PROP.REASON, () => w.u8(a.reason));
+      if (a.maxLen !== MAX_MAX_LEN) property(NX_CONTROLLER_PROP.MAX_LEN, () => w.u16(a.maxLen).zero(2));
+      if (a.controllerId !== 0) property(NX_CONTROLLER_PROP.CONTROLLER_ID, () => w.u16(a.controllerId).zero(2));
+      if (a.reason !== PacketInReason.action) property(NX_CONTROLLER_PROP.REASON, () => w.u8(a.reason).zero(3));
       if (a.userdata && a.userdata.length > 0) property(NX_CONTROLLER_PROP.USERDATA, () => w.bytes(a.userdata!));
       if (a.pause) property(NX_CONTROLLER_PROP.PAUSE, () => {});
       if (a.meterId !== null) property(NX_CONTROLLER_PROP.METER_ID, () => w.u32(a.meterId!));

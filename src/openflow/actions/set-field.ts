@@ -46,6 +46,8 @@ import type { Ofpact, OfpactOf, SetFieldForm } from './types.ts';
 
 type SetField = OfpactOf<'set_field'>;
 
+const VLAN_CFI = 0x1000;
+
 export function setField(field: Field, value: Uint8Array, mask: Uint8Array | null, as?: SetFieldForm): SetField {
   return as ? { kind: 'set_field', field, value, mask, as } : { kind: 'set_field', field, value, mask };
 }
@@ -69,7 +71,7 @@ const ethernet = {
   get: (r: Reader): Uint8Array => r.copy(6),
 };
 const ipv4 = {
-  parse: (text: string): Uint8Array => parseIpv4(text) ?? syntax(`${text}: invalid IP address`),
+  parse: (text: string): Uint8Array => parseIpv4(text) ?? syntax(`${text}: could not convert to IP address`),
   format: (v: Uint8Array): string => formatIpv4(v),
   put: (w: Writer, v: Uint8Array): void => void w.bytes(v),
   get: (r: Reader): Uint8Array => r.copy(4),
@@ -131,8 +133,6 @@ const OLD_BY_FIELD = new Map<Field, OldForm>([
   ...OLD.map((o) => [o.field, o] as const),
   [F.udp_src, OLD[7]],
   [F.udp_dst, OLD[8]],
-  [F.sctp_src, OLD[7]],
-  [F.sctp_dst, OLD[8]],
 ]);
 
 /** A value of the whole field as one contiguous run of masked bits, or null when its mask has gaps. */
@@ -215,6 +215,12 @@ function encode(w: Writer, a: SetField, version: number): void {
       putOf(w, 1, () => w.u16(numberOfBytes(a.value) & 0xfff).zero(2));
     } else if (a.mask === null && (a.field === F.vlan_pcp || a.field === F.dl_vlan_pcp)) {
       putOf(w, 2, () => w.u8(a.value[a.value.length - 1]).zero(3));
+    } else if (a.mask === null && a.field === F.vlan_tci) {
+      const tci = numberOfBytes(a.value);
+      if (tci & VLAN_CFI) {
+        putOf(w, 1, () => w.u16(tci & 0xfff).zero(2));
+        putOf(w, 2, () => w.u8(tci >> 13).zero(3));
+      } else putOf(w, version === 1 ? 3 : 18, () => w.zero(4));
     } else if (a.mask === null && a.field === F.ip_dscp) {
       putOf(w, version === 1 ? 8 : 7, () => w.u8(a.value[0] << 2).zero(3));
     } else encodeLoads(w, a);
@@ -289,6 +295,8 @@ function readEntry(r: Reader): SetField {
   zeros(r, r.left);
   if (!e.field.writable) bad('OFPBAC_BAD_SET_ARGUMENT');
   if (!isValueValid(e.field, e.value)) bad('OFPBAC_BAD_SET_ARGUMENT');
+  // A tag without its presence bit is no tag that could be set.
+  if (e.field === F.vlan_vid && e.mask === null && !(numberOfBytes(e.value) & VLAN_CFI)) bad('OFPBAC_BAD_SET_ARGUMENT');
   const exact = fieldMaskBytes(e.field);
   const whole = e.mask === null || e.mask.every((b, i) => (b & exact[i]) === exact[i]);
   return setField(e.field, e.value, whole ? null : e.mask);

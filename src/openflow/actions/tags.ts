@@ -214,7 +214,10 @@ function bare(kind: OfpactKind & ('dec_mpls_ttl' | 'dec_nsh_ttl'), of11: number 
     format: () => kind,
     encode: (w, _a, { version }) =>
       version === 1 || of11 === null ? putNx(w, subtype, () => w.zero(6)) : putOf(w, of11, () => w.zero(4)),
-    spots: [nx(subtype, () => ({ kind })), ...(of11 === null ? [] : [of(of11, 2, 6, () => ({ kind }))])],
+    spots: [
+      nx(subtype, () => ({ kind }), of11 === null ? 4 : 1),
+      ...(of11 === null ? [] : [of(of11, 2, 6, () => ({ kind }))]),
+    ],
   });
 }
 
