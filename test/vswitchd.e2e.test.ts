@@ -66,6 +66,7 @@ test('what cannot be set up is said in Interface.error, and ovs-vsctl repeats it
       'odd',
       'could not open network device odd (Address family not supported by protocol)',
     ],
+    ['add-port br0 lo', 'lo', 'could not add network device lo to ofproto (Invalid argument)'],
     ['add-port br0 pa -- set interface pa type=patch', 'pa', "pa: patch type requires valid 'peer' argument"],
   ];
   for (const [args, name, error] of cases) {

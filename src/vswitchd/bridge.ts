@@ -4,7 +4,7 @@ import { vlog } from '../base/vlog.ts';
 import type { NetdevEnv } from '../netdev/netdev.ts';
 import type { Ofproto } from '../ofproto/ofproto.ts';
 import { type BridgeSpec, bundleOf, type InterfaceSpec } from './config.ts';
-import { Interface, type TypeMapper } from './interface.ts';
+import { Interface, isLoopback, type TypeMapper } from './interface.ts';
 
 const log = vlog('bridge');
 
@@ -51,6 +51,8 @@ export class Bridge {
       const isSame =
         next !== undefined &&
         next.type === iface.spec.type &&
+        // How a device is driven is decided when it is opened.
+        next.options.get('xdp-mode') === iface.spec.options.get('xdp-mode') &&
         !(iface.ofport !== null && this.mustMove(iface.ofport, next, wanted)) &&
         !(iface.netdev !== null && iface.isStale());
       if (isSame) {
@@ -109,6 +111,11 @@ export class Bridge {
     }
     const netdev = iface.open(this.deps.mapType);
     if (netdev === null) return;
+    if (isLoopback(netdev)) {
+      vlog('dpif_netdev').err(`${spec.name}: cannot add a loopback device`);
+      iface.fail(`could not add network device ${spec.name} to ofproto (Invalid argument)`);
+      return;
+    }
     const request = spec.ofportRequest ?? (this.deps.keepOfports() ? spec.lastOfport : null);
     const added = await this.ofproto.portAdd(netdev, request);
     if ('error' in added) {

@@ -2,7 +2,7 @@
  * An `Interface` of the database at work: its device, and its place in the bridge. A device that cannot be opened is kept
  * as an error to show; `isStale()` says when trying again may help.
  */
-import { existsSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { vlog } from '../base/vlog.ts';
 import { openNetdev } from '../netdev/index.ts';
 import type { Netdev, NetdevEnv } from '../netdev/netdev.ts';
@@ -19,6 +19,8 @@ export class Interface {
   netdev: Netdev | null = null;
   ofport: number | null = null;
   error: string | null = null;
+  /** The kernel's number of the device that could not be used; 0 for none. */
+  private failedIndex = 0;
   private watch: Disposable | null = null;
   private readonly env: NetdevEnv;
   private readonly onNews: () => void;
@@ -43,6 +45,7 @@ export class Interface {
       log.warn(`${this.name}: could not set configuration (Invalid argument)`);
       this.close();
       this.error = wrong;
+      this.failedIndex = kernelIndex(this.name);
       return null;
     }
     this.error = null;
@@ -54,6 +57,7 @@ export class Interface {
     if (this.error !== error) log.warn(error);
     this.close();
     this.error = error;
+    this.failedIndex = kernelIndex(this.name);
   }
 
   /**
@@ -82,7 +86,8 @@ export class Interface {
   isStale(): boolean {
     const isSystem = this.spec.type === '' || this.spec.type === 'system';
     if (!isSystem) return false;
-    if (this.netdev === null) return existsSync(`/sys/class/net/${this.name}`);
+    // What failed once is tried again when it is another device: trying makes news itself, which must not be a reason.
+    if (this.netdev === null) return kernelIndex(this.name) !== this.failedIndex;
     return this.netdev.type === 'system' && this.netdev.ifindex() === 0;
   }
 
@@ -92,6 +97,27 @@ export class Interface {
     this.netdev?.[Symbol.dispose]();
     this.netdev = null;
     this.ofport = null;
+  }
+}
+
+/** ARPHRD_LOOPBACK of `linux/if_arp.h`. */
+const LOOPBACK = 772;
+
+/** What the host says to itself must not be switched. */
+export function isLoopback(netdev: Netdev): boolean {
+  return netdev.type === 'system' && kernelNumber(netdev.name, 'type') === LOOPBACK;
+}
+
+function kernelIndex(name: string): number {
+  return kernelNumber(name, 'ifindex');
+}
+
+/** A number from `/sys/class/net`; 0 where there is none. */
+function kernelNumber(name: string, attribute: string): number {
+  try {
+    return Number(readFileSync(`/sys/class/net/${name}/${attribute}`, 'utf8'));
+  } catch {
+    return 0;
   }
 }
 
