@@ -19,6 +19,7 @@ import type { DpFlow } from '../dpif/dpif.ts';
 import type { DpAction } from '../flow/dp-actions.ts';
 import { DP_WORDS } from '../flow/layout.ts';
 import type { Backer } from './backer.ts';
+import { MegaflowIndex, scopeOf } from './megaflow-index.ts';
 import type { Rule } from './rule.ts';
 import type { FlowTable } from './tables.ts';
 import { Ukey } from './ukey.ts';
@@ -61,6 +62,7 @@ export class Revalidator {
   /** Something was deleted or replaced in the datapath since it last came to rest. */
   private isDatapathDirty = false;
   private recircBefore: ReadonlySet<number> = new Set();
+  private index = new MegaflowIndex();
   private isClosed = false;
 
   constructor(backer: Backer) {
@@ -139,9 +141,16 @@ export class Revalidator {
     this.changes = noChanges();
     this.hasChanges = false;
     // What is installed from now on is made from tables that have these changes.
-    const flows = [...this.backer.dpif.flows()];
-    const pass = inSlices(flows, ({ user }) => {
-      if (user instanceof Ukey && user.flow && isAffected(user, changes)) this.revalidate(user);
+    const { index } = this;
+    const byScope = new Map([...changes.tables].map(([table, rules]) => [scopeOf(table), rules]));
+    const isWide = changes.all || changes.macs;
+    const pass = inSlices(index.ukeys.slice(), (ukey, slot) => {
+      const scope = isWide ? 0 : index.scopeAt(slot);
+      if (scope !== 0) {
+        const rules = byScope.get(scope);
+        if (rules === undefined || (rules !== 'all' && !rules.some((rule) => index.mayMeet(slot, rule)))) return;
+      }
+      if (ukey.flow?.user === ukey && isAffected(ukey, changes)) this.revalidate(ukey);
     });
     if (!pass) return;
     this.running = pass.then(() => {
@@ -160,6 +169,7 @@ export class Revalidator {
       return false;
     }
     ukey.take(result);
+    this.index.update(ukey);
     const actions = this.backer.installable(result);
     if (sameActions(flow.actions, actions)) return true;
     const put = this.backer.dpif.flowPut(flow.key, flow.mask, actions, flow.pmdId, ukey);
@@ -170,6 +180,19 @@ export class Revalidator {
     }
     ukey.flow = null;
     return false;
+  }
+
+  /** Every megaflow that is put in the datapath must be told here. */
+  installed(ukey: Ukey): void {
+    this.index.add(ukey);
+  }
+
+  /** Drops megaflows that are gone from the index when they are many. */
+  private tidyIndex(flows: readonly DpFlow[]): void {
+    if (this.index.ukeys.length <= flows.length * 1.25 + 64) return;
+    const index = new MegaflowIndex(Math.max(256, flows.length));
+    for (const { user } of flows) if (user instanceof Ukey) index.add(user);
+    this.index = index;
   }
 
   remove(ukey: Ukey): void {
@@ -216,6 +239,7 @@ export class Revalidator {
     });
     if (slices) await slices;
     if (this.isClosed) return;
+    if (!this.running) this.tidyIndex([...dpif.flows()]);
     this.counts.dumpMs = Math.round(performance.now() - started);
     this.adjustLimit(flows.length);
     // An id may still be on its way in a packet when its last megaflow goes: keep it one round longer.
@@ -234,6 +258,7 @@ export class Revalidator {
     }
     flow.user = ukey;
     ukey.flow = flow;
+    this.installed(ukey);
     return this.revalidate(ukey) ? ukey : null;
   }
 
@@ -294,12 +319,13 @@ function covers(ukey: Ukey, mask: Int32Array): boolean {
 }
 
 /** Does `visit` for each item, within one slice at once (null) or, with pauses, later. */
-function inSlices<T>(items: readonly T[], visit: (item: T) => void): Promise<void> | null {
+function inSlices<T>(items: readonly T[], visit: (item: T, i: number) => void): Promise<void> | null {
   let i = 0;
   const slice = (): boolean => {
     const deadline = performance.now() + SLICE_MS;
     while (i < items.length) {
-      visit(items[i++]);
+      visit(items[i], i);
+      i++;
       if ((i & 15) === 0 && performance.now() > deadline) break;
     }
     return i >= items.length;

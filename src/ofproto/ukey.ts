@@ -28,6 +28,8 @@ export class Ukey {
   /** A table that was looked into once only, first of all, with `key` as it stands. */
   firstTable: FlowTable | null = null;
   readonly createdMs: number;
+  /** Its place in the index of megaflows. */
+  slot = -1;
   packets = 0;
   bytes = 0;
   usedMs = 0;

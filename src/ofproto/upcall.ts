@@ -116,6 +116,7 @@ export class UpcallHandler {
     ukey.packets = stats.packets;
     ukey.bytes = stats.bytes;
     ukey.flow = put;
+    revalidator.installed(ukey);
   }
 
   private toController(upcall: Upcall, action: Extract<UserspaceAction, { type: 'controller' }>): void {
