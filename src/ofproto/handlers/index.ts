@@ -84,6 +84,11 @@ const HANDLERS: { readonly [T in OfMessageType]?: Handler<T> } = {
   table_features_request: tableFeatures,
 };
 
+/** Types of messages that have a handler. */
+export function answeredTypes(): ReadonlySet<OfMessageType> {
+  return new Set(Object.keys(HANDLERS) as OfMessageType[]);
+}
+
 /** What a secondary controller may not do. OpenFlow 1.3.5 6.3.6 */
 const CHANGES: ReadonlySet<OfMessageType> = new Set([
   'flow_mod',
