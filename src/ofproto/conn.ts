@@ -9,6 +9,7 @@
  * wait, and where reading cannot be held up the connection is closed at `REQUEST_LIMIT`.
  */
 import { clock } from '../base/clock.ts';
+import { stayAwake } from '../base/stay-awake.ts';
 import { vlog } from '../base/vlog.ts';
 import type { OfErrorName } from '../openflow/errors.ts';
 import type { OfMessage, OfMessageOf, OfMessageType, OfpVersion, PacketIn } from '../openflow/messages.ts';
@@ -215,6 +216,7 @@ export class OfConn {
       this.channel.stream?.pause();
     }
     if (!this.isBusy && !this.timer) this.run();
+    stayAwake();
   }
 
   close(): void {
