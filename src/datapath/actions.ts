@@ -8,6 +8,7 @@ import type { ArenaViews } from '../base/arena.ts';
 import { FRAME_DATA, FRAME_LEN, type FramePool } from '../packet/frame.ts';
 import { OP, SET_HEADERS, SET_RANGES } from './actions-code.ts';
 import { BURST, PacketBatch, SLOT_WORDS } from './batch.ts';
+import { DROP } from './drop-reason.ts';
 import { type Extractor, mix } from './extract.ts';
 import { makeHeaderWriter } from './headers.ts';
 import type { Alloc } from './scratch.ts';
@@ -38,7 +39,10 @@ export interface ActionsHost {
   readonly extractor: Extractor;
   /** Sends a frame out of a port, or frees it when there is no such port. */
   send(port: number, frame: number): void;
-  drop(frame: number): void;
+  /** `reason` is one of `DROP`. */
+  drop(frame: number, reason: number): void;
+  /** A copy that could not be made, or was not worth making, is dropped: there is no frame to give back. */
+  countDrop(reason: number): void;
   /** Hands packet `i` up; does not consume it. */
   upcall(b: PacketBatch, i: number, userspaceId: number): void;
   /** Looks the batch's first `n` packets up again and runs what is found; consumes them. */
@@ -46,11 +50,20 @@ export interface ActionsHost {
   countRecirculated(n: number): void;
 }
 
+/** Hears of each action before it is carried out on packet `i`. */
+export interface ActionTeller {
+  step(b: PacketBatch, i: number, pc: number, level: number): void;
+}
+
 export interface ActionRunner {
   /** Batches by level; those beyond level 0 are made on first use. */
   batch(level: number): PacketBatch;
   /** Runs the code from word `pc` to `end` on the first `n` packets of `list`, and consumes them. */
   exec(b: PacketBatch, list: Int32Array, n: number, pc: number, end: number, level: number): void;
+  /** Puts packet `i` (or a copy of it) with its key behind the packets of `to`. */
+  transfer(b: PacketBatch, i: number, to: PacketBatch, move: boolean): void;
+  /** While one packet tells its journey: who listens. */
+  setTeller(teller: ActionTeller | null): void;
 }
 
 export function makeActionRunner(host: ActionsHost): ActionRunner {
@@ -61,6 +74,7 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
   const identity = Int32Array.from({ length: BURST }, (_, i) => i);
   let recircDepth = 0;
   let random = 0x2545f491;
+  let teller: ActionTeller | null = null;
 
   function batch(level: number): PacketBatch {
     while (batches.length <= level) batches.push(new PacketBatch(host.alloc));
@@ -72,7 +86,10 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
   /** A copy of at most `max` bytes of the packet, at the same place of a chunk; -1 without memory. */
   function copyFrame(frame: number, max: number): number {
     const copy = pool.take();
-    if (copy < 0) return -1;
+    if (copy < 0) {
+      host.countDrop(DROP.NO_MEMORY);
+      return -1;
+    }
     const p = i32[(frame >> 2) + FRAME_DATA];
     const len = Math.min(i32[(frame >> 2) + FRAME_LEN], max);
     const to = copy + (p - frame);
@@ -110,14 +127,28 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
     extractor.again(b, i);
   }
 
-  function freeAll(b: PacketBatch, list: Int32Array, n: number): void {
-    for (let j = 0; j < n; j++) host.drop(b.frames[list[j]]);
+  /** Without `isOurs` the packets are needed on, and only copies are lost. */
+  function dropAll(b: PacketBatch, list: Int32Array, n: number, reason: number, isOurs: boolean): void {
+    for (let j = 0; j < n; j++) {
+      if (isOurs) host.drop(b.frames[list[j]], reason);
+      else host.countDrop(reason);
+    }
+  }
+
+  /** Whatever was to be done with these packets has been done. */
+  function putAll(b: PacketBatch, list: Int32Array, n: number): void {
+    for (let j = 0; j < n; j++) pool.put(b.frames[list[j]]);
   }
 
   function exec(b: PacketBatch, list: Int32Array, n: number, pc: number, end: number, level: number): void {
     /** Bytes that the next output or userspace action may see. */
     let cut = 0x7fffffff;
+    if (pc === end) {
+      dropAll(b, list, n, DROP.NO_ACTIONS, true);
+      return;
+    }
     while (pc < end) {
+      if (teller !== null) teller.step(b, list[0], pc, level);
       const next = pc + (i32[pc] >>> 8);
       const isLast = next >= end;
       switch (i32[pc] & 0xff) {
@@ -194,12 +225,12 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
           break;
         }
         case OP.DROP:
-          freeAll(b, list, n);
+          dropAll(b, list, n, DROP.ACTION, true);
           return;
       }
       pc = next;
     }
-    freeAll(b, list, n);
+    putAll(b, list, n);
   }
 
   /** Which packets go into a nested list: 1 all, 2 by chance `limit` of 2^32, 3 longer than `limit`, 4 not longer. */
@@ -214,8 +245,12 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
     level: number,
     move: boolean,
   ): void {
-    if (level + 1 >= MAX_LEVELS || pc === end) {
-      if (move) freeAll(b, list, n);
+    if (pc === end) {
+      if (move) putAll(b, list, n);
+      return;
+    }
+    if (level + 1 >= MAX_LEVELS) {
+      dropAll(b, list, n, DROP.NESTING_LIMIT, move);
       return;
     }
     const to = batch(level + 1);
@@ -238,7 +273,7 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
 
   function recirc(b: PacketBatch, list: Int32Array, n: number, id: number, level: number, move: boolean): void {
     if (recircDepth >= MAX_RECIRC_DEPTH || level + 1 >= MAX_LEVELS) {
-      if (move) freeAll(b, list, n);
+      dropAll(b, list, n, DROP.RECIRC_LIMIT, move);
       return;
     }
     const to = batch(level + 1);
@@ -428,5 +463,12 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
     i32[k + 6] = type | (0x0101 << 16);
   }
 
-  return { batch, exec };
+  return {
+    batch,
+    exec,
+    transfer,
+    setTeller(listener): void {
+      teller = listener;
+    },
+  };
 }

@@ -15,12 +15,14 @@ export const CMD = {
   FLOW_DEL: 4,
   /** flow, actions, end, port of a single output or -1 */
   FLOW_MOD: 5,
-  /** flow or 0, action words, packet bytes, 0; key; actions; packet. With a flow, its actions run and count. */
+  /** flow or 0, action words, packet bytes, journey or 0; key; actions; packet. With a flow, its actions run and count. */
   EXECUTE: 6,
   /** A message waits on the MessagePort. */
   CONTROL: 7,
   /** Nothing; to be acknowledged. */
   NOP: 8,
+  /** A ring that takes journeys, and filters: see `journey.ts`. Without filters, nobody looks any more. */
+  WATCH: 9,
 } as const;
 
 export const EXECUTE_HEAD = 5;
@@ -28,7 +30,7 @@ export const EXECUTE_KEY = EXECUTE_HEAD;
 export const EXECUTE_ACTIONS = EXECUTE_HEAD + DP_WORDS;
 
 export const UPCALL = { MISS: 0, ACTION: 1 } as const;
-/** kind, userspace id, packet bytes, 0; key; packet */
+/** kind, userspace id, packet bytes, journey or 0; key; packet */
 export const UPCALL_KEY = 4;
 export const UPCALL_PACKET = UPCALL_KEY + DP_WORDS;
 

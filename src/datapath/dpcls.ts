@@ -33,6 +33,11 @@ export class Dpcls {
     return n;
   }
 
+  /** Subtables of an input port. */
+  subtablesOf(port: number): number {
+    return this.listOf(port)?.length ?? 0;
+  }
+
   /** Mask `id`, the word index of its `DP_WORDS` words, is known from now on. */
   addMask(id: number, mask: number): void {
     this.masks.set(id, mask);

@@ -22,5 +22,9 @@ export const PMD_STAT = {
   STARTED_MS: 17,
   /** Not a counter: the time of the current round. A double in a variable that outlives the round would be garbage. */
   NOW_MS: 18,
+  /** Journeys that matched a filter but found no room to be told. */
+  JOURNEYS_LOST: 19,
+  /** `DROP_REASONS` counters, in the order of `DROP`. */
+  DROPS: 24,
 } as const;
-export const PMD_STATS = 24;
+export const PMD_STATS = 40;

@@ -8,14 +8,16 @@
  * No object is made for a packet, a burst or a round.
  */
 import type { ArenaViews } from '../base/arena.ts';
-import type { RecordRing } from '../base/record-ring.ts';
+import { RecordRing } from '../base/record-ring.ts';
 import { DP_WORDS } from '../flow/layout.ts';
 import type { NetdevPort } from '../netdev/netdev.ts';
+import { PORT_STAT } from '../netdev/port-stats.ts';
 import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX, type FramePool } from '../packet/frame.ts';
 import { makeActionRunner } from './actions.ts';
-import { BURST, type PacketBatch, SLOT_WORDS } from './batch.ts';
+import { BURST, PacketBatch, SLOT_WORDS } from './batch.ts';
 import { CMD, CONTROL, EXECUTE_ACTIONS, EXECUTE_KEY, UPCALL, UPCALL_KEY, UPCALL_PACKET } from './commands.ts';
 import { Dpcls } from './dpcls.ts';
+import { DROP } from './drop-reason.ts';
 import { makeEmc } from './emc.ts';
 import { byteSwap32, makeExtractor } from './extract.ts';
 import {
@@ -27,6 +29,7 @@ import {
   FLOW_PACKETS,
   FLOW_TCP_FLAGS,
 } from './flow-entry.ts';
+import { makeTeller, type Teller } from './journey.ts';
 import { PMD_STAT } from './pmd-stats.ts';
 import { scratch } from './scratch.ts';
 import { clearShape, copyShape, SHAPE_METADATA, shapeOf } from './shape.ts';
@@ -106,6 +109,12 @@ export function makePmd(options: PmdOptions) {
   /** Insert into the EMC when a random number is at most this; EMC is off at -1. */
   let emcInsertBelow = 0xffffffff / 100;
   let random = 0x9e3779b9 | 0;
+  /** Somebody looks for packets; and, while one that matched is on its way, the same again in `told`. */
+  let teller: Teller | null = null;
+  let told: Teller | null = null;
+  let journeyRing: RecordRing | null = null;
+  let aside: PacketBatch | null = null;
+  let alone: PacketBatch | null = null;
 
   const runner = makeActionRunner({
     arena,
@@ -114,6 +123,7 @@ export function makePmd(options: PmdOptions) {
     extractor,
     send,
     drop,
+    countDrop,
     upcall: (b, i, userspaceId) => upcall(b, i, UPCALL.ACTION, userspaceId),
     process,
     countRecirculated: (n) => {
@@ -122,15 +132,25 @@ export function makePmd(options: PmdOptions) {
   });
   const first = runner.batch(0);
 
-  function drop(frame: number): void {
-    f64[statsAt + PMD_STAT.DROPPED]++;
+  function drop(frame: number, reason: number): void {
+    countDrop(reason);
     pool.put(frame);
+  }
+
+  function countDrop(reason: number): void {
+    f64[statsAt + PMD_STAT.DROPPED]++;
+    f64[statsAt + PMD_STAT.DROPS + reason]++;
+    if (told !== null) told.drop(reason, -1);
   }
 
   function send(port: number, frame: number): void {
     const q = txQueues[port];
+    if (told !== null) {
+      sendTold(told, q, port, frame);
+      return;
+    }
     if (q === undefined) {
-      drop(frame);
+      drop(frame, DROP.NO_PORT);
       return;
     }
     q.frames[q.n++] = frame;
@@ -145,7 +165,7 @@ export function makePmd(options: PmdOptions) {
       for (let i = 0; i < q.n; i++) {
         const at = q.neighbor.out.reserve(HAND_OVER_WORDS);
         if (at < 0) {
-          drop(q.frames[i]);
+          drop(q.frames[i], DROP.HANDOVER_FULL);
           continue;
         }
         i32[at] = q.no;
@@ -215,7 +235,7 @@ export function makePmd(options: PmdOptions) {
         out = port;
         q = txQueues[port];
       }
-      if (q === undefined) drop(frames[i]);
+      if (q === undefined) drop(frames[i], DROP.NO_PORT);
       else {
         q.frames[q.n++] = frames[i];
         if (q.n === TX_BATCH) transmit(q);
@@ -279,6 +299,10 @@ export function makePmd(options: PmdOptions) {
   }
 
   function process(b: PacketBatch, n: number, level: number): void {
+    if (told !== null) {
+      processTold(told, b, level);
+      return;
+    }
     const missed = classify(b, n);
     if (missed !== 0) {
       for (let j = 0; j < missed; j++) {
@@ -295,14 +319,16 @@ export function makePmd(options: PmdOptions) {
   function upcall(b: PacketBatch, i: number, kind: number, userspaceId: number): void {
     const len = b.len[i];
     const at = upcalls.reserve(UPCALL_PACKET + ((len + 3) >> 2));
+    if (told !== null) told.upcall(kind, userspaceId, at >= 0);
     if (at < 0) {
       f64[statsAt + PMD_STAT.LOST]++;
+      countDrop(DROP.UPCALL_LOST);
       return;
     }
     i32[at] = kind;
     i32[at + 1] = userspaceId;
     i32[at + 2] = len;
-    i32[at + 3] = 0;
+    i32[at + 3] = told !== null ? told.id : 0;
     const k = b.slots + i * SLOT_WORDS;
     for (let w = 0; w < DP_WORDS; w++) i32[at + UPCALL_KEY + w] = i32[k + w];
     const p = i32[(b.frames[i] >> 2) + FRAME_DATA];
@@ -318,7 +344,7 @@ export function makePmd(options: PmdOptions) {
     const len = i32[at + 3];
     const frame = len <= FRAME_MAX ? pool.take() : -1;
     if (frame < 0) {
-      f64[statsAt + PMD_STAT.DROPPED]++;
+      countDrop(len <= FRAME_MAX ? DROP.NO_MEMORY : DROP.TOO_LONG);
       return;
     }
     const p = frame + FRAME_HEADROOM;
@@ -338,11 +364,139 @@ export function makePmd(options: PmdOptions) {
     b.list[0] = 0;
     extractor.again(b, 0);
     const flow = i32[at + 1];
-    if (flow !== 0 && i32[flow + FLOW_ID] !== 0) {
+    if (teller !== null && i32[at + 4] !== 0) executeTold(teller, b, at, flow);
+    else if (flow !== 0 && i32[flow + FLOW_ID] !== 0) {
       b.flow[0] = flow;
       execute(b, 1, 0);
     } else if (flow !== 0) process(b, 1, 0);
     else runner.exec(b, b.list, 1, at + EXECUTE_ACTIONS, at + EXECUTE_ACTIONS + nActions, 0);
+  }
+
+  // ---- packets that tell their journey ----
+
+  /** A burst in which somebody looks for packets: those that match go alone, all in their order. */
+  function receiveWatched(t: Teller, q: RxQueue, n: number): void {
+    let from = 0;
+    for (let i = 0; i < n; i++) {
+      const filters = t.matches(first.slots + i * SLOT_WORDS);
+      if (filters === 0) continue;
+      if (!t.hasRoom()) {
+        f64[statsAt + PMD_STAT.JOURNEYS_LOST]++;
+        continue;
+      }
+      processRange(from, i);
+      from = i + 1;
+      alone ??= new PacketBatch(alloc);
+      alone.n = 0;
+      t.received(first, i, q.no, q.q, filters);
+      runner.transfer(first, i, alone, true);
+      beginTelling(t);
+      process(alone, 1, 0);
+      endTelling(t);
+    }
+    if (from === 0) process(first, n, 0);
+    else processRange(from, n);
+  }
+
+  function processRange(from: number, end: number): void {
+    if (from === end) return;
+    aside ??= new PacketBatch(alloc);
+    aside.n = 0;
+    for (let i = from; i < end; i++) runner.transfer(first, i, aside, true);
+    process(aside, aside.n, 0);
+  }
+
+  function beginTelling(t: Teller): void {
+    told = t;
+    runner.setTeller(t);
+  }
+
+  function endTelling(t: Teller): void {
+    told = null;
+    runner.setTeller(null);
+    t.finish();
+  }
+
+  /** One packet, which is place 0 of `b`. */
+  function processTold(t: Teller, b: PacketBatch, level: number): void {
+    if (level > 0) t.again(b, level);
+    let flow = 0;
+    if (emcInsertBelow >= 0 && emc.lookup(b, 1) === 0) {
+      flow = b.flow[0];
+      f64[statsAt + PMD_STAT.EMC_HIT]++;
+      t.emc(flow);
+    } else {
+      b.missed[0] = 0;
+      if (classifyMegaflows(b, 1) === 0) {
+        flow = b.flow[0];
+        t.megaflow(flow, dpcls.tried, dpcls.subtablesOf(byteSwap32(i32[b.slots])));
+      } else t.miss(dpcls.tried);
+    }
+    if (flow !== 0) {
+      executeFlowTold(t, b, flow, level);
+      return;
+    }
+    upcall(b, 0, UPCALL.MISS, 0);
+    pool.put(b.frames[0]);
+    f64[statsAt + PMD_STAT.MISS]++;
+  }
+
+  function executeFlowTold(t: Teller, b: PacketBatch, flow: number, level: number): void {
+    t.actions(i32[flow + FLOW_ACTIONS], i32[flow + FLOW_ACTIONS_END], level);
+    b.flow[0] = flow;
+    b.missed[0] = 0;
+    executeOthers(b, 1, level);
+  }
+
+  /** What the slow path sends on its way again: see `executePacket`. */
+  function executeTold(t: Teller, b: PacketBatch, at: number, flow: number): void {
+    t.executed(b, i32[at + 4]);
+    beginTelling(t);
+    if (flow !== 0 && i32[flow + FLOW_ID] !== 0) executeFlowTold(t, b, flow, 0);
+    else if (flow !== 0) process(b, 1, 0);
+    else {
+      const first = at + EXECUTE_ACTIONS;
+      t.actions(first, first + i32[at + 2], 0);
+      runner.exec(b, b.list, 1, first, first + i32[at + 2], 0);
+    }
+    endTelling(t);
+  }
+
+  /** Goes out at once, behind what waits, so that the device's answer is this packet's. */
+  function sendTold(t: Teller, q: TxQueue | undefined, port: number, frame: number): void {
+    const bytes = i32[(frame >> 2) + FRAME_LEN];
+    if (q === undefined) {
+      drop(frame, DROP.NO_PORT);
+      return;
+    }
+    if (q.n !== 0) transmit(q);
+    q.frames[q.n++] = frame;
+    if (q.port === null) {
+      const lost = f64[statsAt + PMD_STAT.DROPPED];
+      transmit(q);
+      t.sent(
+        port,
+        q.neighbor === null ? -1 : neighbors.indexOf(q.neighbor),
+        bytes,
+        f64[statsAt + PMD_STAT.DROPPED] === lost,
+      );
+      return;
+    }
+    q.port.flush();
+    const refusals = refusedBy(q.port);
+    transmit(q);
+    q.port.flush();
+    const isTaken = refusedBy(q.port) === refusals;
+    t.sent(port, -1, bytes, isTaken);
+    if (!isTaken) t.drop(DROP.TX, port);
+  }
+
+  const refusedBy = (port: NetdevPort): number =>
+    f64[port.statsAt + PORT_STAT.txDropped] + f64[port.statsAt + PORT_STAT.txErrors];
+
+  function watch(at: number): void {
+    if (i32[at + 2] !== 0) journeyRing ??= new RecordRing(arena, i32[at + 1], i32[at + 2], 'producer');
+    teller = makeTeller(arena, at, journeyRing);
   }
 
   function runCommand(at: number): void {
@@ -371,6 +525,9 @@ export function makePmd(options: PmdOptions) {
         break;
       case CMD.CONTROL:
         options.onControl();
+        break;
+      case CMD.WATCH:
+        watch(at);
         break;
     }
   }
@@ -415,7 +572,7 @@ export function makePmd(options: PmdOptions) {
         // Only ports of our own: a frame is never handed over twice.
         const q = txQueues[port];
         if (q !== undefined && q.port !== null) send(port, frame);
-        else drop(frame);
+        else drop(frame, DROP.NO_PORT);
       }
     }
     return n;
@@ -428,7 +585,8 @@ export function makePmd(options: PmdOptions) {
     extractor.received(first, n, q.inPort);
     f64[statsAt + PMD_STAT.RECEIVED] += n;
     q.packets += n;
-    process(first, n, 0);
+    if (teller === null) process(first, n, 0);
+    else receiveWatched(teller, q, n);
     return n;
   }
 

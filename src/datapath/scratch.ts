@@ -6,7 +6,8 @@ import { MAX_LEVELS } from './actions.ts';
 import { BATCH_BYTES } from './batch.ts';
 import { EMC_BYTES, EMC_COLD_BYTES } from './emc.ts';
 
-export const SCRATCH_BYTES = EMC_BYTES + EMC_COLD_BYTES + MAX_LEVELS * BATCH_BYTES;
+/** Two batches more than levels: for packets that tell their journey, and those that wait meanwhile. */
+export const SCRATCH_BYTES = EMC_BYTES + EMC_COLD_BYTES + (MAX_LEVELS + 2) * BATCH_BYTES;
 
 /** Returns the byte offset of zeroed bytes, aligned to a cache line. */
 export type Alloc = (bytes: number) => number;

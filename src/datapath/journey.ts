@@ -1,0 +1,330 @@
+/**
+ * How a packet tells its journey: what the PMD writes down of a packet that somebody looks for, as a record of words in a
+ * ring of its own.
+ *
+ * Nobody looking costs one question a burst. Somebody looking costs a comparison a packet (`makeFilter`); only packets
+ * that match leave their burst and go alone, in their order, through code that tells. Where the ring has no room for
+ * another journey the packet takes the ordinary way, uncounted but for `JOURNEYS_LOST`: traffic slows down to the speed
+ * of the reader only for packets that are told.
+ *
+ * A record is `HEAD` words and events. An event is `kind | words << 8`, nanoseconds since the record began, arguments. All of
+ * a packet's journey that happens in one go is one record; what comes back from an upcall by `CMD.EXECUTE` is another with
+ * the same id. So no record can ever be another packet's.
+ */
+import type { ArenaViews } from '../base/arena.ts';
+import { RecordRing } from '../base/record-ring.ts';
+import { DP_WORDS } from '../flow/layout.ts';
+import { FRAME_DATA, FRAME_LEN } from '../packet/frame.ts';
+import type { ActionTeller } from './actions.ts';
+import { type PacketBatch, SLOT_WORDS } from './batch.ts';
+import { FLOW_ID, FLOW_SUBTABLE } from './flow-entry.ts';
+
+/** `CMD.WATCH`: ring's byte offset, its words, bits of all ids, generation, words of the command, filters. */
+export const WATCH_FILTERS = 6;
+
+/** Which packets a filter wants to hear of once they have passed: bits. */
+export const WANT = { ALL: 1, DROPS: 2, UPCALLS: 4, SLOW: 8 } as const;
+
+/** A filter in `CMD.WATCH`: wants, microseconds that count as slow, number of words; then word, value, mask for each. */
+export const FILTER_HEAD = 3;
+export const MAX_FILTERS = 16;
+
+export const RECORD_KIND = { RECEIVED: 0, EXECUTED: 1 } as const;
+
+/** Where things stand in a record. `START` is a double: milliseconds of the monotonic clock, its two halves. */
+export const HEAD = {
+  KIND: 0,
+  ID: 1,
+  /** Bits of the filters that matched. */
+  FILTERS: 2,
+  GENERATION: 3,
+  START: 4,
+  PORT: 6,
+  QUEUE: 7,
+  /** Bytes of the packet as it came. */
+  LENGTH: 8,
+  /** Upcalls made, which the slow path will hear of. */
+  UPCALLS: 9,
+  NS: 10,
+  /** 1: the record had no room for all events. */
+  TRUNCATED: 11,
+  WORDS: 12,
+  KEY: 13,
+} as const;
+export const HEAD_PACKET = HEAD.KEY + DP_WORDS;
+
+export const EVENT = {
+  /** flow's id, place */
+  EMC: 1,
+  /** flow's id, place, mask's id, subtables tried, subtables there are */
+  MEGAFLOW: 2,
+  /** subtables tried */
+  MISS: 3,
+  /** miss or action, userspace id, 1 when it went up */
+  UPCALL: 4,
+  /** level, word where the code begins, code */
+  ACTIONS: 5,
+  /** level, word of the action, bytes of the packet, bytes shown, header bytes (none: as before) */
+  STEP: 6,
+  /** port, neighbor or -1, bytes, 1 when it was taken */
+  SENT: 7,
+  /** reason, port or -1 */
+  DROP: 8,
+  /** level, recirculation id, key: looked up again */
+  AGAIN: 9,
+} as const;
+
+const MAX_WORDS = 8192;
+const MAX_CODE = 1024;
+/** Bytes of headers shown before and after each action. */
+const SHOWN = 96;
+
+export type Filter = (slot: number) => number;
+
+/** `at`: the first filter, `end`: behind the last. Returns, for a key slot, a bit for each filter that matches. */
+export function makeFilter(i32: Int32Array, at: number, end: number): Filter {
+  const tests: string[] = [];
+  for (let f = 0; at < end; f++) {
+    const n = i32[at + 2];
+    const words: string[] = [];
+    for (let j = 0; j < n; j++) {
+      const w = at + FILTER_HEAD + j * 3;
+      words.push(`((i32[k + ${i32[w]}] ^ ${i32[w + 1]}) & ${i32[w + 2]}) === 0`);
+    }
+    tests.push(`(${words.length > 0 ? words.join(' && ') : 'true'} ? ${1 << f} : 0)`);
+    at += FILTER_HEAD + n * 3;
+  }
+  // The source is made of numbers alone.
+  return new Function('i32', `'use strict'; return (k) => ${tests.join(' | ') || '0'};`)(i32) as Filter;
+}
+
+export interface Teller extends ActionTeller {
+  /** The journey being told, 0 for none. */
+  readonly id: number;
+  readonly matches: Filter;
+  /** Is there room for a journey? */
+  hasRoom(): boolean;
+  /** Packet `i`, received at `port`, begins; `filters` are the bits of those that matched. */
+  received(b: PacketBatch, i: number, port: number, queue: number, filters: number): void;
+  /** Packet 0 goes on with journey `id`, on behalf of the slow path. */
+  executed(b: PacketBatch, journey: number): void;
+  emc(flow: number): void;
+  megaflow(flow: number, tried: number, subtables: number): void;
+  miss(tried: number): void;
+  upcall(kind: number, userspaceId: number, isSent: boolean): void;
+  actions(first: number, end: number, level: number): void;
+  sent(port: number, neighbor: number, bytes: number, isTaken: boolean): void;
+  drop(reason: number, port: number): void;
+  again(b: PacketBatch, level: number): void;
+  /** The journey, as far as it goes, is over: hands it up if anybody wants it. */
+  finish(): void;
+}
+
+/** `at`: payload of `CMD.WATCH`. Null when nobody looks any more. A ring, once known, is given again: it has a position. */
+export function makeTeller(arena: ArenaViews, at: number, ring: RecordRing | null): Teller | null {
+  const { i32, u8 } = arena;
+  const end = at + i32[at + 5];
+  const filtersAt = at + WATCH_FILTERS;
+  if (filtersAt >= end) return null;
+  const out = ring ?? new RecordRing(arena, i32[at + 1], i32[at + 2], 'producer');
+  const idBase = i32[at + 3];
+  const generation = i32[at + 4];
+  const wants: number[] = [];
+  const slowNs: number[] = [];
+  for (let f = filtersAt; f < end; f += FILTER_HEAD + i32[f + 2] * 3) {
+    wants.push(i32[f]);
+    slowNs.push(i32[f + 1] * 1000);
+  }
+  const matches = makeFilter(i32, filtersAt, end);
+  const words = new Int32Array(MAX_WORDS);
+  const bytes = new Uint8Array(words.buffer);
+  const start = new Float64Array(1);
+  const startWords = new Int32Array(start.buffer);
+  /** To the kernel's monotonic milliseconds, which all threads share. */
+  const offset = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+  const shown = new Uint8Array(SHOWN);
+  let nShown = -1;
+  let length = -1;
+  let n = 0;
+  let next = 1;
+  let id = 0;
+  let flags = 0;
+
+  const ns = (): number => Math.round((performance.now() + offset - start[0]) * 1e6) | 0;
+
+  /** Room for an event with `args` words; -1 when the record is full. */
+  function event(kind: number, args: number): number {
+    if (n + 2 + args > MAX_WORDS) {
+      words[HEAD.TRUNCATED] = 1;
+      return -1;
+    }
+    const e = n;
+    n += 2 + args;
+    words[e] = kind | ((2 + args) << 8);
+    words[e + 1] = ns();
+    return e + 2;
+  }
+
+  function begin(kind: number, b: PacketBatch, i: number): void {
+    start[0] = performance.now() + offset;
+    const frame = b.frames[i] >> 2;
+    const bytesLong = i32[frame + FRAME_LEN];
+    words[HEAD.KIND] = kind;
+    words[HEAD.ID] = id;
+    words[HEAD.GENERATION] = generation;
+    words[HEAD.START] = startWords[0];
+    words[HEAD.START + 1] = startWords[1];
+    words[HEAD.LENGTH] = bytesLong;
+    words[HEAD.UPCALLS] = 0;
+    words[HEAD.TRUNCATED] = 0;
+    const k = b.slots + i * SLOT_WORDS;
+    for (let w = 0; w < DP_WORDS; w++) words[HEAD.KEY + w] = i32[k + w];
+    const p = i32[frame + FRAME_DATA];
+    bytes.set(u8.subarray(p, p + bytesLong), HEAD_PACKET * 4);
+    n = HEAD_PACKET + ((bytesLong + 3) >> 2);
+    nShown = -1;
+    flags = 0;
+    remember(p, bytesLong);
+  }
+
+  /** Do the packet's headers differ from what was last shown? Then they are shown from now on. */
+  function remember(p: number, bytesLong: number): boolean {
+    const m = Math.min(bytesLong, SHOWN);
+    let isSame = m === nShown && bytesLong === length;
+    for (let j = 0; isSame && j < m; j++) isSame = shown[j] === u8[p + j];
+    if (isSame) return false;
+    for (let j = 0; j < m; j++) shown[j] = u8[p + j];
+    nShown = m;
+    length = bytesLong;
+    return true;
+  }
+
+  return {
+    get id() {
+      return id;
+    },
+    matches,
+    hasRoom: () => out.reserve(MAX_WORDS) >= 0,
+
+    received(b, i, port, queue, filters) {
+      id = idBase | next;
+      next = next === 0xffffff ? 1 : next + 1;
+      begin(RECORD_KIND.RECEIVED, b, i);
+      words[HEAD.FILTERS] = filters;
+      words[HEAD.PORT] = port;
+      words[HEAD.QUEUE] = queue;
+    },
+
+    executed(b, journey) {
+      id = journey;
+      begin(RECORD_KIND.EXECUTED, b, 0);
+      words[HEAD.FILTERS] = 0;
+      words[HEAD.PORT] = -1;
+      words[HEAD.QUEUE] = -1;
+    },
+
+    emc(flow) {
+      const e = event(EVENT.EMC, 2);
+      if (e < 0) return;
+      words[e] = i32[flow + FLOW_ID];
+      words[e + 1] = flow;
+    },
+
+    megaflow(flow, tried, subtables) {
+      const e = event(EVENT.MEGAFLOW, 5);
+      if (e < 0) return;
+      words[e] = i32[flow + FLOW_ID];
+      words[e + 1] = flow;
+      words[e + 2] = i32[flow + FLOW_SUBTABLE];
+      words[e + 3] = tried;
+      words[e + 4] = subtables;
+    },
+
+    miss(tried) {
+      const e = event(EVENT.MISS, 1);
+      if (e >= 0) words[e] = tried;
+    },
+
+    upcall(kind, userspaceId, isSent) {
+      flags |= WANT.UPCALLS;
+      if (isSent) words[HEAD.UPCALLS]++;
+      const e = event(EVENT.UPCALL, 3);
+      if (e < 0) return;
+      words[e] = kind;
+      words[e + 1] = userspaceId;
+      words[e + 2] = isSent ? 1 : 0;
+    },
+
+    actions(first, last, level) {
+      const m = Math.min(last - first, MAX_CODE);
+      const e = event(EVENT.ACTIONS, 3 + m);
+      if (e < 0) return;
+      words[e] = level;
+      words[e + 1] = first;
+      words[e + 2] = last - first;
+      for (let j = 0; j < m; j++) words[e + 3 + j] = i32[first + j];
+    },
+
+    step(b, i, pc, level) {
+      const frame = b.frames[i] >> 2;
+      const p = i32[frame + FRAME_DATA];
+      const m = remember(p, i32[frame + FRAME_LEN]) ? nShown : 0;
+      const e = event(EVENT.STEP, 4 + ((m + 3) >> 2));
+      if (e < 0) return;
+      words[e] = level;
+      words[e + 1] = pc;
+      words[e + 2] = i32[frame + FRAME_LEN];
+      words[e + 3] = m;
+      for (let j = 0; j < m; j++) bytes[(e + 4) * 4 + j] = shown[j];
+    },
+
+    sent(port, neighbor, bytesLong, isTaken) {
+      const e = event(EVENT.SENT, 4);
+      if (e < 0) return;
+      words[e] = port;
+      words[e + 1] = neighbor;
+      words[e + 2] = bytesLong;
+      words[e + 3] = isTaken ? 1 : 0;
+    },
+
+    drop(reason, port) {
+      flags |= WANT.DROPS;
+      const e = event(EVENT.DROP, 2);
+      if (e < 0) return;
+      words[e] = reason;
+      words[e + 1] = port;
+    },
+
+    again(b, level) {
+      const e = event(EVENT.AGAIN, 2 + DP_WORDS);
+      if (e < 0) return;
+      words[e] = level;
+      words[e + 1] = i32[b.slots + 1];
+      for (let w = 0; w < DP_WORDS; w++) words[e + 2 + w] = i32[b.slots + w];
+    },
+
+    finish() {
+      const took = ns();
+      words[HEAD.NS] = took;
+      words[HEAD.WORDS] = n;
+      const isWanted = words[HEAD.KIND] === RECORD_KIND.EXECUTED || anyWants(words[HEAD.FILTERS], took);
+      id = 0;
+      if (!isWanted) return;
+      const to = out.reserve(n);
+      if (to < 0) return;
+      i32.set(words.subarray(0, n), to);
+      out.commit();
+    },
+  };
+
+  /** What has an upcall is not over: whether it is dropped, or slow, only the slow path will know. */
+  function anyWants(filters: number, took: number): boolean {
+    for (let f = 0; f < wants.length; f++) {
+      if (!(filters & (1 << f))) continue;
+      const want = wants[f];
+      if (want & WANT.ALL || want & flags || flags & WANT.UPCALLS) return true;
+      if (want & WANT.SLOW && took >= slowNs[f]) return true;
+    }
+    return false;
+  }
+}
