@@ -479,7 +479,9 @@ function writesColumn(source: string, tableName: string, column: string): boolea
   const whole = new RegExp(`(?:function|private async|private) (?:${writers})\\(.*?\\n {0,2}}\\n`, 'gs');
   const bodies = [...source.matchAll(whole)].map((m) => m[0]).join('\n');
   // Set by name, named in a list of what is set, or a property of one.
-  return new RegExp(`\\.set\\([\\w.]+, '${column}'|[[ ]'${column}'[,\\]]|^ {6}${column}: `, 'm').test(bodies);
+  return new RegExp(`(?:\\.set\\(|write\\(txn, )[\\w.]+, '${column}'|[[ ]'${column}'[,\\]]|^ {6}${column}: `, 'm').test(
+    bodies,
+  );
 }
 
 // ---- features ----

@@ -54,7 +54,13 @@ export interface LinkSettings {
   /** Mbps, null where unknown. */
   readonly speedMbps: number | null;
   readonly fullDuplex: boolean | null;
+  readonly medium: 'copper' | 'fiber' | null;
+  /** Autonegotiation is on. */
+  readonly negotiates: boolean;
 }
+
+/** `PORT_TP` and `PORT_FIBRE`. */
+const PORTS: Readonly<Record<number, 'copper' | 'fiber'>> = { 0: 'copper', 3: 'fiber' };
 
 export function linkSettings(name: string): LinkSettings | null {
   return withControlSocket((fd) => {
@@ -68,6 +74,8 @@ export function linkSettings(name: string): LinkSettings | null {
       advertised: b.readUInt32LE(8),
       speedMbps: speed === 0 || speed === -1 || speed === 0xffff ? null : speed,
       fullDuplex: duplex === 1 ? true : duplex === 0 ? false : null,
+      medium: PORTS[b[15]] ?? null,
+      negotiates: b[18] !== 0,
     };
   });
 }

@@ -100,7 +100,8 @@ function parseLink(payload: Buffer): LinkInfo {
     name: (a.get(IFLA.IFNAME)?.toString() ?? '').replace(/\0.*/s, ''),
     mtu: number(IFLA.MTU),
     mac: new Uint8Array(a.get(IFLA.ADDRESS) ?? Buffer.alloc(6)),
-    carrier: (a.get(IFLA.CARRIER)?.[0] ?? 0) !== 0,
+    // A tap's carrier says only that somebody holds it open; no device that is down carries anything.
+    carrier: (payload.readUInt32LE(8) & IFF.UP) !== 0 && (a.get(IFLA.CARRIER)?.[0] ?? 0) !== 0,
     kind: (kind?.toString() ?? '').replace(/\0.*/s, ''),
     peerIfindex: number(IFLA.LINK),
     peerNetnsid: a.get(IFLA.LINK_NETNSID)?.readInt32LE(0) ?? null,

@@ -22,6 +22,9 @@ const OFPPF: readonly (readonly [speedMbps: number, half: number, full: number])
   [1000000, 0, 1 << 9],
 ];
 
+/** OFPPF_COPPER and OFPPF_FIBER. */
+const MEDIUM = { copper: 1 << 11, fiber: 1 << 12 } as const;
+
 /** Bits 0–5 of ethtool's SUPPORTED_* are OpenFlow's OFPPF_*; 10 Gb/s and copper, fibre, autonegotiation stand elsewhere. */
 function ofppf(ethtoolBits: number): number {
   let bits = ethtoolBits & 0x3f;
@@ -123,7 +126,7 @@ export abstract class LinuxNetdev implements Netdev {
     const row = OFPPF.find(([speed]) => speed === s.speedMbps);
     const curr = row ? (s.fullDuplex === false ? row[1] : row[2]) : 0;
     return {
-      curr: curr | (ofppf(s.supported) & (1 << 11)),
+      curr: curr | (s.medium === null ? 0 : MEDIUM[s.medium]) | (s.negotiates ? 1 << 13 : 0),
       advertised: ofppf(s.advertised),
       supported: ofppf(s.supported),
       peer: 0,

@@ -167,7 +167,10 @@ test('internal: an interface of the host that lives as long as its port', { skip
   assert.equal(netdev.setMac(Uint8Array.of(2, 0, 0, 0, 0, 9)), null);
   assert.equal(netdev.setMtu(1400), null);
   assert.match(netdev.setMtu(9000) ?? '', /larger than the maximum/);
+  assert.equal(netdev.carrier(), false, 'nothing that is down has a carrier');
   assert.equal(netdev.setUp(true), null);
+  assert.equal(netdev.carrier(), true);
+  assert.equal(netdev.features().curr, (1 << 6) | (1 << 11), '10 Gb/s, copper');
   assert.equal(netdev.mtu(), 1400);
   const port = internalKind.openPort(netdev.portSpec(), { arena: b.env.arena, pool: b.pool, now: () => 0 });
   send(name, plain);

@@ -91,7 +91,7 @@ function statistics(bridge: Bridge, iface: Interface): Map<string, number> {
   }
   const map = new Map<string, number>();
   for (const [name, value] of Object.entries(netdev?.stats() ?? {})) {
-    if (typeof value === 'number') map.set(DATABASE_NAMES[name] ?? name, value);
+    if (typeof value === 'number' && !NOT_KEPT.has(name)) map.set(DATABASE_NAMES[name] ?? name, value);
   }
   return map;
 }
@@ -103,6 +103,9 @@ const DATABASE_NAMES: Readonly<Record<string, string>> = {
   rx_crc_errors: 'rx_crc_err',
   rx_frame_errors: 'rx_frame_err',
 };
+
+/** Counters of Linux for which the database has no word. */
+const NOT_KEPT: ReadonlySet<string> = new Set(['rx_length_errors', 'rx_fifo_errors']);
 
 /** `Controller` rows of a bridge; `full` also writes what changes every second. */
 export function writeControllers(txn: Transaction, bridge: Bridge, full: boolean): void {

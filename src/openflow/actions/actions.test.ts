@@ -112,3 +112,15 @@ test('actions must fit the match', () => {
   assert.equal(checkActions(parse('goto_table:2'), new Match(), { table: 3 }), 'OFPBIC_BAD_TABLE_ID');
   assert.equal(checkActions(parse('output:500'), new Match(), { maxPorts: 255 }), 'OFPBAC_BAD_OUT_PORT');
 });
+
+test('reasons of packet-ins are named, but for those of table misses', () => {
+  const reasons = (reason: number): string =>
+    formatActions([
+      { kind: 'controller', maxLen: 0xffff, controllerId: 0, reason, userdata: null, pause: false, meterId: null },
+    ]);
+  assert.equal(reasons(0), 'controller(reason=no_match)');
+  assert.equal(reasons(6), 'controller(reason=)');
+  assert.equal(reasons(7), 'controller(reason=)');
+  assert.equal(reasons(8), 'controller(reason=8)');
+  assert.deepEqual(parseActions('controller(reason=7)'), { ok: false, error: 'unknown reason "7"' });
+});

@@ -12,7 +12,6 @@ import {
   nx,
   of,
   ofsNbits,
-  parseNumber,
   parseU16,
   parseU32,
   putFieldHeader,
@@ -167,6 +166,8 @@ const REASONS: readonly (readonly [string, number])[] = [
   ['group', PacketInReason.group],
   ['packet_out', PacketInReason.packet_out],
 ];
+/** What the switch's own rules for table misses carry has no name. */
+const NAMELESS_REASONS: ReadonlySet<number> = new Set([6, 7]);
 const NX_CONTROLLER_PROP = { MAX_LEN: 0, CONTROLLER_ID: 1, REASON: 2, USERDATA: 3, PAUSE: 4, METER_ID: 5 } as const;
 
 function hexBytes(text: string): Uint8Array | null {
@@ -194,9 +195,8 @@ const controller = def({
     for (const { key, value } of splitKeyValues(text)) {
       if (key === 'reason') {
         const found = REASONS.find(([name]) => name === value);
-        const number = parseNumber(value);
-        if (!found && (number === null || number > 255n)) syntax(`unknown reason "${value}"`);
-        reason = found ? found[1] : Number(number);
+        if (!found) syntax(`unknown reason "${value}"`);
+        reason = found[1];
       } else if (key === 'max_len') maxLen = parseU16(value, 'max_len');
       else if (key === 'id') controllerId = parseU16(value, 'id');
       else if (key === 'userdata')
@@ -222,7 +222,8 @@ const controller = def({
     }
     const parts: string[] = [];
     if (a.reason !== PacketInReason.action) {
-      parts.push(`reason=${REASONS.find(([, n]) => n === a.reason)?.[0] ?? a.reason}`);
+      const number = NAMELESS_REASONS.has(a.reason) ? '' : a.reason;
+      parts.push(`reason=${REASONS.find(([, n]) => n === a.reason)?.[0] ?? number}`);
     }
     if (a.maxLen !== MAX_MAX_LEN) parts.push(`max_len=${a.maxLen}`);
     if (a.controllerId !== 0) parts.push(`id=${a.controllerId}`);
