@@ -36,12 +36,12 @@ export class Datapaths {
     return all.filter((type) => this.dummy !== 'none' || !type.startsWith('dummy'));
   }
 
-  /** How an interface of a type is opened. */
-  mapInterfaceType(type: string): string {
+  /** How an interface of a type is opened; null where there is no such type. */
+  mapInterfaceType(type: string): string | null {
     const plain = type === '' ? 'system' : type;
     switch (this.dummy) {
       case 'none':
-        return plain;
+        return plain.startsWith('dummy') ? null : plain;
       case 'plain':
         return plain;
       case 'system':

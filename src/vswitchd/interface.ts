@@ -10,8 +10,8 @@ import type { InterfaceSpec } from './config.ts';
 
 const log = vlog('bridge');
 
-/** How `Interface.type` is carried out; with simulated devices some or all become `dummy`. */
-export type TypeMapper = (type: string) => string;
+/** How `Interface.type` is carried out; with simulated devices some or all become `dummy`, without them that is null. */
+export type TypeMapper = (type: string) => string | null;
 
 export class Interface {
   readonly name: string;
@@ -34,7 +34,9 @@ export class Interface {
 
   /** Opens and configures the device. Returns it, or null with `error` set. */
   open(mapType: TypeMapper): Netdev | null {
-    const opened = openNetdev(this.name, mapType(this.spec.type), this.env);
+    const type = mapType(this.spec.type);
+    const unknown = `could not create netdev ${this.name} of unknown type ${this.spec.type}`;
+    const opened = type === null ? { error: unknown } : openNetdev(this.name, type, this.env);
     if ('error' in opened) {
       this.fail(`could not open network device ${this.name} (${openErrorWords(opened.error)})`);
       return null;
