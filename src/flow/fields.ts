@@ -103,7 +103,9 @@ export function headerByNumber(
   field: number,
   experimenter = 0,
 ): { field: Field; header: OxmHeader } | undefined {
-  return byHeaderNumber.get(oxmClass * 128 + field)?.find((e) => (e.header.experimenter ?? 0) === experimenter);
+  const list = byHeaderNumber.get(oxmClass * 128 + field);
+  if (list) for (const e of list) if ((e.header.experimenter ?? 0) === experimenter) return e;
+  return undefined;
 }
 
 /**

@@ -8,7 +8,15 @@ import type { Field } from './field.ts';
 import { F } from './fields.ts';
 import { OFS } from './layout.ts';
 import type { Match } from './match.ts';
-import { fieldMaskBytes, getField, getFieldMask, numberOfBytes, setField, setFieldMask } from './subfield.ts';
+import {
+  fieldMaskBytes,
+  getField,
+  getFieldMask,
+  isPlainBytes,
+  numberOfBytes,
+  setField,
+  setFieldMask,
+} from './subfield.ts';
 
 const CFI = 0x1000;
 const VID = 0x0fff;
@@ -25,6 +33,17 @@ function setTci(match: Match, tci: number, mask: number): void {
  * forgotten. Bits of `value` outside `mask` are ignored.
  */
 export function setMatchField(match: Match, field: Field, value: Uint8Array, mask: Uint8Array | null = null): void {
+  if (isPlainBytes(field)) {
+    const first = field.bit >> 3;
+    const key8 = match.key.u8;
+    const mask8 = match.mask.u8;
+    for (let i = 0; i < field.bytes; i++) {
+      const m = mask === null ? 0xff : mask[i];
+      mask8[first + i] = m;
+      key8[first + i] = value[i] & m;
+    }
+    return;
+  }
   const exact = fieldMaskBytes(field);
   const bits = mask ?? exact;
   const anyBit = bits.some((b) => b !== 0);

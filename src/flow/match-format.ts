@@ -1,5 +1,5 @@
 /** Prints a match in the order and the forms of `ovs-ofctl dump-flows`: `tp_dst=80` for every transport, `dl_vlan` for a VLAN_VID, `nw_src` for IP_SRC. */
-import { formatEthMasked, formatIpv4Masked, formatIpv6Masked } from './address-text.ts';
+import { formatEthMasked, formatIpv4, formatIpv4Masked, formatIpv6Masked } from './address-text.ts';
 import { F } from './fields.ts';
 import {
   CT_STATE_FLAGS,
@@ -32,16 +32,24 @@ class MatchPrinter {
     this.parts.push(`${name}=${value}`);
   }
 
+  /** Does the match say anything in these bytes, `ofs` and `end` being rounded out to words? */
+  looksAt(ofs: number, end: number): boolean {
+    const { w } = this.match.mask;
+    for (let i = ofs >> 2; i << 2 < end; i++) if (w[i] !== 0) return true;
+    return false;
+  }
+
+  /** `ofs` is that of a word, here and wherever a field has 32 bits. */
   hex32(name: string, ofs: number): void {
+    if (this.match.mask.w[ofs >> 2] === 0) return;
     const mask = this.match.mask.get32(ofs);
-    if (mask === 0) return;
     const value = sharpHex(this.match.key.get32(ofs));
     this.add(name, mask === 0xffffffff ? value : `${value}/${sharpHex(mask)}`);
   }
 
   hex64(name: string, ofs: number): void {
+    if (!this.looksAt(ofs, ofs + 8)) return;
     const mask = this.match.mask.get64(ofs);
-    if (mask === 0n) return;
     const value = sharpHex(this.match.key.get64(ofs));
     this.add(name, mask === 0xffffffffffffffffn ? value : `${value}/${sharpHex(mask)}`);
   }
@@ -74,6 +82,7 @@ class MatchPrinter {
   }
 
   bytes(name: string, ofs: number, length: number, format: (value: Uint8Array, mask: Uint8Array) => string): void {
+    if (!this.looksAt(ofs, ofs + length)) return;
     const mask = this.match.mask.u8.subarray(ofs, ofs + length);
     if (mask.every((b) => b === 0)) return;
     this.add(name, format(this.match.key.u8.subarray(ofs, ofs + length), mask));
@@ -83,7 +92,9 @@ class MatchPrinter {
     this.bytes(name, ofs, 6, formatEthMasked);
   }
   ipv4(name: string, ofs: number): void {
-    this.bytes(name, ofs, 4, formatIpv4Masked);
+    const mask = this.match.mask.w[ofs >> 2];
+    if (mask === -1) this.add(name, formatIpv4(this.match.key.u8, ofs));
+    else if (mask !== 0) this.bytes(name, ofs, 4, formatIpv4Masked);
   }
   ipv6(name: string, ofs: number): void {
     this.bytes(name, ofs, 16, formatIpv6Masked);
@@ -264,15 +275,15 @@ export function formatMatch(match: Match, priority: number = DEFAULT_PRIORITY, n
   if (mask.get32(OFS.conj_id) !== 0) p.add('conj_id', String(key.get32(OFS.conj_id)));
   p.hex32('skb_priority', OFS.skb_priority);
   if (mask.get32(OFS.actset_output) !== 0) p.add('actset_output', formatPort(key.get32(OFS.actset_output), names));
-  formatConntrack(p);
+  if (p.looksAt(OFS.ct_zone, OFS.dp_hash) || p.looksAt(OFS.ct_label, OFS.nsh_flags)) formatConntrack(p);
   const packetType = mask.get32(OFS.packet_type) !== 0 && key.get32(OFS.packet_type) !== 0;
   if (packetType)
     p.add('packet_type', formatFieldValue(F.packet_type, key.u8.subarray(OFS.packet_type, OFS.packet_type + 4)));
   else if (mask.get32(OFS.recirc_id) !== 0 && isEthernet(match)) p.parts.push('eth');
   const word = packetType ? null : protocolWord(p);
   if (word) p.parts.push(word.word);
-  for (let i = 0; i < 32; i++) p.hex32(`reg${i}`, OFS.reg0 + 4 * i);
-  formatTunnel(p);
+  if (p.looksAt(OFS.reg0, OFS.conj_id)) for (let i = 0; i < 32; i++) p.hex32(`reg${i}`, OFS.reg0 + 4 * i);
+  if (p.looksAt(OFS.tun_id, OFS.metadata)) formatTunnel(p);
   p.hex64('metadata', OFS.metadata);
   if (mask.get32(OFS.in_port) !== 0) p.add('in_port', formatPort(key.get32(OFS.in_port), names));
   formatVlan(p, OFS.vlan_tci, '');
@@ -315,7 +326,7 @@ function formatNetwork(p: MatchPrinter, protoSaid: boolean): void {
   p.dec8('nw_tos', OFS.ip_tos, 0xfc);
   p.dec8('nw_ecn', OFS.ip_tos, 0x03);
   p.dec8('nw_ttl', OFS.ip_ttl);
-  formatMpls(p);
+  if (p.looksAt(OFS.mpls_lse0, OFS.ipv6_src)) formatMpls(p);
   const frag = mask.u8[OFS.ip_frag] & 3;
   if (frag !== 0) p.add('nw_frag', formatFrag(key.u8[OFS.ip_frag] & 3, frag));
 }

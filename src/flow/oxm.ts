@@ -17,6 +17,7 @@ import {
   getFieldMask,
   isFieldMaskExact,
   isFieldMaskZero,
+  isPlainBytes,
   numberOfBytes,
   portFrom32,
   prereqsMet,
@@ -168,6 +169,7 @@ export function decodeOxmEntry(bytes: Uint8Array, at: number, end = bytes.length
 
 /** May a match or an action carry this value? */
 export function isValueValid(field: Field, value: Uint8Array): boolean {
+  if (isPlainBytes(field)) return true;
   if (field.format === 'ofp_port_oxm') return portFrom32(numberOfBytes(value)) >= 0;
   if (field === F.arp_op) return value[0] === 0;
   if (field === F.ct_state) return (numberOfBytes(value) & ~CT_STATE_FLAGS.allowed) === 0;

@@ -6,11 +6,36 @@
  * Masks are read and written as plain bits (`getFieldMask`, `setFieldMask`).
  */
 import type { Field, FieldPrereq, Subfield } from './field.ts';
-import { F, fieldByHeaderName, fieldByName, fieldHeader } from './fields.ts';
+import { F, FIELDS, fieldByHeaderName, fieldByName, fieldHeader } from './fields.ts';
 import type { FlowKey, FlowMask } from './key.ts';
 import { OFS } from './layout.ts';
 
 const VLAN_CFI = 0x1000;
+
+/** Fields of which reading, writing or masking is more than to copy bytes. */
+const SPECIAL: ReadonlySet<Field> = new Set([
+  F.in_port,
+  F.in_port_oxm,
+  F.actset_output,
+  F.packet_type,
+  F.nw_tos,
+  F.ct_state,
+  F.dl_vlan,
+  F.dl_vlan_pcp,
+  F.vlan_vid,
+  F.vlan_pcp,
+  F.arp_op,
+  F.nsh_ttl,
+  F.nsh_mdtype,
+]);
+const IS_PLAIN = Uint8Array.from(FIELDS, (f) =>
+  (f.bit & 7) === 0 && f.width === f.bytes * 8 && f.nBits === f.width && !SPECIAL.has(f) ? 1 : 0,
+);
+
+/** Is the field whole bytes of the key, all of which may have any value? Most are: what is done most often tests for them. */
+export function isPlainBytes(field: Field): boolean {
+  return IS_PLAIN[field.index] === 1;
+}
 
 /** `n` ≤ 32 bits from bit `bit` (most significant first) as an unsigned number. */
 function readBits(u8: Uint8Array, bit: number, n: number): number {
@@ -85,6 +110,7 @@ function writeBytes(u8: Uint8Array, field: Field, value: Uint8Array): void {
 
 /** The value of `field`, right-aligned, `field.bytes` long. */
 export function getField(key: FlowKey, field: Field): Uint8Array {
+  if (isPlainBytes(field)) return readBytes(key.u8, field);
   if (field.format === 'ofp_port_oxm') return bytesOfNumber(portTo32(key.get32(field.bit >> 3)), 4);
   const out = readBytes(key.u8, field);
   if (field === F.nw_tos) out[0] &= 0xfc;
@@ -130,8 +156,15 @@ export function setFieldMask(mask: FlowMask, field: Field, bits: Uint8Array | nu
   else writeBytes(mask.u8, field, old);
 }
 
-/** The bits that a value of `field` can have: the mask of an exact match. */
+const exactMasks: Uint8Array[] = [];
+
+/** The bits that a value of `field` can have: the mask of an exact match. Shared: not to be written to. */
 export function fieldMaskBytes(field: Field): Uint8Array {
+  exactMasks[field.index] ??= makeFieldMaskBytes(field);
+  return exactMasks[field.index];
+}
+
+function makeFieldMaskBytes(field: Field): Uint8Array {
   const out = new Uint8Array(field.bytes);
   const bits = field === F.vlan_vid ? field.width : field.nBits;
   for (let k = 0; k < field.bytes && k * 8 < bits; k++) out[field.bytes - 1 - k] = 2 ** Math.min(8, bits - k * 8) - 1;
@@ -237,16 +270,21 @@ export function setMaskBits(mask: FlowMask, sf: Subfield): void {
 const ETH = { ip: 0x0800, arp: 0x0806, rarp: 0x8035, ipv6: 0x86dd, mpls: 0x8847, mplsMulticast: 0x8848, nsh: 0x894f };
 const IP = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 };
 
+function isIp(ethType: number): boolean {
+  return ethType === ETH.ip || ethType === ETH.ipv6;
+}
+function isL4(flow: FlowKey, proto: number): boolean {
+  return flow.u8[OFS.ip_proto] === proto && (flow.u8[OFS.ip_frag] & 2) === 0;
+}
+function isNd(flow: FlowKey, type: number): boolean {
+  return prereqMet('icmpv6', flow) && flow.get16(OFS.tp_dst) === 0 && flow.get16(OFS.tp_src) === type;
+}
+
 /** Does a flow (or the key of a match) satisfy a prerequisite? `ovs-fields(7)`, "Prerequisites" */
 export function prereqMet(prereq: FieldPrereq, flow: FlowKey): boolean {
+  if (prereq === 'none') return true;
   const ethType = flow.get16(OFS.eth_type);
-  const ip = (): boolean => ethType === ETH.ip || ethType === ETH.ipv6;
-  const l4 = (proto: number): boolean => flow.u8[OFS.ip_proto] === proto && (flow.u8[OFS.ip_frag] & 2) === 0;
-  const nd = (...types: number[]): boolean =>
-    prereqMet('icmpv6', flow) && flow.get16(OFS.tp_dst) === 0 && types.includes(flow.get16(OFS.tp_src));
   switch (prereq) {
-    case 'none':
-      return true;
     case 'ethernet':
       return flow.get32(OFS.packet_type) === 0;
     case 'arp':
@@ -258,29 +296,29 @@ export function prereqMet(prereq: FieldPrereq, flow: FlowKey): boolean {
     case 'ipv6':
       return ethType === ETH.ipv6;
     case 'ip':
-      return ip();
+      return isIp(ethType);
     case 'nsh':
       return ethType === ETH.nsh;
     case 'mpls':
       return ethType === ETH.mpls || ethType === ETH.mplsMulticast;
     case 'tcp':
-      return ip() && l4(IP.tcp);
+      return isIp(ethType) && isL4(flow, IP.tcp);
     case 'udp':
-      return ip() && l4(IP.udp);
+      return isIp(ethType) && isL4(flow, IP.udp);
     case 'sctp':
-      return ip() && l4(IP.sctp);
+      return isIp(ethType) && isL4(flow, IP.sctp);
     case 'icmpv4':
-      return ethType === ETH.ip && l4(IP.icmp);
+      return ethType === ETH.ip && isL4(flow, IP.icmp);
     case 'icmpv6':
-      return ethType === ETH.ipv6 && l4(IP.icmpv6);
+      return ethType === ETH.ipv6 && isL4(flow, IP.icmpv6);
     case 'nd':
-      return nd(135, 136);
+      return isNd(flow, 135) || isNd(flow, 136);
     case 'nd_solicit':
-      return nd(135);
+      return isNd(flow, 135);
     case 'nd_advert':
-      return nd(136);
+      return isNd(flow, 136);
     case 'ct_tuple':
-      return ip() && (flow.get32(OFS.ct_state) & CT_TUPLE_STATES) !== 0;
+      return isIp(ethType) && (flow.get32(OFS.ct_state) & CT_TUPLE_STATES) !== 0;
   }
 }
 

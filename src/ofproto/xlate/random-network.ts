@@ -134,7 +134,7 @@ export function randomMatch(r: Random, like: FlowKey): Match {
 }
 
 function prefix(field: Field, length: number): Uint8Array {
-  const mask = fieldMaskBytes(field);
+  const mask = fieldMaskBytes(field).slice();
   let drop = field.width - length;
   for (let i = mask.length - 1; i >= 0 && drop > 0; i--, drop -= 8) mask[i] &= drop >= 8 ? 0 : 0xff << drop;
   return mask;
