@@ -12,6 +12,7 @@ import { DP_WORDS } from '../flow/layout.ts';
 import { CMD, CONTROL, CONTROL_WORDS, EXECUTE_ACTIONS, EXECUTE_KEY, UPCALL_KEY, UPCALL_PACKET } from './commands.ts';
 import { Dpcls } from './dpcls.ts';
 import { FLOW_ID, FLOW_KEY, FLOW_N_WORDS, FLOW_SUBTABLE } from './flow-entry.ts';
+import { WATCH_FILTERS } from './journey.ts';
 import { PMD_STATS } from './pmd-stats.ts';
 import { SCRATCH_BYTES } from './scratch.ts';
 import { maskWords } from './subtable.ts';
@@ -37,12 +38,21 @@ export interface UpcallRecord {
   /** Byte offset. */
   readonly packet: number;
   readonly length: number;
+  /** The packet tells its journey: its id, else 0. */
+  readonly journey: number;
 }
 
 export interface RingSizes {
   readonly commandWords: number;
   readonly upcallWords: number;
 }
+
+/** Words of the ring for journeys, made when somebody first looks, and how many are taken from it in a turn. */
+const JOURNEY_WORDS = 1 << 17;
+const JOURNEY_TURN = 16;
+const JOURNEY_REST_MS = 2;
+/** Each PMD's journeys have ids of their own. */
+const JOURNEY_ID_SHIFT = 24;
 
 /** The arena rounds alike. */
 const entryClass = (bytes: number): number => Math.ceil(bytes / 64) * 64;
@@ -65,6 +75,8 @@ export class PmdHost {
   kick: () => void = () => {};
   kickSoon: () => void = () => this.kick();
   packetsDropped = 0;
+  /** Hears of records in the arena: word index, valid during the call. */
+  onJourney: (at: number) => void = () => {};
   private readonly commands: RecordRing;
   private readonly upcalls: RecordRing;
   private readonly masks = new Map<string, Mask>();
@@ -78,6 +90,9 @@ export class PmdHost {
   private readonly whenDone: { readonly seq: number; readonly fn: () => void }[] = [];
   private whenDoneHead = 0;
   private retry: NodeJS.Timeout | null = null;
+  private journeysAt = -1;
+  private journeys: RecordRing | null = null;
+  private journeyTimer: NodeJS.Timeout | null = null;
 
   constructor(id: number, arena: Arena, sizes: RingSizes) {
     this.id = id;
@@ -101,6 +116,9 @@ export class PmdHost {
   /** Gives the memory back; the PMD must be gone. */
   dispose(): void {
     if (this.retry) clearTimeout(this.retry);
+    if (this.journeyTimer) clearTimeout(this.journeyTimer);
+    if (this.journeysAt >= 0) this.arena.free(this.journeysAt, ringBytes(JOURNEY_WORDS));
+    this.journeys = null;
     for (let i = this.whenDoneHead; i < this.whenDone.length; i++) this.whenDone[i].fn();
     this.whenDone.length = 0;
     for (const [size, list] of this.freeEntries) for (const at of list) this.arena.free(at, size);
@@ -175,6 +193,7 @@ export class PmdHost {
     packet: Uint8Array,
     packetAt: number,
     length: number,
+    journey = 0,
   ): void {
     const words = EXECUTE_ACTIONS + actions.length + ((length + 3) >> 2);
     this.record(
@@ -184,7 +203,7 @@ export class PmdHost {
         i32[at + 1] = flow;
         i32[at + 2] = actions.length;
         i32[at + 3] = length;
-        i32[at + 4] = 0;
+        i32[at + 4] = journey;
         for (let w = 0; w < DP_WORDS; w++) i32[at + EXECUTE_KEY + w] = key[keyAt + w];
         for (let a = 0; a < actions.length; a++) i32[at + EXECUTE_ACTIONS + a] = actions[a];
         const to = i32.byteOffset + (at + EXECUTE_ACTIONS + actions.length) * 4;
@@ -288,13 +307,49 @@ export class PmdHost {
           length: i32[at + 2],
           key: at + UPCALL_KEY,
           packet: (at + UPCALL_PACKET) * 4,
+          journey: i32[at + 3],
         });
       } finally {
         this.upcalls.release();
       }
     }
     this.runDone();
+    this.drainJourneys();
     return false;
+  }
+
+  /** The packets that match one of `filters` tell their journey from now on; `index` is this PMD's among all. */
+  watch(filters: readonly (readonly number[])[], generation: number, index: number): void {
+    if (this.journeys === null) {
+      if (filters.length === 0) return;
+      this.journeysAt = this.arena.alloc(ringBytes(JOURNEY_WORDS));
+      if (this.journeysAt < 0) throw new Error('out of packet memory');
+      this.journeys = new RecordRing(this.arena, this.journeysAt, JOURNEY_WORDS, 'consumer');
+    }
+    const words = filters.flat();
+    const id = (index + 1) << JOURNEY_ID_SHIFT;
+    this.send(CMD.WATCH, this.journeysAt, JOURNEY_WORDS, id, generation, WATCH_FILTERS + words.length, ...words);
+  }
+
+  /** A few at a time: journeys wait, upcalls do not. */
+  private drainJourneys(): void {
+    const ring = this.journeys;
+    if (ring === null || this.journeyTimer !== null) return;
+    let n = 0;
+    for (let at = ring.peek(); at >= 0; at = ring.peek()) {
+      if (n++ === JOURNEY_TURN) {
+        this.journeyTimer = setTimeout(() => {
+          this.journeyTimer = null;
+          this.drainJourneys();
+        }, JOURNEY_REST_MS);
+        return;
+      }
+      try {
+        this.onJourney(at);
+      } finally {
+        ring.release();
+      }
+    }
   }
 
   private runDone(): void {

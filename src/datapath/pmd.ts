@@ -415,6 +415,7 @@ export function makePmd(options: PmdOptions) {
     told = null;
     runner.setTeller(null);
     t.finish();
+    hasUpcalls = true;
   }
 
   /** One packet, which is place 0 of `b`. */

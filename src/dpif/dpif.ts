@@ -8,6 +8,7 @@
  *
  * `DpFlowKey` masks and keys use only the first `DP_WORDS` words.
  */
+import type { JourneyRecord } from '../datapath/journey-record.ts';
 import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
 import type { FlowKey, FlowMask } from '../flow/key.ts';
 import type { Netdev } from '../netdev/netdev.ts';
@@ -47,6 +48,35 @@ export interface Upcall {
   /** Only with `action`. */
   readonly userspace: UserspaceAction | null;
   readonly pmdId: number;
+  /** The packet tells its journey: its id. */
+  readonly journey?: number;
+}
+
+/** Packets that somebody looks for: bits of a key after reception, and what must become of them. */
+export interface JourneyFilter {
+  readonly key: FlowKey;
+  readonly mask: FlowMask;
+  readonly only: 'all' | 'drops' | 'upcalls' | 'slow';
+  /** From how many microseconds on a packet is slow. */
+  readonly slowUs: number;
+}
+
+/** A record of a journey, or that a packet found, on its way up, the megaflow of one before it. */
+export type JourneyNews =
+  | { readonly type: 'record'; readonly pmdId: number; readonly record: JourneyRecord }
+  | { readonly type: 'overtaken'; readonly id: number; readonly pmdId: number; readonly flow: DpFlow | null };
+
+/** A datapath whose packets can tell their journeys. `src/datapath/journey.ts` */
+export interface JourneySource {
+  /** Packets that match any of these tell their journey from now on; `generation` comes back in their records. */
+  watch(filters: readonly JourneyFilter[], generation: number): void;
+  onJourneys(receiver: (news: JourneyNews) => void): void;
+  /** The megaflow of a lookup, if it is still there. */
+  journeyFlow(entry: number, flowId: number): DpFlow | undefined;
+  /** Which PMD `neighbor` of PMD `pmdId` is. */
+  neighborOf(pmdId: number, neighbor: number): number;
+  /** Packets that matched but found no room to be told. */
+  journeysLost(): number;
 }
 
 export interface DpifStats {
@@ -80,9 +110,10 @@ export interface Dpif {
 
   /**
    * Runs actions on a packet. `key` is what the packet's metadata (in_port, recirc_id, ct, tunnel) shall be; `pmdId` is
-   * the upcall's, or -1.
+   * the upcall's, or -1. With `journey` the packet goes on telling.
    */
-  execute(packet: Uint8Array, key: FlowKey, actions: readonly DpAction[], pmdId: number): void;
+  execute(packet: Uint8Array, key: FlowKey, actions: readonly DpAction[], pmdId: number, journey?: number): void;
+  readonly journeys?: JourneySource;
 
   /** At most one receiver, set once. It gets upcalls in batches and must not throw. */
   onUpcalls(receiver: (upcalls: readonly Upcall[]) => void): void;

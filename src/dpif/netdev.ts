@@ -28,6 +28,7 @@ import { DP_WORDS, FLOW_BYTES } from '../flow/layout.ts';
 import type { Netdev, NetdevEnv } from '../netdev/netdev.ts';
 import { FRAME_MAX } from '../packet/frame.ts';
 import type { DpFlow, DpFlowStats, Dpif, DpifStats, DpPort, Upcall } from './dpif.ts';
+import { NetdevJourneys } from './journeys.ts';
 import { registerNetdevCommands } from './netdev-commands.ts';
 import { MainEngine, type PmdEngine, type PmdSettings, type RxqInfo, WorkerEngine } from './netdev-engine.ts';
 import { flowUfid } from './ufid.ts';
@@ -98,6 +99,7 @@ export class DpifNetdev implements Dpif {
   private settings: PmdSettings = { emcInverse: 100, vlanLimit: 1 };
   private readonly statsBase = new Map<PmdHost, Float64Array>();
   private readonly commandHandles: Disposable;
+  readonly journeys: NetdevJourneys;
 
   private constructor(options: DpifOptions, engine: PmdEngine) {
     this.name = options.name;
@@ -107,6 +109,13 @@ export class DpifNetdev implements Dpif {
     engine.onUpcall = (host, record) => this.upcall(host, record);
     engine.onRestart = () => this.reinstall();
     this.commandHandles = registerNetdevCommands(this);
+    this.journeys = new NetdevJourneys({
+      i32: options.env.arena.i32,
+      f64: options.env.arena.f64,
+      hosts: () => engine.hosts,
+      userspace: (id) => this.userspace.get(id),
+      flowAt: (entry) => this.byEntry.get(entry),
+    });
   }
 
   static async create(options: DpifOptions): Promise<DpifNetdev> {
@@ -349,7 +358,7 @@ export class DpifNetdev implements Dpif {
 
   // ---- packets ----
 
-  execute(packet: Uint8Array, key: FlowKey, actions: readonly DpAction[], pmdId: number): void {
+  execute(packet: Uint8Array, key: FlowKey, actions: readonly DpAction[], pmdId: number, journey = 0): void {
     const host = this.hostsFor(pmdId)[0];
     const refusal = packet.length > FRAME_MAX ? 'packet is too long' : unsupportedAction(actions);
     if (refusal !== null || !host) {
@@ -358,7 +367,7 @@ export class DpifNetdev implements Dpif {
     }
     const ids: number[] = [];
     const code = encodeActions(actions, { add: (u) => this.addUserspace(u, ids) });
-    host.execute(0, key.w, 0, code, packet, 0, packet.length);
+    host.execute(0, key.w, 0, code, packet, 0, packet.length, journey);
     if (ids.length > 0)
       host.afterDone(() => {
         for (const id of ids) this.userspace.delete(id);
@@ -374,7 +383,8 @@ export class DpifNetdev implements Dpif {
     if (record.kind === UPCALL.MISS) {
       const flow = host.lookup(record.key);
       if (flow !== 0) {
-        host.execute(flow, i32, record.key, [], u8, record.packet, record.length);
+        host.execute(flow, i32, record.key, [], u8, record.packet, record.length, record.journey);
+        if (record.journey !== 0) this.journeys.overtaken(host, record.journey, this.byEntry.get(flow));
         return;
       }
     }
@@ -385,7 +395,7 @@ export class DpifNetdev implements Dpif {
     const packet = u8.slice(record.packet, record.packet + record.length);
     const reason = record.kind === UPCALL.MISS ? 'miss' : 'action';
     try {
-      this.receiver([{ reason, packet, key, userspace, pmdId: host.id }]);
+      this.receiver([{ reason, packet, key, userspace, pmdId: host.id, journey: record.journey }]);
     } catch (e) {
       log.err(`${this.type}@${this.name}: upcall failed: ${e instanceof Error ? (e.stack ?? e.message) : String(e)}`);
     }
@@ -420,6 +430,7 @@ export class DpifNetdev implements Dpif {
     const flows = [...this.flowTable];
     this.byEntry.clear();
     this.statsBase.clear();
+    this.journeys.restarted();
     for (const flow of flows) {
       for (const part of flow.parts) {
         this.count(part, flow.past);
