@@ -17,7 +17,7 @@ import { Unixctl } from '../src/base/unixctl.ts';
 import { VERSION } from '../src/base/version.ts';
 import { SET_HEADERS, unsupportedAction } from '../src/datapath/actions-code.ts';
 import { registerNetdevCommands } from '../src/dpif/netdev-commands.ts';
-import type { DpAction } from '../src/flow/dp-actions.ts';
+import { type DpAction, TnlType } from '../src/flow/dp-actions.ts';
 import type { Field } from '../src/flow/field.ts';
 import { FIELDS } from '../src/flow/fields.ts';
 import { FlowKey } from '../src/flow/key.ts';
@@ -246,6 +246,8 @@ function datapathSamples(): Map<string, DpAction> {
     check_pkt_len: { kind: 'check_pkt_len', size: 64, greater: [], lessOrEqual: [] },
     ct: { kind: 'ct', ct },
     ct_clear: { kind: 'ct_clear' },
+    tnl_push: { kind: 'tnl_push', port: 1, outPort: 2, type: TnlType.vxlan, header: new Uint8Array(50) },
+    tnl_pop: { kind: 'tnl_pop', port: 1 },
     drop: { kind: 'drop', reason: 0 },
   };
   const all = new Map<string, DpAction>(Object.entries(samples));

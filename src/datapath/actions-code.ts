@@ -4,7 +4,7 @@
  * Each action begins with a word `opcode | length in words << 8`; nested lists stand inside their action's words.
  * `set` carries the key's words of its header and then the mask's, in the ranges of `SET_RANGES`.
  */
-import type { DpAction, DpHeader, UserspaceAction } from '../flow/dp-actions.ts';
+import { type DpAction, type DpHeader, TnlType, type UserspaceAction } from '../flow/dp-actions.ts';
 import { OFS } from '../flow/layout.ts';
 
 export const OP = {
@@ -24,6 +24,8 @@ export const OP = {
   TRUNC: 14,
   CHECK_PKT_LEN: 15,
   DROP: 16,
+  TNL_PUSH: 17,
+  TNL_POP: 18,
 } as const;
 
 /** Position in this list is the header's number in code. */
@@ -78,13 +80,32 @@ export const SET_RANGES: Record<(typeof SET_HEADERS)[number], readonly (readonly
 /** Numbers `userspace` actions, so that their meaning comes back with the packet. */
 export interface UserspaceIds {
   add(userspace: UserspaceAction): number;
+  /** Without it there are no tunnels, and what `tnl_pop` pops is nobody's. */
+  readonly tunnels?: TunnelFacts | undefined;
 }
+
+/** What tunnel actions do not say themselves. */
+export interface TunnelFacts {
+  /** The `TnlType` of a tunnel port, 0 when it is none. */
+  typeOf(port: number): number;
+  /** The word of the counter of a GRE port's sequence numbers. */
+  sequenceAt(port: number): number;
+  /** The range of UDP source ports: the first, and how many. */
+  readonly sourcePorts: readonly [min: number, count: number];
+  /** The word of the table of Geneve options, 0 for none. */
+  readonly optionsAt: number;
+}
+
+const TNL_TYPES: ReadonlySet<number> = new Set(Object.values(TnlType));
 
 /** Why the datapath cannot carry out these actions, or null. */
 export function unsupportedAction(actions: readonly DpAction[]): string | null {
   for (const a of actions) {
     if (a.kind === 'ct' || a.kind === 'ct_clear' || a.kind === 'meter') return `${a.kind} action is not supported`;
     if (a.kind === 'set' && a.header === 'nsh') return 'set(nsh) action is not supported';
+    if (a.kind === 'tnl_push' && (!TNL_TYPES.has(a.type) || a.header.length % 2 !== 0 || a.header.length < 38)) {
+      return `tnl_push of type ${a.type} is not supported`;
+    }
     const nested =
       a.kind === 'clone' || a.kind === 'sample'
         ? unsupportedAction(a.actions)
@@ -98,6 +119,9 @@ export function unsupportedAction(actions: readonly DpAction[]): string | null {
 
 const be16 = (v: number): number => ((v >> 8) & 0xff) | ((v & 0xff) << 8);
 const be32 = (v: number): number => be16(v >>> 16) | (be16(v & 0xffff) << 16);
+
+/** `tnl/egress_port_range` as it is without being set. */
+export const DEFAULT_SOURCE_PORTS = [32768, 61000 - 32768 + 1] as const;
 
 /** Encodes actions that `unsupportedAction` has no objection to. */
 export function encodeActions(actions: readonly DpAction[], ids: UserspaceIds): number[] {
@@ -172,6 +196,17 @@ function encodeOne(a: DpAction, out: number[], ids: UserspaceIds): number {
     case 'drop':
       out.push(a.reason);
       return OP.DROP;
+    case 'tnl_push': {
+      const [min, count] = ids.tunnels?.sourcePorts ?? DEFAULT_SOURCE_PORTS;
+      const bytes = new Uint8Array(Math.ceil(a.header.length / 4) * 4);
+      bytes.set(a.header);
+      out.push(a.type, be32(a.outPort), ids.tunnels?.sequenceAt(a.port) ?? 0, min, count, a.header.length);
+      out.push(...new Int32Array(bytes.buffer));
+      return OP.TNL_PUSH;
+    }
+    case 'tnl_pop':
+      out.push(ids.tunnels?.typeOf(a.port) ?? 0, be32(a.port), ids.tunnels?.optionsAt ?? 0);
+      return OP.TNL_POP;
     case 'meter':
     case 'ct':
     case 'ct_clear':

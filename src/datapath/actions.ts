@@ -13,6 +13,7 @@ import { type Extractor, mix } from './extract.ts';
 import { makeHeaderWriter } from './headers.ts';
 import type { Alloc } from './scratch.ts';
 import { clearShape, copyShape, SHAPE, SHAPE_METADATA } from './shape.ts';
+import { makeTunnels } from './tunnels.ts';
 
 /** Clones, samples and recirculations inside one another; the packets of a deeper one are dropped. */
 export const MAX_LEVELS = 20;
@@ -70,6 +71,7 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
   const { arena, pool, extractor } = host;
   const { u8, u16, i32 } = arena;
   const write = makeHeaderWriter(arena);
+  const tunnels = makeTunnels(arena, extractor);
   const batches: PacketBatch[] = [];
   const identity = Int32Array.from({ length: BURST }, (_, i) => i);
   let recircDepth = 0;
@@ -206,6 +208,15 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
         case OP.TRUNC:
           cut = i32[pc + 1];
           break;
+        case OP.TNL_PUSH:
+          n = tnlPush(b, list, n, pc, (i32[next] & 0xff) === OP.OUTPUT && next + 2 === end);
+          if (n === 0) return;
+          list = b.missed;
+          break;
+        case OP.TNL_POP:
+          tnlPop(b, list, n, pc, level, isLast);
+          if (isLast) return;
+          break;
         case OP.RECIRC:
           recirc(b, list, n, i32[pc + 1], level, isLast);
           if (isLast) return;
@@ -291,6 +302,45 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
     recircDepth--;
   }
 
+  /**
+   * Those without room are dropped; `b.missed`, which nobody needs while actions run, lists the others, whose number is
+   * returned. Nobody looks at the keys of packets that are only `sent` on.
+   */
+  function tnlPush(b: PacketBatch, list: Int32Array, n: number, pc: number, sent: boolean): number {
+    let left = 0;
+    for (let j = 0; j < n; j++) {
+      const i = list[j];
+      if (!tunnels.push(b, i, pc)) {
+        host.drop(b.frames[i], DROP.TUNNEL);
+        continue;
+      }
+      b.missed[left++] = i;
+      if (!sent) refresh(b, i);
+    }
+    return left;
+  }
+
+  function tnlPop(b: PacketBatch, list: Int32Array, n: number, pc: number, level: number, move: boolean): void {
+    if (recircDepth >= MAX_RECIRC_DEPTH || level + 1 >= MAX_LEVELS) {
+      dropAll(b, list, n, DROP.RECIRC_LIMIT, move);
+      return;
+    }
+    const to = batch(level + 1);
+    to.n = 0;
+    for (let j = 0; j < n; j++) {
+      const before = to.n;
+      transfer(b, list[j], to, move);
+      if (to.n === before || tunnels.pop(to, before, pc)) continue;
+      host.drop(to.frames[before], DROP.TUNNEL);
+      to.n = before;
+    }
+    if (to.n === 0) return;
+    host.countRecirculated(to.n);
+    recircDepth++;
+    host.process(to, to.n, level + 1);
+    recircDepth--;
+  }
+
   function hash(b: PacketBatch, i: number, algorithm: number, basis: number): void {
     const k = slotOf(b, i);
     let h: number;
@@ -364,7 +414,7 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
         break;
       case SET.tunnel:
         setWords(k + 63, key, mask, 148 - 63);
-        b.shape[i] |= SHAPE.TUNNEL;
+        b.shape[i] |= SHAPE.TUNNEL | SHAPE.TUN_OPTIONS;
         break;
       case SET.skb_priority:
         setWords(k + 16, key, mask, 1);

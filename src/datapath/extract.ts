@@ -46,6 +46,7 @@ const W = {
   nd_options: OFS.nd_options_type >> 2,
   igmp: OFS.igmp_group >> 2,
   nsh: OFS.nsh_flags >> 2,
+  tun_id: OFS.tun_id >> 2,
 } as const;
 
 export const byteSwap32 = (x: number): number =>
@@ -221,6 +222,7 @@ export function makeExtractor(views: ArenaViews): Extractor {
     b.shape[i] = shape;
     let x = i32[k] ^ (i32[k + 7] & 0xff);
     if (shape & SHAPE.META) x = mix(x, i32[k + 1] ^ i32[k + 12]);
+    if (shape & SHAPE.TUNNEL) x = mix(x, i32[k + W.tun_id + 1] ^ i32[k + W.tun_id + 2]);
     x = mix(mix(mix(x, i32[k + 8]), i32[k + 9]), i32[k + 10]);
     if (shape & SHAPE.IPV6) for (let w = k + W.ipv6_src, e = w + 8; w < e; w++) x = mix(x, i32[w]);
     else if ((i32[k + 6] & 0xffff) !== ETH_IP) x = mix(mix(mix(x, i32[k + 2]), i32[k + 3]), i32[k + 4]);

@@ -20,17 +20,20 @@ export const SHAPE = {
   LL: 256,
   IGMP: 512,
   NSH: 1024,
+  /** Geneve options; always with `TUNNEL`. */
+  TUN_OPTIONS: 2048,
 } as const;
 
 /** What the packet does not carry itself and recirculation keeps. */
-export const SHAPE_METADATA = SHAPE.META | SHAPE.CT | SHAPE.TUNNEL | SHAPE.PACKET_TYPE;
+export const SHAPE_METADATA = SHAPE.META | SHAPE.CT | SHAPE.TUNNEL | SHAPE.TUN_OPTIONS | SHAPE.PACKET_TYPE;
 
 /** `[bit, first word, end word]`. ND has a second range. */
 export const SHAPE_RANGES: readonly (readonly [number, number, number])[] = [
   [SHAPE.META, 1, 2],
   [SHAPE.META, 12, 17],
   [SHAPE.CT, word(OFS.ct_label), word(OFS.nsh_flags)],
-  [SHAPE.TUNNEL, word(OFS.tun_id), 148],
+  [SHAPE.TUNNEL, word(OFS.tun_id), word(OFS.tun_metadata)],
+  [SHAPE.TUN_OPTIONS, word(OFS.tun_metadata), 148],
   [SHAPE.PACKET_TYPE, word(OFS.packet_type), word(OFS.packet_type) + 1],
   [SHAPE.VLAN2, word(OFS.vlan2_tpid), word(OFS.vlan2_tpid) + 1],
   [SHAPE.MPLS, word(OFS.mpls_lse0), word(OFS.ipv6_src)],

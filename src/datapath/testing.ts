@@ -6,7 +6,7 @@ import type { FlowKey, FlowMask } from '../flow/key.ts';
 import { DP_WORDS } from '../flow/layout.ts';
 import type { NetdevPort } from '../netdev/netdev.ts';
 import { FRAME_SIZE, FramePool } from '../packet/frame.ts';
-import { encodeActions, OP } from './actions-code.ts';
+import { encodeActions, OP, type TunnelFacts } from './actions-code.ts';
 import { CMD, CONTROL_WORDS } from './commands.ts';
 import { byteSwap32 } from './extract.ts';
 import {
@@ -38,6 +38,7 @@ export class TestBed {
   hasRealClock = false;
   private readonly masks = new Map<string, number>();
   private nFlows = 0;
+  tunnels: TunnelFacts | undefined;
 
   constructor(megabytes = 64, frames = 2048) {
     const arena = new Arena(megabytes << 20);
@@ -84,7 +85,7 @@ export class TestBed {
 
   /** Puts actions where the fast path can run them: `[first word, end word]`. */
   actions(actions: readonly DpAction[]): readonly [number, number] {
-    const code = encodeActions(actions, { add: () => 7 });
+    const code = encodeActions(actions, { add: () => 7, tunnels: this.tunnels });
     const at = this.words(code);
     return [at, at + code.length];
   }

@@ -17,6 +17,7 @@ import {
   splitCall,
 } from './dp-groups.ts';
 import { formatDpPort, type PortNamer, parseMplsLse } from './dp-key-text.ts';
+import { formatTnlPush, parseTnlPush } from './dp-tnl-text.ts';
 import { formatTunnel, parseTunnel } from './dp-tunnel-text.ts';
 import { FlowKey } from './key.ts';
 import { OFS } from './layout.ts';
@@ -77,6 +78,10 @@ export function formatDpAction(a: DpAction, names?: PortNamer): string {
     }
     case 'ct':
       return formatCt(a.ct);
+    case 'tnl_push':
+      return formatTnlPush(a, (no) => formatDpPort(no, names));
+    case 'tnl_pop':
+      return `tnl_pop(${formatDpPort(a.port, names)})`;
     case 'drop':
       return 'drop';
   }
@@ -238,9 +243,18 @@ function parseOne(text: string, portByName: ByName | undefined, depth: number): 
     }
     case 'ct':
       return parseCt(args);
+    case 'tnl_push':
+      return parseTnlPush(args, (port) => parsePort(port, portByName));
+    case 'tnl_pop': {
+      const port = parsePort(args, portByName);
+      return port === null ? null : { kind: 'tnl_pop', port };
+    }
   }
   return null;
 }
+
+const parsePort = (text: string, portByName: ByName | undefined): number | null =>
+  /^\d+$/.test(text) ? Number(text) : (portByName?.(text) ?? null);
 
 function parsePushVlan(args: string): DpAction | null {
   const a = named(args);

@@ -32,7 +32,25 @@ export type DpAction =
     }
   | { readonly kind: 'ct'; readonly ct: CtAction }
   | { readonly kind: 'ct_clear' }
+  /**
+   * Puts the prepared outer headers before the packet, which from then on is one from `outPort`. Lengths, checksums, the
+   * UDP source port and sequence numbers are for the datapath to fill in. `port` is the tunnel's, `type` a `TnlType`.
+   */
+  | {
+      readonly kind: 'tnl_push';
+      readonly port: number;
+      readonly outPort: number;
+      readonly type: number;
+      readonly header: Uint8Array;
+    }
+  /** Takes the outer headers off; the packet comes in again by the tunnel port, knowing what they said. */
+  | { readonly kind: 'tnl_pop'; readonly port: number }
   | { readonly kind: 'drop'; readonly reason: number };
+
+export type DpActionOf<K extends DpAction['kind']> = Extract<DpAction, { readonly kind: K }>;
+
+/** `OVS_VPORT_TYPE_*` of tunnels. */
+export const TnlType = { gre: 3, vxlan: 4, geneve: 5, ip6gre: 109 } as const;
 
 export type DpHeader =
   | 'eth'
