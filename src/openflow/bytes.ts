@@ -46,7 +46,9 @@ export class Reader {
   }
   u64(): bigint {
     const high = this.u32();
-    return (BigInt(high) << 32n) | BigInt(this.u32());
+    const low = this.u32();
+    if (high === 0) return low === 0 ? 0n : BigInt(low);
+    return (BigInt(high) << 32n) | BigInt(low);
   }
   /** A counter: exact to 2^53; all ones is "unknown", given as -1. */
   count64(): number {
@@ -132,6 +134,7 @@ export class Writer {
     return this;
   }
   u64(v: bigint): this {
+    if (v === 0n) return this.zero(8);
     return this.u32(Number((v >> 32n) & 0xffffffffn)).u32(Number(v & 0xffffffffn));
   }
   /** The inverse of `Reader.count64`. */

@@ -35,7 +35,7 @@ const count = (v: number): string => (v < 0 ? '?' : `${v}`);
 export function formatFlowStats(f: FlowStats, options: FlowTextOptions = {}): string {
   const { names, stats = true } = options;
   let out = ' ';
-  if (stats || f.cookie !== 0n) out += `cookie=0x${f.cookie.toString(16)}, `;
+  if (stats || f.cookie !== 0n) out += f.cookie === 0n ? 'cookie=0x0, ' : `cookie=0x${f.cookie.toString(16)}, `;
   if (stats) out += `duration=${durationText(f.durationMs)}, `;
   if (stats || f.table !== 0) out += `table=${formatTable(f.table, names)}, `;
   if (stats) out += `n_packets=${count(f.packets)}, n_bytes=${count(f.bytes)}, `;

@@ -215,7 +215,9 @@ export class Vconn {
   }
 
   private data(bytes: Uint8Array): void {
-    let buffer = this.received.length === 0 ? bytes : Buffer.concat([this.received, bytes]);
+    const all = this.received.length === 0 ? bytes : Buffer.concat([this.received, bytes]);
+    // Pieces of a `Buffer` are Buffers, which cost several times as much to make.
+    const buffer = new Uint8Array(all.buffer, all.byteOffset, all.length);
     let at = 0;
     while (buffer.length - at >= OFP_HEADER_LEN && this.closed === undefined) {
       const length = (buffer[at + 2] << 8) | buffer[at + 3];
@@ -229,8 +231,7 @@ export class Vconn {
       at += length;
     }
     // What is kept must not pin the stream's buffer nor be changed by it.
-    buffer = buffer.subarray(at);
-    this.received = buffer.length === 0 ? buffer : buffer.slice();
+    this.received = buffer.slice(at);
   }
 
   private message(raw: Uint8Array): void {

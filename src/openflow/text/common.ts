@@ -50,7 +50,10 @@ export function durationText(ms: number): string {
   const seconds = Math.floor(ns / 1e9);
   const fraction = ns - seconds * 1e9;
   if (fraction === 0) return `${seconds}s`;
-  return `${seconds}.${String(fraction).padStart(9, '0').replace(/0+$/, '')}s`;
+  let digits = fraction;
+  let places = 9;
+  for (; digits % 10 === 0; places--) digits /= 10;
+  return `${seconds}.${String(digits).padStart(places, '0')}s`;
 }
 
 export const hex = (v: number | bigint): string => `0x${v.toString(16)}`;

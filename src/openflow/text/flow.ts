@@ -57,7 +57,10 @@ export function flowStatsRequestText(
 }
 
 export function flowStatsText(m: OfMessageOf<'flow_stats_reply'>, { names }: TextContext): string {
-  return m.flows.map((f) => `\n${formatFlowStats(f, { names })}`).join('');
+  const options = { names };
+  let out = '';
+  for (const flow of m.flows) out += `\n${formatFlowStats(flow, options)}`;
+  return out;
 }
 
 export function aggregateText(m: OfMessageOf<'aggregate_reply'>): string {

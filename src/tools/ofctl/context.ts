@@ -260,7 +260,10 @@ export async function dumpOn(c: Connection, request: OfMessage, names?: Names): 
       c.close();
       return;
     }
-    show(item.raw, 1, names);
+    // The one reply that may be very long is not decoded a second time.
+    if (item.message.type === 'flow_stats_reply' && item.bad === null && settings.verbosity < 2)
+      print(formatMessage(item.message, c.version, xid, settings.verbosity + 1, { names }));
+    else show(item.raw, 1, names);
     if (!isStats || !('more' in item.message) || item.message.more !== true) return;
   }
 }
