@@ -192,14 +192,14 @@ export class OfConn {
     });
   }
 
-  /** A message came in. `bytes` are copied. */
+  /** A message came in. `bytes` must not change afterwards. */
   receive(message: OfMessage, xid: number, bytes: Uint8Array): void {
-    this.take({ message, xid, bytes: bytes.slice() });
+    this.take({ message, xid, bytes });
   }
 
   /** What came in could not be understood. */
   receiveBad(failure: OfErrorName, xid: number, bytes: Uint8Array): void {
-    this.take({ failure, xid, bytes: bytes.slice() });
+    this.take({ failure, xid, bytes });
   }
 
   private take(item: Request | Failure): void {

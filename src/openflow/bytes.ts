@@ -88,6 +88,20 @@ export class Reader {
   }
 }
 
+/** Most messages fit; a piece of a slab costs much less than a buffer of its own. */
+const SMALL = 64;
+const SLAB_PIECES = 64;
+let slab = new ArrayBuffer(SMALL * SLAB_PIECES);
+let slabUsed = 0;
+
+function smallBytes(): Uint8Array {
+  if (slabUsed === SLAB_PIECES) {
+    slab = new ArrayBuffer(SMALL * SLAB_PIECES);
+    slabUsed = 0;
+  }
+  return new Uint8Array(slab, SMALL * slabUsed++, SMALL);
+}
+
 export class Writer {
   buf: Uint8Array;
   len = 0;
@@ -98,15 +112,15 @@ export class Writer {
   private partStart = 0;
   private elementStart = 0;
 
-  constructor(size = 256) {
-    this.buf = new Uint8Array(size);
+  constructor(size = SMALL) {
+    this.buf = size <= SMALL ? smallBytes() : new Uint8Array(size);
   }
 
   private room(n: number): number {
     const at = this.len;
     const want = at + n;
     if (want > this.buf.length) {
-      const bigger = new Uint8Array(Math.max(want, this.buf.length * 2));
+      const bigger = new Uint8Array(Math.max(want, this.buf.length * 4));
       bigger.set(this.buf.subarray(0, at));
       this.buf = bigger;
     }

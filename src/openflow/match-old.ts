@@ -330,47 +330,54 @@ export function writeMatch11(out: Writer, m: Match): void {
   out.u64(key.get64(OFS.metadata)).bytes(inverted(OFS.metadata, 8));
 }
 
-/** Fields that a packet of the match's type cannot have, as [offset, bytes]. */
-function* senseless(m: Match): Generator<readonly [number, number]> {
+/** Calls `visit` with offset and bytes of the fields that a packet of the match's type cannot have. */
+function eachSenseless(m: Match, visit: (ofs: number, bytes: number) => void): void {
   const type = m.mask.get16(OFS.eth_type) === 0xffff ? m.key.get16(OFS.eth_type) : 0;
   const isIp = type === ETH_IPV4 || type === ETH_IPV6;
   const isArp = type === ETH_ARP || type === ETH_RARP;
   const proto = m.mask.get8(OFS.ip_proto) === 0xff ? m.key.get8(OFS.ip_proto) : 0;
   const isIcmp6 = type === ETH_IPV6 && proto === 58;
   if (!(isIp && (PROTOS_WITH_PORTS.has(proto) || isIcmp6))) {
-    yield [OFS.tp_src, 4];
-    yield [OFS.tcp_flags, 2];
+    visit(OFS.tp_src, 4);
+    visit(OFS.tcp_flags, 2);
   }
   if (!isIp) {
-    yield [OFS.ip_tos, 1];
-    yield [OFS.ip_ttl, 2];
+    visit(OFS.ip_tos, 1);
+    visit(OFS.ip_ttl, 2);
   }
-  if (!isIp && !isArp) yield [OFS.ip_proto, 1];
-  if (type !== ETH_IPV4 && !isArp) yield [OFS.ip_src, 8];
+  if (!isIp && !isArp) visit(OFS.ip_proto, 1);
+  if (type !== ETH_IPV4 && !isArp) visit(OFS.ip_src, 8);
   if (!isArp && !isIcmp6) {
-    yield [OFS.arp_sha, 6];
-    yield [OFS.arp_tha, 6];
+    visit(OFS.arp_sha, 6);
+    visit(OFS.arp_tha, 6);
   }
-  if (!isIcmp6) yield [OFS.nd_target, 16];
+  if (!isIcmp6) visit(OFS.nd_target, 16);
   if (type !== ETH_IPV6) {
-    yield [OFS.ipv6_src, 32];
-    yield [OFS.ipv6_label, 4];
+    visit(OFS.ipv6_src, 32);
+    visit(OFS.ipv6_label, 4);
   }
-  if (type !== ETH_MPLS && type !== ETH_MPLS_MCAST) yield [OFS.mpls_lse0, 12];
+  if (type !== ETH_MPLS && type !== ETH_MPLS_MCAST) visit(OFS.mpls_lse0, 12);
 }
 
 /** Does the match name only fields that its packets can have? */
 export function isNormal(m: Match): boolean {
   const u8 = m.mask.u8;
-  for (const [ofs, n] of senseless(m)) for (let i = 0; i < n; i++) if (u8[ofs + i] !== 0) return false;
-  return true;
+  let isClean = true;
+  eachSenseless(m, (ofs, n) => {
+    for (let i = 0; i < n; i++) if (u8[ofs + i] !== 0) isClean = false;
+  });
+  return isClean;
 }
 
 /** OpenFlow 1.0 lets a match name fields that its packet type cannot have: they mean nothing, so they go. */
 export function normalizeMatch(m: Match): Match {
-  for (const [ofs, n] of [...senseless(m)]) {
-    m.key.u8.fill(0, ofs, ofs + n);
-    m.mask.u8.fill(0, ofs, ofs + n);
-  }
+  const key8 = m.key.u8;
+  const mask8 = m.mask.u8;
+  eachSenseless(m, (ofs, n) => {
+    for (let i = 0; i < n; i++) {
+      key8[ofs + i] = 0;
+      mask8[ofs + i] = 0;
+    }
+  });
   return m;
 }

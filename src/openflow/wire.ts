@@ -179,7 +179,7 @@ export function encodeMessage(
   const kind = spot.kind;
   const isReply = kind.endsWith('rep');
   const isStats = isReply || kind.endsWith('req');
-  const w = new Writer(128);
+  const w = new Writer(64);
   w.u8(version)
     .u8(isStats ? (isReply ? reply : request) : kind === 'of' ? spot.number : OFPT_VENDOR)
     .u16(0)

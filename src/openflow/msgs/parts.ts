@@ -131,18 +131,21 @@ export function flagsToWire(flags: FlowModFlags, version: OfpVersion): number {
   return wire;
 }
 
+/** By wire value: rules keep these, so that equal ones are one. */
+const FLAG_SETS: readonly FlowModFlags[] = Array.from({ length: 32 }, (_, wire) => ({
+  sendFlowRem: (wire & FF.sendFlowRem) !== 0,
+  checkOverlap: (wire & FF.checkOverlap) !== 0,
+  resetCounts: (wire & FF.resetCounts) !== 0,
+  noPacketCounts: (wire & FF.noPacketCounts) !== 0,
+  noByteCounts: (wire & FF.noByteCounts) !== 0,
+}));
+
 export function flagsFromWire(wire: number, version: OfpVersion): FlowModFlags {
   const allowed = version <= 2 ? 3 : version === 3 ? 7 : 31;
   if (version === 1 && wire & FF_EMERG) throw new OfDecodeError('OFPFMFC_TABLE_FULL');
   if (wire & ~allowed) throw new OfDecodeError('OFPFMFC_BAD_FLAGS');
-  return {
-    sendFlowRem: (wire & FF.sendFlowRem) !== 0,
-    checkOverlap: (wire & FF.checkOverlap) !== 0,
-    // Before OpenFlow 1.2 every flow_mod resets counters.
-    resetCounts: version <= 2 || (wire & FF.resetCounts) !== 0,
-    noPacketCounts: (wire & FF.noPacketCounts) !== 0,
-    noByteCounts: (wire & FF.noByteCounts) !== 0,
-  };
+  // Before OpenFlow 1.2 every flow_mod resets counters.
+  return FLAG_SETS[version <= 2 ? wire | FF.resetCounts : wire];
 }
 
 /** One field and its value out of a list that need not be a match. */
