@@ -39,5 +39,5 @@ function formatRule(rule: Rule, now: number, isOffload: boolean): string {
   const offload = isOffload ? 'n_offload_packets=0, n_offload_bytes=0, ' : '';
   const match = formatMatch(rule.match, rule.priority);
   const counts = `n_packets=${rule.packets}, n_bytes=${rule.bytes}, `;
-  return `${table}duration=${duration}s, ${counts}${offload}${match ? `${match},` : ''}actions=${formatActions(rule.actions)}`;
+  return `${table}duration=${duration}s, ${counts}${offload}${match},actions=${formatActions(rule.actions)}`;
 }
