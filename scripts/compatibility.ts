@@ -35,6 +35,7 @@ import { type Row, RowView } from '../src/ovsdb/idl-replica.ts';
 import { type DatabaseSchema, schemaFromJson } from '../src/ovsdb/schema.ts';
 import type { Datum } from '../src/ovsdb/types.ts';
 import { vswitchSchemaJson } from '../src/ovsdb/vswitch-schema.ts';
+import { BUNDLE_COMMANDS } from '../src/tools/ofctl/bundle-file.ts';
 import { FLOW_COMMANDS } from '../src/tools/ofctl/flows.ts';
 import { GROUP_COMMANDS } from '../src/tools/ofctl/groups.ts';
 import { MISC_COMMANDS } from '../src/tools/ofctl/misc.ts';
@@ -127,7 +128,7 @@ async function commands(): Promise<string> {
     'ovs-vsctl': names([...DATABASE_COMMANDS, SHOW_COMMAND, ...BRIDGE_COMMANDS, ...PORT_COMMANDS, ...SWITCH_COMMANDS]),
     'ovs-ofctl': names([
       ...[...SHOW_COMMANDS, ...FLOW_COMMANDS, ...GROUP_COMMANDS],
-      ...[...MONITOR_COMMANDS, ...MISC_COMMANDS, ...PCAP_COMMANDS],
+      ...[...MONITOR_COMMANDS, ...MISC_COMMANDS, ...PCAP_COMMANDS, ...BUNDLE_COMMANDS],
     ]),
     // A datapath in user space answers in the switch, under the same name.
     'ovs-dpctl': new Set([...datapath, 'help', 'list-commands']),

@@ -157,4 +157,27 @@ describe('ovs-ofctl beside the original', { skip }, () => {
     assert.equal(flows, ' table=9, priority=7,in_port=2 actions=drop\n');
     assert.equal((await ours(`diff-flows br0 ${path}`)).status, 0);
   });
+
+  test('a file of flows, groups and packets is one bundle', async () => {
+    const path = box.path('bundle');
+    const bundle = (lines: string) => {
+      writeFileSync(path, lines);
+      return ours(`-O OpenFlow14 bundle br0 ${path}`);
+    };
+    const lines = ['group group_id=7,type=all,bucket=output:1', '# and then', 'flow table=8,tcp,actions=group:7'];
+    const sent = await bundle(`${lines.join('\n')}\npacket-out in_port=2,packet=${'ff'.repeat(14)},actions=output:1\n`);
+    assert.equal(sent.status, 0, sent.stderr);
+    assert.equal(
+      (await c('-O OpenFlow14 --no-stats dump-flows br0 table=8')).stdout,
+      ' table=8, tcp actions=group:7\n',
+    );
+    const again = await bundle('flow table=8,udp,actions=drop\ngroup group_id=7,type=all,bucket=output:1\n');
+    assert.match(again.stderr, /^Error OFPGMFC_GROUP_EXISTS for: OFPT_GROUP_MOD/);
+    assert.doesNotMatch((await c('dump-flows br0 table=8,udp')).stdout, /udp/);
+    for (const wrong of ['table=4,ip,actions=drop', 'meter add meter=1', 'flow foo table=3']) {
+      const own = await bundle(`${wrong}\n`);
+      assert.equal(own.stderr, (await c(`bundle br0 ${path}`)).stderr);
+      assert.equal(own.status, 1);
+    }
+  });
 });

@@ -7,6 +7,7 @@ import { vlog, vlogSetLevels, vlogSetProgram } from '../base/vlog.ts';
 import { fieldByName } from '../flow/fields.ts';
 import { formatProtocols, PROTOCOL_OXM, PROTOCOLS } from '../openflow/flow-text.ts';
 import { OfEncodeError } from '../openflow/wire.ts';
+import { BUNDLE_COMMANDS } from './ofctl/bundle-file.ts';
 import type { Command } from './ofctl/command.ts';
 import { fatal, PROGRAM, print, protocolsOfVersion, settings, versionsOfProtocols } from './ofctl/context.ts';
 import { FLOW_COMMANDS } from './ofctl/flows.ts';
@@ -18,9 +19,15 @@ import { PCAP_COMMANDS } from './ofctl/pcap.ts';
 import { SHOW_COMMANDS } from './ofctl/show.ts';
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map(
-  [...SHOW_COMMANDS, ...FLOW_COMMANDS, ...GROUP_COMMANDS, ...MONITOR_COMMANDS, ...MISC_COMMANDS, ...PCAP_COMMANDS].map(
-    (c) => [c.name, c],
-  ),
+  [
+    ...SHOW_COMMANDS,
+    ...FLOW_COMMANDS,
+    ...GROUP_COMMANDS,
+    ...MONITOR_COMMANDS,
+    ...MISC_COMMANDS,
+    ...PCAP_COMMANDS,
+    ...BUNDLE_COMMANDS,
+  ].map((c) => [c.name, c]),
 );
 
 const OWN_OPTIONS: readonly OptionSpec[] = [

@@ -52,7 +52,7 @@ async function packetOut(args: readonly string[]): Promise<void> {
 }
 
 /** `in_port=…,packet=HEX,actions=…` with metadata fields beside. */
-function parsePacketOut(text: string, names: Awaited<ReturnType<typeof namesToAccept>>): PacketOut {
+export function parsePacketOut(text: string, names: Awaited<ReturnType<typeof namesToAccept>>): PacketOut {
   const at = text.indexOf('action');
   const equals = at < 0 ? -1 : text.indexOf('=', at);
   if (equals < 0) return fatal('must specify an action');
