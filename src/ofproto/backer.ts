@@ -10,6 +10,7 @@ import type { DpAction } from '../flow/dp-actions.ts';
 import { FlowKey } from '../flow/key.ts';
 import { OFS } from '../flow/layout.ts';
 import { Bridge } from './bridge.ts';
+import { JourneyCollector } from './journey/collector.ts';
 import type { OfPort } from './ofport.ts';
 import type { Ofproto, OfprotoBacker } from './ofproto.ts';
 import { Revalidator } from './revalidator.ts';
@@ -31,6 +32,8 @@ export class Backer implements OfprotoBacker {
   readonly recirc = new RecircTable();
   readonly revalidator: Revalidator;
   readonly upcalls: UpcallHandler;
+  /** Null where the datapath's packets cannot tell. */
+  readonly journeys: JourneyCollector | null;
   private readonly bridgeTable = new Map<string, Bridge>();
   private readonly byDpPort = new Map<number, PortOwner>();
   private readonly patches = new Map<string, PortOwner>();
@@ -42,6 +45,7 @@ export class Backer implements OfprotoBacker {
     this.dpif = dpif;
     this.revalidator = new Revalidator(this);
     this.upcalls = new UpcallHandler(this);
+    this.journeys = dpif.journeys ? new JourneyCollector(this, dpif.journeys) : null;
     dpif.onUpcalls((batch) => this.upcalls.handle(batch));
   }
 
@@ -120,6 +124,10 @@ export class Backer implements OfprotoBacker {
     const flow = dpKey.clone();
     flow.set32(OFS.in_port, state.inPort);
     return { flow, bridge: state.bridge };
+  }
+
+  nowMs(): number {
+    return clock.nowMs();
   }
 
   translate(input: Omit<XlateInput, 'recirc' | 'nowMs'>): XlateResult {

@@ -259,7 +259,8 @@ function parseExactFlow(bridge: Bridge, text: string): FlowKey {
   return flow;
 }
 
-function namesOf(bridge: Bridge): Names {
+/** A bridge's names of ports and tables. */
+export function namesOf(bridge: Bridge): Names {
   return {
     port: (no) => bridge.port(no)?.name,
     portByName: (name) => bridge.ofportOf(name),

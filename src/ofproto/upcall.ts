@@ -8,7 +8,7 @@
 import { clock } from '../base/clock.ts';
 import { coverage } from '../base/coverage.ts';
 import { vlog } from '../base/vlog.ts';
-import type { DpFlowStats, Upcall } from '../dpif/dpif.ts';
+import type { DpFlow, DpFlowStats, Upcall } from '../dpif/dpif.ts';
 import type { UserspaceAction } from '../flow/dp-actions.ts';
 import type { FlowKey } from '../flow/key.ts';
 import { DP_WORDS, OFS } from '../flow/layout.ts';
@@ -36,6 +36,8 @@ const stats: DpFlowStats = { packets: 0, bytes: 0, usedMs: 0, tcpFlags: 0 };
 export class UpcallHandler {
   /** Off for tests of what a megaflow spares: every flow is then installed with all bits looked at. */
   usesMegaflows = true;
+  /** Upcalls dropped because too many of their port waited. */
+  overflows = 0;
   private readonly backer: Backer;
   private readonly queues = new Map<number, Upcall[]>();
   private isScheduled = false;
@@ -50,7 +52,11 @@ export class UpcallHandler {
       const queue = this.queues.get(port);
       if (queue === undefined) this.queues.set(port, [upcall]);
       else if (queue.length < QUEUE_LIMIT) queue.push(upcall);
-      else dropped.inc();
+      else {
+        dropped.inc();
+        this.overflows++;
+        this.backer.journeys?.lost(upcall, 'upcall-queue-full');
+      }
     }
     if (!this.isScheduled) this.run();
   }
@@ -85,22 +91,26 @@ export class UpcallHandler {
     const entry = this.backer.flowOf(upcall.key);
     if (!entry) {
       log.rl(5).info(`received packet on unassociated datapath port ${upcall.key.get32(OFS.in_port)}`);
+      this.backer.journeys?.lost(upcall, 'unknown-port');
       return;
     }
     const tcpFlags = entry.flow.get16(OFS.tcp_flags);
-    const result = this.backer.translate({ ...entry, packet: upcall.packet, tcpFlags, sideEffects: true });
+    const { journeys } = this.backer;
+    const observer = journeys?.telling(upcall) ?? null;
+    const result = this.backer.translate({ ...entry, packet: upcall.packet, tcpFlags, observer, sideEffects: true });
     xlated.inc();
-    if (upcall.reason === 'miss') this.install(upcall, entry.flow, entry.bridge, result);
+    const installed = upcall.reason === 'miss' ? this.install(upcall, entry.flow, entry.bridge, result) : null;
     if (result.actions.length > 0) {
-      this.backer.dpif.execute(upcall.packet, upcall.key, result.actions, upcall.pmdId);
+      this.backer.dpif.execute(upcall.packet, upcall.key, result.actions, upcall.pmdId, upcall.journey);
     }
+    if (journeys && observer) journeys.translated(upcall, observer, entry, result, installed);
     const usedMs = clock.nowMs();
     creditEffects(result.effects, { packets: 1, bytes: upcall.packet.length, usedMs, tcpFlags });
   }
 
-  private install(upcall: Upcall, flow: FlowKey, bridge: Bridge, result: XlateResult): void {
+  private install(upcall: Upcall, flow: FlowKey, bridge: Bridge, result: XlateResult): DpFlow | null {
     const { dpif, revalidator } = this.backer;
-    if (dpif.stats().flows >= revalidator.flowLimit) return;
+    if (dpif.stats().flows >= revalidator.flowLimit) return null;
     const mask = result.mask;
     // The datapath tells megaflows apart by port and recirculation first of all.
     mask.set32(OFS.in_port, 0xffffffff);
@@ -108,7 +118,7 @@ export class UpcallHandler {
     if (!this.usesMegaflows) mask.w.fill(-1, 0, DP_WORDS);
     const ukey = new Ukey(flow, bridge, result, clock.nowMs());
     const put = dpif.flowPut(upcall.key, mask, this.backer.installable(result), upcall.pmdId, ukey);
-    if (!put) return;
+    if (!put) return null;
     // Two packets of a new flow may both come up: the second finds the first one's megaflow, whose packets so far have
     // their credit elsewhere.
     if (put.user !== ukey) put.user = ukey;
@@ -117,10 +127,12 @@ export class UpcallHandler {
     ukey.bytes = stats.bytes;
     ukey.flow = put;
     revalidator.installed(ukey);
+    return put;
   }
 
   private toController(upcall: Upcall, action: Extract<UserspaceAction, { type: 'controller' }>): void {
     const state = this.backer.recirc.lookup(action.recircId);
+    this.backer.journeys?.sentToController(upcall, action.reason, state?.table ?? null);
     if (!state || action.dontSend || !(state.bridge instanceof Bridge)) return;
     const cause = MISS_CAUSES.get(action.reason) ?? 'explicit';
     const reason = cause === 'explicit' ? action.reason : PacketInReason.no_match;

@@ -13,6 +13,8 @@ Commands:
   up                       run database and switch in the foreground
   demo                     send pings through a bridge between two namespaces,
                            show what the switch knows, and remove it all
+  journey [FILTER]         tell the journeys of packets as they pass
+                           (journey --help says more)
 ${VLOG_HELP(PROGRAM)}
 Other options:
   -h, --help               display this help message
@@ -25,7 +27,9 @@ say, else where Open vSwitch has them.
 async function main(args: readonly string[]): Promise<void> {
   vlogSetProgram(PROGRAM);
   vlogSetLevels(null, 'console', 'warn');
-  const { options, operands } = getoptOrExit(PROGRAM, args, [...HELP_OPTIONS, ...VLOG_OPTIONS]);
+  const { options, operands } = getoptOrExit(PROGRAM, args, [...HELP_OPTIONS, ...VLOG_OPTIONS], {
+    stopAtOperand: true,
+  });
   for (const option of options) {
     if (option.id === 'help' || option.id === 'version') {
       writeAll(1, option.id === 'help' ? USAGE : versionText(PROGRAM));
@@ -46,6 +50,10 @@ async function main(args: readonly string[]): Promise<void> {
     case 'demo': {
       const { demo } = await import('./signalbox/demo.ts');
       return demo();
+    }
+    case 'journey': {
+      const { journey } = await import('./signalbox/journey.ts');
+      return journey(rest);
     }
     default:
       ovsFatal(PROGRAM, `unknown command '${command}'; use --help for help`);

@@ -1,5 +1,6 @@
 /** The commands by which people look at bridges and datapaths, in the words of `ovs-vswitchd(8)`. */
 import type { Backer } from '../backer.ts';
+import { registerJourneyCommands } from '../journey/commands.ts';
 import { registerTrace } from '../trace.ts';
 import { registerBridgeCommands } from './bridge.ts';
 import { registerDpctlCommands } from './dpctl.ts';
@@ -15,4 +16,5 @@ export function registerOfprotoCommands(backers: () => Iterable<Backer>): void {
   registerDpctlCommands(backers);
   registerUpcallCommands(backers);
   registerTrace(backers);
+  registerJourneyCommands(backers);
 }

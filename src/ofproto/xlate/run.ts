@@ -11,6 +11,7 @@ import type { XlateInput, XlateResult } from './types.ts';
 
 export function xlateFlow(input: XlateInput): XlateResult {
   const ctx = new Ctx(input);
+  input.observer?.mask?.(ctx.wc);
   beginMask(ctx);
   const recircId = ctx.flow.get32(OFS.recirc_id);
   if (recircId !== 0) {

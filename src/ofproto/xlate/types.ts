@@ -159,6 +159,8 @@ export interface XlateResult {
  * bridge or table; a table entered by `resubmit` follows its action and lies in the table that resubmitted.
  */
 export interface XlateObserver {
+  /** Before all: the mask as it grows. */
+  mask?(wc: FlowMask): void;
   enter(step: XlatePlace): void;
   leave(): void;
   note(step: XlateStep): void;

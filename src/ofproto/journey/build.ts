@@ -1,0 +1,291 @@
+/** Puts the parts of a journey in order and into words. */
+import { DROP, DROP_REASON, type DropReason, SLOW_DROP_REASON } from '../../datapath/drop-reason.ts';
+import type { JourneyEvent } from '../../datapath/journey-record.ts';
+import type { DpFlow, DpFlowStats } from '../../dpif/dpif.ts';
+import type { DpAction } from '../../flow/dp-actions.ts';
+import { formatDpActions } from '../../flow/dp-text.ts';
+import { FlowKey } from '../../flow/key.ts';
+import { OFS } from '../../flow/layout.ts';
+import type { Backer } from '../backer.ts';
+import { formatUfid } from '../commands/flow-text.ts';
+import { sameActions } from '../revalidator.ts';
+import { namesOf } from '../trace.ts';
+import { Ukey } from '../ukey.ts';
+import { formatFlow, formatMegaflow } from '../xlate/flow-text.ts';
+import { changesOf, withHeaders } from './changes.ts';
+import type { JourneyCollector, Part, Pending, SlowStep } from './collector.ts';
+import { wallMsOf } from './collector.ts';
+import type { MegaflowStory, PortName, Step, Story } from './story.ts';
+import { Telling } from './telling.ts';
+
+interface Timed {
+  readonly atMs: number;
+  readonly step: Step;
+}
+
+/** What `buildStory` carries along. */
+interface Context {
+  readonly collector: JourneyCollector;
+  readonly backer: Backer;
+  readonly number: number;
+  readonly startMs: number;
+  readonly packet: Uint8Array;
+  /** What the tables said of a megaflow without actions. */
+  dropByTables: DropReason | null;
+}
+
+const stats: DpFlowStats = { packets: 0, bytes: 0, usedMs: 0, tcpFlags: 0 };
+
+export function buildStory(collector: JourneyCollector, p: Pending, number: number): Story {
+  const { backer } = collector;
+  // The caller has seen to it that there is a first part.
+  const first = p.first as Part;
+  const { record } = first;
+  const context: Context = {
+    collector,
+    backer,
+    number,
+    startMs: record.startMs,
+    packet: record.packet,
+    dropByTables: null,
+  };
+  const timed: Timed[] = [];
+  for (const s of p.slow) timed.push(...slowSteps(context, s));
+  for (const part of p.parts) timed.push(...recordSteps(context, part));
+  timed.sort((a, b) => a.atMs - b.atMs);
+  const steps = timed.map((t) => t.step);
+  const outputs = steps.flatMap((s) => (s.step === 'sent' ? [s.port] : []));
+  const owner = backer.owner(record.port);
+  const drop = outputs.length > 0 ? null : dropOf(steps);
+  const wasSeen = steps.some((s) => s.step === 'controller');
+  return {
+    journey: number,
+    time: isoMicros(wallMsOf(record.startMs)),
+    bridge: owner?.bridge.name ?? null,
+    in_port: portName(backer, record.port),
+    queue: record.queue,
+    pmd: first.pmdId,
+    length: record.packet.length,
+    packet: Buffer.from(record.packet).toString('hex'),
+    flow: flowText(backer, record.key),
+    verdict: outputs.length > 0 ? 'forwarded' : wasSeen ? 'controller' : drop ? 'dropped' : 'consumed',
+    outputs,
+    drop: wasSeen ? null : drop,
+    ns: Math.max(
+      ...p.parts.map((part) => nsAt(context, part.record.startMs) + part.record.ns),
+      ...steps.map((s) => s.ns),
+    ),
+    steps,
+    is_incomplete: p.isLate || p.parts.some((part) => part.record.isTruncated),
+  };
+}
+
+function dropOf(steps: readonly Step[]): Story['drop'] {
+  for (let i = steps.length - 1; i >= 0; i--) {
+    const s = steps[i];
+    if (s.step === 'drop') return { name: s.reason, text: s.text, ...(s.port === null ? {} : { port: s.port }) };
+  }
+  return null;
+}
+
+const nsAt = (c: Context, atMs: number): number => Math.max(0, Math.round((atMs - c.startMs) * 1e6));
+
+function isoMicros(wallMs: number): string {
+  const whole = Math.floor(wallMs);
+  const micros = Math.floor((wallMs - whole) * 1000);
+  return `${new Date(whole).toISOString().slice(0, -1)}${String(micros).padStart(3, '0')}Z`;
+}
+
+export function portName(backer: Backer, no: number): PortName {
+  const owner = backer.owner(no);
+  const name = owner?.port.name ?? backer.dpif.portByNo(no)?.netdev.name ?? `port ${no}`;
+  return { name, dp_port: no, of_port: owner?.port.ofport ?? null };
+}
+
+const dpNames =
+  (backer: Backer) =>
+  (no: number): string | undefined =>
+    backer.dpif.portByNo(no)?.netdev.name;
+
+function flowText(backer: Backer, key: FlowKey): string {
+  const entry = backer.flowOf(key);
+  return entry ? formatFlow(entry.flow, namesOf(entry.bridge)) : formatFlow(key);
+}
+
+// ---- the slow path ----
+
+function slowSteps(c: Context, s: SlowStep): Timed[] {
+  const at = { ns: nsAt(c, s.atMs), pmd: -1 };
+  const drop = (reason: DropReason): Timed => ({
+    // Behind what it follows from.
+    atMs: s.atMs + 1e-6,
+    step: { ...at, step: 'drop', reason: reason.name, text: reason.text, port: null },
+  });
+  switch (s.type) {
+    case 'translation': {
+      const translation = s.telling.story(s.flow, s.result, s.bridge);
+      const installed = s.installed ? formatUfid(s.installed.ufid) : null;
+      if (s.installed) {
+        c.collector.toldIn.set(s.installed.ufid, c.number);
+        if (s.installed.user instanceof Ukey) c.collector.madeBy.set(s.installed.user, c.number);
+      }
+      const step: Step = { ...at, step: 'translation', bridge: s.bridge.name, translation, installed };
+      const told = { atMs: s.atMs, step };
+      return s.result.actions.length > 0 ? [told] : [told, drop(s.telling.drop(s.result))];
+    }
+    case 'overtaken': {
+      const megaflow = s.flow ? megaflowStory(c, s.flow) : null;
+      if (s.flow) replay(c, s.flow);
+      return [{ atMs: s.atMs, step: { ...at, step: 'overtaken', megaflow } }];
+    }
+    case 'controller':
+      return [{ atMs: s.atMs, step: { ...at, step: 'controller', reason: s.reason, table: s.table } }];
+    case 'lost':
+      return [drop(SLOW_DROP_REASON[s.reason])];
+  }
+}
+
+// ---- the fast path ----
+
+function recordSteps(c: Context, part: Part): Timed[] {
+  const { record, pmdId } = part;
+  const out: Timed[] = [];
+  const base = nsAt(c, record.startMs);
+  let headers = record.packet;
+  /** The last action told, whose outcome the next look at the packet shows. */
+  let open: { readonly index: number; readonly before: Uint8Array } | null = null;
+  const settle = (after: Uint8Array): void => {
+    if (!open) return;
+    const { index, before } = open;
+    open = null;
+    const { atMs, step } = out[index];
+    if (step.step !== 'action') return;
+    const changes = changesOf(before, after);
+    out[index] = { atMs, step: { ...step, changes, before: shown(before), after: shown(after) } };
+  };
+  record.events.forEach((event, i) => {
+    if (event.type === 'step') {
+      if (event.headers) {
+        const now = withHeaders(record.packet, event.headers, event.length);
+        settle(now);
+        headers = now;
+      }
+      open = null;
+    }
+    // Events of one reading of the clock stay in their order.
+    const atMs = record.startMs + event.ns / 1e6 + i * 1e-7;
+    const at = { ns: base + event.ns, pmd: pmdId };
+    const step = eventStep(c, event, at, pmdId);
+    if (!step) return;
+    out.push({ atMs, step });
+    if (event.type === 'step') open = { index: out.length - 1, before: headers };
+  });
+  return out;
+}
+
+const SHOWN = 96;
+const shown = (packet: Uint8Array): string => Buffer.from(packet.subarray(0, SHOWN)).toString('hex');
+
+function eventStep(c: Context, event: JourneyEvent, at: { ns: number; pmd: number }, pmdId: number): Step | null {
+  const names = dpNames(c.backer);
+  switch (event.type) {
+    case 'emc':
+    case 'megaflow': {
+      const flow = c.collector.source.journeyFlow(event.entry, event.flowId);
+      const isEmc = event.type === 'emc';
+      return {
+        ...at,
+        step: 'lookup',
+        cache: event.type,
+        tried: isEmc ? 0 : event.tried,
+        subtables: isEmc ? null : event.subtables,
+        megaflow: flow ? megaflowStory(c, flow) : null,
+        ...replay(c, flow),
+      };
+    }
+    case 'miss':
+      return {
+        ...at,
+        step: 'lookup',
+        cache: 'none',
+        tried: event.tried,
+        subtables: event.tried,
+        megaflow: null,
+        replay: null,
+        replayed_in: null,
+      };
+    case 'upcall':
+      return { ...at, step: 'upcall', reason: event.reason, is_sent: event.isSent };
+    case 'actions':
+      return { ...at, step: 'actions', level: event.level, actions: formatDpActions(event.actions, names) };
+    case 'step': {
+      const action = event.action ? formatDpActions([event.action], names) : event.name;
+      if (event.action?.kind === 'output' || isOnlyRecirc(event.action)) return null;
+      return { ...at, step: 'action', level: event.level, action, changes: [], before: null, after: null };
+    }
+    case 'again': {
+      const flow = flowText(c.backer, event.key);
+      return { ...at, step: 'recirculated', recirc_id: event.recircId, flow };
+    }
+    case 'sent': {
+      if (!event.isTaken) return null;
+      const by = event.neighbor < 0 ? pmdId : c.collector.source.neighborOf(pmdId, event.neighbor);
+      return { ...at, step: 'sent', port: portName(c.backer, event.port), length: event.length, by_pmd: by };
+    }
+    case 'drop': {
+      const byTables = event.reason === DROP.NO_ACTIONS ? c.dropByTables : null;
+      const reason = byTables ?? DROP_REASON[event.reason] ?? { name: 'unknown', text: `reason ${event.reason}` };
+      const port = event.port >= 0 ? portName(c.backer, event.port).name : null;
+      return { ...at, step: 'drop', reason: reason.name, text: reason.text, port };
+    }
+  }
+}
+
+const isOnlyRecirc = (action: DpAction | null): boolean => action?.kind === 'recirc';
+
+function megaflowStory(c: Context, flow: DpFlow): MegaflowStory {
+  const { dpif } = c.backer;
+  dpif.flowStats(flow, stats);
+  const ukey = flow.user instanceof Ukey ? flow.user : null;
+  const entry = c.backer.flowOf(flow.key);
+  const names = entry ? namesOf(entry.bridge) : undefined;
+  const key = ukey?.key ?? entry?.flow ?? flow.key;
+  return {
+    ufid: formatUfid(flow.ufid),
+    match: formatMegaflow(key, flow.mask, names),
+    actions: formatDpActions(flow.actions, dpNames(c.backer)),
+    packets: stats.packets,
+    age_ms: ukey ? Math.round(c.backer.nowMs() - ukey.createdMs) : 0,
+    made_for: ukey ? formatFlow(ukey.key, names) : null,
+    made_by_journey: ukey ? (c.collector.madeBy.get(ukey) ?? null) : null,
+  };
+}
+
+type Replayed = Pick<Extract<Step, { step: 'lookup' }>, 'replay' | 'replayed_in'>;
+
+/** What the tables say now of the packet that a megaflow was made for; once for each megaflow. */
+function replay(c: Context, flow: DpFlow | undefined): Replayed {
+  const ukey = flow?.user instanceof Ukey ? flow.user : null;
+  const key = new FlowKey();
+  if (!flow || !ukey) return { replay: null, replayed_in: null };
+  key.copyFrom(ukey.key);
+  const entry = c.backer.flowOf(flow.key);
+  if (!entry) return { replay: null, replayed_in: null };
+  key.set32(OFS.in_port, entry.flow.get32(OFS.in_port));
+  const isEmpty = flow.actions.length === 0;
+  const toldIn = c.collector.toldIn.get(flow.ufid) ?? null;
+  if (toldIn !== null && !isEmpty) return { replay: null, replayed_in: toldIn };
+  const telling = new Telling();
+  const result = c.backer.translate({
+    bridge: entry.bridge,
+    flow: key,
+    packet: null,
+    observer: telling,
+    isTrace: true,
+  });
+  const isCurrent = sameActions(c.backer.installable(result), flow.actions);
+  if (isEmpty && isCurrent) c.dropByTables = telling.drop(result);
+  c.collector.toldIn.set(flow.ufid, c.number);
+  if (toldIn !== null && isCurrent) return { replay: null, replayed_in: toldIn };
+  return { replay: { ...telling.story(key, result, entry.bridge), is_current: isCurrent }, replayed_in: null };
+}

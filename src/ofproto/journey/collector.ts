@@ -1,0 +1,220 @@
+/**
+ * Makes stories of what packets tell: records of PMDs, what the slow path did for their upcalls, and the next records of what
+ * it sent on. A packet's parts name its journey, so they may come in any order; a story is whole when there are as many
+ * upcalls and executions as its parts speak of, or waited for too long.
+ *
+ * Everything here is bounded: stories under way, and those that a session keeps (the oldest goes, and is counted).
+ */
+import { clock } from '../../base/clock.ts';
+import { vlog } from '../../base/vlog.ts';
+import type { JourneyRecord } from '../../datapath/journey-record.ts';
+import type { DpFlow, JourneyNews, JourneySource, Upcall } from '../../dpif/dpif.ts';
+import type { FlowKey } from '../../flow/key.ts';
+import type { Backer } from '../backer.ts';
+import type { Bridge } from '../bridge.ts';
+import type { XlateResult } from '../xlate/types.ts';
+import { buildStory } from './build.ts';
+import { type JourneyOptions, JourneySession } from './session.ts';
+import type { Story } from './story.ts';
+import { Telling } from './telling.ts';
+
+const log = vlog('journey');
+
+const MAX_PENDING = 1024;
+const PATIENCE_MS = 1000;
+
+/** What the slow path did with an upcall. Times are those of the kernel's monotonic clock. */
+export type SlowStep = { readonly atMs: number } & (
+  | {
+      readonly type: 'translation';
+      readonly bridge: Bridge;
+      readonly flow: FlowKey;
+      readonly telling: Telling;
+      readonly result: XlateResult;
+      readonly installed: DpFlow | null;
+    }
+  | { readonly type: 'overtaken'; readonly flow: DpFlow | null }
+  | { readonly type: 'controller'; readonly reason: number; readonly table: number | null }
+  | { readonly type: 'lost'; readonly reason: 'upcall-queue-full' | 'unknown-port' }
+);
+
+export interface Part {
+  readonly pmdId: number;
+  readonly record: JourneyRecord;
+}
+
+export interface Pending {
+  readonly id: number;
+  first: Part | null;
+  readonly parts: Part[];
+  readonly slow: SlowStep[];
+  /** Upcalls that parts speak of and that were heard of; executions asked for and told. */
+  upcalls: number;
+  answered: number;
+  asked: number;
+  executed: number;
+  readonly sinceMs: number;
+  isLate: boolean;
+}
+
+export const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;
+
+export class JourneyCollector {
+  readonly backer: Backer;
+  readonly source: JourneySource;
+  private readonly pending = new Map<number, Pending>();
+  private readonly open = new Set<JourneySession>();
+  /** Sessions by the filter bits of the current generation. */
+  private watched: JourneySession[] = [];
+  private generation = 0;
+  private next = 1;
+  private timer: NodeJS.Timeout | null = null;
+  /** Which journey told the translation of a megaflow, and which one's upcall made it. */
+  readonly toldIn = new Map<string, number>();
+  readonly madeBy = new WeakMap<object, number>();
+  private isHeard = false;
+
+  constructor(backer: Backer, source: JourneySource) {
+    this.backer = backer;
+    this.source = source;
+  }
+
+  // ---- sessions ----
+
+  /** From now on packets that match tell their journey, until the session is closed. Throws what is wrong with the options. */
+  start(options: JourneyOptions, onStory?: (story: Story) => void): JourneySession {
+    const session = new JourneySession(this, options, onStory);
+    if (!this.isHeard) {
+      this.isHeard = true;
+      this.source.onJourneys((news) => this.hear(news));
+    }
+    this.open.add(session);
+    this.toldIn.clear();
+    this.watch();
+    return session;
+  }
+
+  stop(session: JourneySession): void {
+    if (this.open.delete(session)) this.watch();
+  }
+
+  sessions(): Iterable<JourneySession> {
+    return this.open;
+  }
+
+  private watch(): void {
+    this.watched = [...this.open];
+    this.generation = (this.generation + 1) & 0x7fffffff;
+    this.source.watch(
+      this.watched.map((s) => s.filter),
+      this.generation,
+    );
+    if (this.watched.length === 0) this.pending.clear();
+  }
+
+  // ---- what is heard ----
+
+  private hear(news: JourneyNews): void {
+    const p = this.pendingOf(news.type === 'record' ? news.record.id : news.id);
+    if (!p) return;
+    if (news.type === 'overtaken') {
+      p.answered++;
+      p.asked++;
+      p.slow.push({ atMs: monotonicMs(), type: 'overtaken', flow: news.flow });
+      return this.look(p);
+    }
+    const part = { pmdId: news.pmdId, record: news.record };
+    p.upcalls += news.record.upcalls;
+    p.parts.push(part);
+    if (news.record.kind === 'received') p.first = part;
+    else p.executed++;
+    this.look(p);
+  }
+
+  /** For the upcall handler: what a translation should tell, null when its packet tells nothing. */
+  telling(upcall: Upcall): Telling | null {
+    return upcall.journey && this.watched.length > 0 ? new Telling() : null;
+  }
+
+  translated(
+    upcall: Upcall,
+    telling: Telling,
+    entry: { readonly bridge: Bridge; readonly flow: FlowKey },
+    result: XlateResult,
+    installed: DpFlow | null,
+  ): void {
+    const p = this.pendingOf(upcall.journey ?? 0);
+    if (!p) return;
+    p.slow.push({ atMs: telling.atMs, type: 'translation', ...entry, telling, result, installed });
+    p.answered++;
+    if (result.actions.length > 0) p.asked++;
+    this.look(p);
+  }
+
+  sentToController(upcall: Upcall, reason: number, table: number | null): void {
+    const p = this.pendingOf(upcall.journey ?? 0);
+    if (!p) return;
+    p.slow.push({ atMs: monotonicMs(), type: 'controller', reason, table });
+    p.answered++;
+    this.look(p);
+  }
+
+  lost(upcall: Upcall, reason: 'upcall-queue-full' | 'unknown-port'): void {
+    const p = this.pendingOf(upcall.journey ?? 0);
+    if (!p) return;
+    p.slow.push({ atMs: monotonicMs(), type: 'lost', reason });
+    p.answered++;
+    this.look(p);
+  }
+
+  private pendingOf(id: number): Pending | null {
+    if (id === 0 || this.watched.length === 0) return null;
+    let p = this.pending.get(id);
+    if (!p) {
+      const zeros = { upcalls: 0, answered: 0, asked: 0, executed: 0, isLate: false };
+      p = { id, first: null, parts: [], slow: [], sinceMs: monotonicMs(), ...zeros };
+      this.pending.set(id, p);
+      if (this.pending.size > MAX_PENDING) this.giveUp(this.pending.values().next().value as Pending);
+      this.timer ??= setInterval(() => this.lookAtAll(), PATIENCE_MS / 4).unref();
+    }
+    return p;
+  }
+
+  private look(p: Pending): void {
+    if (p.first && p.answered >= p.upcalls && p.executed >= p.asked) this.tell(p);
+  }
+
+  private lookAtAll(): void {
+    const now = monotonicMs();
+    for (const p of [...this.pending.values()]) if (now - p.sinceMs > PATIENCE_MS) this.giveUp(p);
+    if (this.pending.size === 0 && this.timer) {
+      clearInterval(this.timer);
+      this.timer = null;
+    }
+  }
+
+  private giveUp(p: Pending): void {
+    p.isLate = true;
+    this.tell(p);
+  }
+
+  private tell(p: Pending): void {
+    this.pending.delete(p.id);
+    const record = p.first?.record;
+    if (!record || record.generation !== this.generation) return;
+    try {
+      const wanted = this.watched.filter((s, bit) => record.filters & (1 << bit) && s.mayWant(p));
+      if (wanted.length === 0) return;
+      const story = buildStory(this, p, this.next);
+      const takers = wanted.filter((s) => s.wants(story));
+      if (takers.length === 0) return;
+      this.next++;
+      for (const s of takers) s.take(story);
+    } catch (cause) {
+      log.rl(5).err(`a journey could not be told: ${cause instanceof Error ? cause.stack : cause}`);
+    }
+  }
+}
+
+/** Wall-clock time of a moment of the monotonic clock. */
+export const wallMsOf = (atMs: number): number => clock.wallMs() - (monotonicMs() - atMs);

@@ -1,0 +1,144 @@
+/**
+ * Listens to a translation for a story: the text of `ofproto/trace`, which step made the megaflow look at which bits, and,
+ * should nothing come of it, why.
+ */
+import { type DropReason, SLOW_DROP_REASON, type SlowDropName } from '../../datapath/drop-reason.ts';
+import { formatDpActions } from '../../flow/dp-text.ts';
+import { FlowKey, type FlowMask } from '../../flow/key.ts';
+import { FLOW_WORDS } from '../../flow/layout.ts';
+import { Match } from '../../flow/match.ts';
+import { formatMatch } from '../../flow/match-text.ts';
+import { formatActions } from '../../openflow/actions/index.ts';
+import type { Bridge } from '../bridge.ts';
+import { namesOf } from '../trace.ts';
+import { formatMegaflow } from '../xlate/flow-text.ts';
+import { TraceText } from '../xlate/trace-text.ts';
+import type { XlateObserver, XlatePlace, XlateResult, XlateStep } from '../xlate/types.ts';
+import type { TranslationStory } from './story.ts';
+
+interface Cause {
+  readonly because: string;
+  readonly bits: FlowKey;
+}
+
+type TablePlace = Extract<XlatePlace, { type: 'table' }>;
+
+export class Telling implements XlateObserver {
+  private readonly text = new TraceText((b) => namesOf(b as Bridge));
+  private wc: FlowMask | null = null;
+  private readonly seen = new FlowKey();
+  private readonly causes: Cause[] = [];
+  private because = 'every packet';
+  /** When the translation was over, on the kernel's monotonic clock. */
+  atMs = 0;
+  private lastTable: TablePlace | null = null;
+  private bridge = '';
+  private lastNote = '';
+  private isReceiveDisabled = false;
+
+  mask(wc: FlowMask): void {
+    this.wc = wc;
+  }
+
+  enter(place: XlatePlace): void {
+    if (place.type === 'table') {
+      this.attribute(`lookup in table ${place.table}`);
+      this.lastTable = place;
+    } else this.attribute(this.because);
+    if (place.type === 'bridge') this.bridge = place.bridge.name;
+    this.text.enter(place);
+  }
+
+  leave(): void {
+    this.attribute(this.because);
+    this.text.leave();
+    this.atMs = Number(process.hrtime.bigint()) / 1e6;
+  }
+
+  note(step: XlateStep): void {
+    this.attribute(this.because);
+    if (step.type === 'action') {
+      const where = this.lastTable ? ` in table ${this.lastTable.table}` : '';
+      this.because = `${formatActions([step.action])}${where}`;
+    } else if (step.type === 'warn' || step.type === 'error' || step.type === 'detail') {
+      this.lastNote = step.text;
+      if (step.text.startsWith('OFPPC_NO_RECV')) this.isReceiveDisabled = true;
+    }
+    this.text.note(step);
+  }
+
+  /** Bits looked at since the last step were looked at for `because`. */
+  private attribute(because: string): void {
+    if (!this.wc) return;
+    const { w } = this.wc;
+    let bits: FlowKey | null = null;
+    for (let i = 0; i < FLOW_WORDS; i++) {
+      const fresh = w[i] & ~this.seen.w[i];
+      if (fresh === 0) continue;
+      bits ??= new FlowKey();
+      bits.w[i] = fresh;
+      this.seen.w[i] |= fresh;
+    }
+    if (bits) this.causes.push({ because, bits });
+  }
+
+  /** Why nothing came of it. */
+  drop(result: XlateResult): DropReason {
+    const named = (name: SlowDropName, detail: string): DropReason => ({ name, text: detail });
+    if (result.error !== 'OK') return named('translation-error', `translation failed: ${result.error}`);
+    if (this.isReceiveDisabled) return named('recv-disabled', SLOW_DROP_REASON['recv-disabled'].text);
+    const place = this.lastTable;
+    if (!place) return named('no-output', this.lastNote || SLOW_DROP_REASON['no-output'].text);
+    const where = `table ${place.table} of ${this.bridge}`;
+    if (!place.rule) return named('no-match', `no rule of ${where} matched`);
+    const { rule } = place;
+    const match = formatMatch(rule.match, rule.priority);
+    const cookie = rule.cookie === 0n ? '' : `cookie=0x${rule.cookie.toString(16)}, `;
+    const actions = formatActions(rule.actions);
+    const isDrop = rule.actions.length === 0;
+    const text = `rule in ${where}: ${cookie}${match || 'priority=32768'} actions=${actions}`;
+    if (isDrop) return named('drop-rule', text);
+    return named('no-output', this.lastNote ? `${this.lastNote}; last ${text}` : `nothing to output; last ${text}`);
+  }
+
+  story(flow: FlowKey, result: XlateResult, bridge: Bridge): TranslationStory {
+    this.attribute(this.because);
+    const names = namesOf(bridge);
+    const why = this.causes.flatMap(({ because, bits }) => {
+      const key = new FlowKey();
+      const mask = new FlowKey();
+      for (let i = 0; i < FLOW_WORDS; i++) {
+        mask.w[i] = bits.w[i] & result.mask.w[i];
+        key.w[i] = flow.w[i] & mask.w[i];
+      }
+      const text = mask.isZero() ? '' : bitsText(key, mask, flow, names);
+      return text === '' ? [] : [{ bits: text, because }];
+    });
+    return {
+      trace: this.text.toString(),
+      actions: formatDpActions(result.actions, (no) => bridge.backer.dpif.portByNo(no)?.netdev.name),
+      megaflow: formatMegaflow(flow, result.mask, names),
+      why: merge(why),
+      error: result.error === 'OK' ? null : result.error,
+    };
+  }
+}
+
+/** Bits that have no field of their own in text (which header there is) go without saying. */
+function bitsText(key: FlowKey, mask: FlowKey, flow: FlowKey, names: ReturnType<typeof namesOf>): string {
+  const text = formatMegaflow(key, mask, names);
+  if (text !== '') return text;
+  return formatMatch(new Match(flow, mask), undefined, names);
+}
+
+type Why = TranslationStory['why'][number];
+
+function merge(list: readonly Why[]): Why[] {
+  const out: Why[] = [];
+  for (const item of list) {
+    const same = out.findIndex((o) => o.because === item.because);
+    if (same < 0) out.push(item);
+    else out[same] = { because: item.because, bits: `${out[same].bits},${item.bits}` };
+  }
+  return out;
+}
