@@ -30,7 +30,7 @@ export interface Libc {
   write(fd: number, buffer: number, length: number): number;
   open(path: string, flags: number): number;
   close(fd: number): number;
-  ioctl(fd: number, request: number, argument: Uint8Array): number;
+  ioctl(fd: number, request: number, argument: Uint8Array | null): number;
   poll(fds: number, count: number, timeoutMs: number): number;
   eventfd(initial: number, flags: number): number;
   mmap(at: number, length: number, protection: number, flags: number, fd: number, offset: number): number;

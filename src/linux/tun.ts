@@ -3,10 +3,14 @@ import { O } from './constants.ts';
 import { check, LinuxError, libc } from './libc.ts';
 
 const TUNSETIFF = 0x400454ca;
+const TUNSETPERSIST = 0x400454cb;
 const IFF_TAP = 0x0002;
 const IFF_NO_PI = 0x1000;
 
-/** Creates (or takes over) the tap device `name`; it goes when the descriptor closes. Throws `LinuxError`. */
+/**
+ * Creates the tap device `name`, or takes over one that nobody holds, such as another switch left behind; either goes when
+ * the descriptor closes. Throws `LinuxError`.
+ */
 export function openTap(name: string): number {
   const fd = check(libc().open('/dev/net/tun', O.RDWR | O.NONBLOCK | O.CLOEXEC), 'opening "/dev/net/tun" failed');
   const ifreq = Buffer.alloc(40);
@@ -17,5 +21,7 @@ export function openTap(name: string): number {
     libc().close(fd);
     throw error;
   }
+  // The argument is a number: 0, whatever its type.
+  libc().ioctl(fd, TUNSETPERSIST, null);
   return fd;
 }

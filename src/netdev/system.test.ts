@@ -180,3 +180,19 @@ test('internal: an interface of the host that lives as long as its port', { skip
   netdev[Symbol.dispose]();
   assert.equal(existsSync(`/sys/class/net/${name}`), false);
 });
+
+test('internal: takes over a tap that another switch left, and nothing else of that name', { skip }, () => {
+  const b = bench();
+  const name = `sbl${process.pid % 100000}`;
+  ip('tuntap', 'add', 'dev', name, 'mode', 'tap');
+  const netdev = internalKind.open(name, b.env);
+  assert.ok(!('error' in netdev), 'error' in netdev ? netdev.error : '');
+  const second = internalKind.open(name, b.env);
+  assert.match('error' in second ? second.error : '', /\(Device or resource busy\)$/);
+  netdev[Symbol.dispose]();
+  assert.equal(existsSync(`/sys/class/net/${name}`), false);
+  ip('link', 'add', name, 'type', 'veth', 'peer', 'name', `${name}p`);
+  const veth = internalKind.open(name, b.env);
+  ip('link', 'del', name);
+  assert.match('error' in veth ? veth.error : '', /\(Invalid argument\)$/);
+});

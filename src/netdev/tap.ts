@@ -3,7 +3,6 @@
  * receive, and the other way round; the kernel finishes checksums and segments before we see a packet.
  */
 import { addressOf, LinuxError, libc } from '../linux/libc.ts';
-import { getLink } from '../linux/link.ts';
 import { openTap } from '../linux/tun.ts';
 import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX } from '../packet/frame.ts';
 import { LinuxNetdev } from './linux-netdev.ts';
@@ -112,7 +111,6 @@ function kind(type: 'internal' | 'tap'): NetdevKind {
   return {
     type,
     open(name, env) {
-      if (getLink(name)) return { error: `could not create ${type} device ${name}: an interface of that name exists` };
       try {
         const netdev = new TapNetdev(name, type, openTap(name), env);
         env.byName.set(name, netdev);
