@@ -5,7 +5,10 @@ export const SOL = { SOCKET: 1, PACKET: 263, XDP: 283 } as const;
 export const SO = { SNDBUF: 7, RCVBUF: 8, SNDBUFFORCE: 32, RCVBUFFORCE: 33 } as const;
 export const PACKET = {
   ADD_MEMBERSHIP: 1,
-  AUXDATA: 8,
+  RX_RING: 5,
+  COPY_THRESH: 7,
+  VERSION: 10,
+  RESERVE: 12,
   VNET_HDR: 15,
   QDISC_BYPASS: 20,
   IGNORE_OUTGOING: 23,

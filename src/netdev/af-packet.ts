@@ -1,122 +1,89 @@
 /**
- * The packet half over AF_PACKET: `recvmmsg` and `sendmmsg`, one call for a batch. Works on every Linux device.
+ * The packet half over AF_PACKET. Works on every Linux device.
  *
- * A frame is received straight into its chunk, with the `virtio_net_hdr` before it in the headroom; what does not fit (a
- * super-segment of up to 64 kB) runs on into a spill buffer, and is cut to size there and then into a queue of frames which
- * `rx` empties first.
- * A VLAN tag that the kernel took off is put back.
+ * The kernel writes what arrives into a ring mapped into the arena; receiving copies it to frames and makes no system call.
+ * `sendmmsg` sends a batch with one. Before each packet stands a `virtio_net_hdr`: checksums are completed here, and a
+ * super-segment of up to 64 kB, which does not fit its slot and is fetched whole from the socket, is cut to size into a
+ * queue of frames which `rx` empties first. A VLAN tag that the kernel took off is put back.
  */
 import { EAGAIN, MSG } from '../linux/constants.ts';
 import { addressOf, errno, libc } from '../linux/libc.ts';
+import { RING_SLOT, RING_SLOTS, TP_STATUS, TPACKET2, unmapRing } from '../linux/packet-socket.ts';
 import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX } from '../packet/frame.ts';
-import { completeChecksum, segment, VNET, VNET_HDR_SIZE } from '../packet/segment.ts';
+import { completeChecksum, type SegmentSource, segment, VNET, VNET_HDR_SIZE } from '../packet/segment.ts';
 import type { NetdevPort, PortContext, PortSpec } from './netdev.ts';
 import { PORT_STAT } from './port-stats.ts';
 
 const BATCH = 32;
 const MMSGHDR = 64;
 const IOVEC = 16;
-const CONTROL = 64;
-const SPILL = 65536 + 64;
-/** The part of a spill buffer before the spilled bytes, to which the frame's part is copied. */
-const SPILL_LEAD = 2048;
-/** Frames that the segments of one batch may need. */
+/** The largest packet there is, with its virtio header before it; the packet begins at 2 mod 4. */
+const WHOLE = 65536 + 64;
+const WHOLE_AT = 14;
+const WHOLE_HEADER = WHOLE_AT - VNET_HDR_SIZE;
+/** More frames than the segments of one packet may need. */
 const QUEUE = 2048;
-const TP_STATUS_VLAN_VALID = 1 << 4;
-const TP_STATUS_VLAN_TPID_VALID = 1 << 6;
 
 export interface AfPacketSpec extends PortSpec {
   readonly kind: 'af_packet';
   readonly rxFd: number;
   readonly txFd: number;
+  /** Byte offset of the receive ring. */
+  readonly ringAt: number;
   readonly statsAt: number;
 }
 
-/** Spill buffers are used within one `rx` call only, so all ports of a thread share them. */
-let spill: { u8: Uint8Array; u16: Uint16Array; at: number } | null = null;
-function spillBuffers(): { u8: Uint8Array; u16: Uint16Array; at: number } {
-  if (!spill) {
-    const u8 = new Uint8Array(BATCH * (SPILL_LEAD + SPILL));
-    spill = { u8, u16: new Uint16Array(u8.buffer), at: addressOf(u8) };
+/** A packet that is fetched whole is used within one `rx` call, so all ports of a thread share the room for it. */
+let whole: (SegmentSource & { readonly at: number }) | null = null;
+function wholePacket(): SegmentSource & { readonly at: number } {
+  if (!whole) {
+    const u8 = new Uint8Array(WHOLE);
+    whole = { u8, u16: new Uint16Array(u8.buffer), at: addressOf(u8) };
   }
-  return spill;
+  return whole;
 }
 
 export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): NetdevPort {
   const c = libc();
   const { arena, pool } = context;
-  const { u8, u16, i32, f64 } = arena;
-  const arenaAt = addressOf(u8);
-  const { rxFd, txFd } = spec;
-  const stats = spec.statsAt;
-  const spills = spillBuffers();
+  const { u8, u16, i32, u32, f64 } = arena;
+  const { rxFd, txFd, ringAt, statsAt: stats } = spec;
+  const large = wholePacket();
+  const rxFds = [rxFd];
+  const queue = new Int32Array(QUEUE);
+  let queued = 0;
+  let queueAt = 0;
+  let slot = 0;
 
-  // Receive: headers, two iovecs each, control buffers. Send: headers, one iovec each.
-  const RX_IOV = BATCH * MMSGHDR;
-  const RX_CONTROL = RX_IOV + BATCH * 2 * IOVEC;
-  const TX = RX_CONTROL + BATCH * CONTROL;
-  const TX_IOV = TX + BATCH * MMSGHDR;
-  const memory = new ArrayBuffer(TX_IOV + BATCH * IOVEC);
-  const m8 = new Uint8Array(memory);
-  const m32 = new Uint32Array(memory);
-  const view = new DataView(memory);
-  const base = addressOf(m8);
+  // Send: message headers, one iovec each.
+  const IOV = BATCH * MMSGHDR;
+  const memory = new Uint8Array(IOV + BATCH * IOVEC);
+  const m32 = new Uint32Array(memory.buffer);
+  const messages = addressOf(memory);
   const HIGH = 4294967296;
-  const setPointer = (at: number, value: number): void => {
-    m32[at >> 2] = value % HIGH;
-    m32[(at >> 2) + 1] = value / HIGH;
-  };
+  const arenaAt = addressOf(u8);
   const arenaLow = arenaAt % HIGH;
   const arenaHigh = Math.floor(arenaAt / HIGH);
-  /** `setPointer` to a place in the arena, without a division. */
-  const setArenaPointer = (at: number, offset: number): void => {
+  for (let i = 0; i < BATCH; i++) {
+    const iov = messages + IOV + i * IOVEC;
+    m32[(i * MMSGHDR + 16) >> 2] = iov % HIGH;
+    m32[(i * MMSGHDR + 20) >> 2] = Math.floor(iov / HIGH);
+    m32[(i * MMSGHDR + 24) >> 2] = 1;
+  }
+
+  /** Writes the address of a place in the arena, without a division. */
+  function setArenaPointer(at: number, offset: number): void {
     const low = arenaLow + offset;
     const carry = low >= HIGH;
     m32[at >> 2] = carry ? low - HIGH : low;
     m32[(at >> 2) + 1] = carry ? arenaHigh + 1 : arenaHigh;
-  };
-
-  for (let i = 0; i < BATCH; i++) {
-    const iov = RX_IOV + i * 2 * IOVEC;
-    setPointer(i * MMSGHDR + 16, base + iov);
-    setPointer(i * MMSGHDR + 24, 2);
-    setPointer(i * MMSGHDR + 32, base + RX_CONTROL + i * CONTROL);
-    setPointer(iov + 8, VNET_HDR_SIZE + FRAME_MAX);
-    setPointer(iov + IOVEC, spills.at + i * (SPILL_LEAD + SPILL) + SPILL_LEAD);
-    setPointer(iov + IOVEC + 8, SPILL);
-    setPointer(TX + i * MMSGHDR + 16, base + TX_IOV + i * IOVEC);
-    setPointer(TX + i * MMSGHDR + 24, 1);
-  }
-  /** The chunk that message i receives into, or -1. */
-  const armed = new Int32Array(BATCH).fill(-1);
-  const queue = new Int32Array(QUEUE);
-  let queued = 0;
-  let queueAt = 0;
-  const rxFds = [rxFd];
-  const baseRx = base;
-  const baseTx = base + TX;
-
-  function arm(want: number): number {
-    for (let i = 0; i < want; i++) {
-      if (armed[i] < 0) {
-        const frame = pool.take();
-        if (frame < 0) return i;
-        armed[i] = frame;
-        setArenaPointer(RX_IOV + i * 2 * IOVEC, frame + FRAME_HEADROOM - VNET_HDR_SIZE);
-      }
-      m32[(i * MMSGHDR + 40) >> 2] = CONTROL;
-    }
-    return want;
   }
 
-  /** The tag that the kernel keeps beside message i as TPID << 16 | TCI, or 0. */
-  function vlanTag(i: number): number {
-    const control = RX_CONTROL + i * CONTROL;
-    if (m32[(i * MMSGHDR + 40) >> 2] < 16 + 20) return 0;
-    const status = view.getUint32(control + 16, true);
-    if ((status & TP_STATUS_VLAN_VALID) === 0) return 0;
-    const tpid = status & TP_STATUS_VLAN_TPID_VALID ? view.getUint16(control + 16 + 18, true) : 0x8100;
-    return ((tpid << 16) | view.getUint16(control + 16 + 16, true)) >>> 0;
+  /** The tag that the kernel keeps beside the packet in slot `s` as TPID << 16 | TCI, or 0. */
+  function vlanTag(s: number, status: number): number {
+    if ((status & TP_STATUS.VLAN_VALID) === 0) return 0;
+    const tpid = status & TP_STATUS.VLAN_TPID_VALID ? u16[(s + TPACKET2.VLAN_TPID) >> 1] : 0x8100;
+    return ((tpid << 16) | u16[(s + TPACKET2.VLAN_TCI) >> 1]) >>> 0;
   }
 
   function insertVlan(frame: number, tag: number): void {
@@ -130,19 +97,50 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
     i32[(frame >> 2) + FRAME_LEN] += 4;
   }
 
-  /** A packet that runs into its spill buffer: cut it into the queue. Returns false when it must be dropped. */
-  function cut(i: number, length: number, gsoType: number, gsoSize: number, tag: number): boolean {
-    if (gsoType === VNET.GSO_NONE || length > FRAME_MAX + SPILL) return false;
-    const at = i * (SPILL_LEAD + SPILL) + SPILL_LEAD - FRAME_MAX;
-    const from = armed[i] + FRAME_HEADROOM;
-    const inFrame = Math.min(length, FRAME_MAX);
-    const s16 = spills.u16;
-    for (let k = 0, a = at >> 1, b = from >> 1; k < (inFrame + 1) >> 1; k++) s16[a + k] = u16[b + k];
-    const n = segment(spills, at, length, gsoType, gsoSize, pool, queue, queued);
+  /** Cuts a super-segment into the queue; false when it must be dropped. `header` is where its virtio header begins. */
+  function cut(source: SegmentSource, header: number, length: number, tag: number): boolean {
+    const gsoType = source.u8[header + 1];
+    const gsoSize = source.u16[(header + 4) >> 1];
+    if (gsoType === VNET.GSO_NONE) return false;
+    const n = segment(source, header + VNET_HDR_SIZE, length, gsoType, gsoSize, pool, queue, queued);
     if (n < 0) return false;
     if (tag !== 0) for (let k = 0; k < n; k++) insertVlan(queue[queued + k], tag);
     queued += n;
     return true;
+  }
+
+  /** A packet that its slot could not hold: its whole waits in the socket, in order. */
+  function fetchWhole(tag: number): boolean {
+    const n = Number(c.recvfrom(rxFd, large.at + WHOLE_HEADER, WHOLE - WHOLE_HEADER, MSG.DONTWAIT, 0, 0));
+    return n > VNET_HDR_SIZE + 14 && cut(large, WHOLE_HEADER, n - VNET_HDR_SIZE, tag);
+  }
+
+  /** An ordinary packet: from its slot, at `p`, to a frame. Returns the frame, or -1. */
+  function copyOut(p: number, length: number): number {
+    const header = p - VNET_HDR_SIZE;
+    if (
+      (u8[header] & VNET.NEEDS_CSUM) !== 0 &&
+      !completeChecksum(u8, u16, p, length, u16[(header + 6) >> 1], u16[(header + 8) >> 1])
+    ) {
+      f64[stats + PORT_STAT.rxErrors]++;
+      return -1;
+    }
+    const frame = pool.take();
+    if (frame < 0) {
+      f64[stats + PORT_STAT.rxDropped]++;
+      return -1;
+    }
+    const data = frame + FRAME_HEADROOM;
+    i32[(frame >> 2) + FRAME_LEN] = length;
+    i32[(frame >> 2) + FRAME_DATA] = data;
+    if (length > 256) u8.copyWithin(data, p, p + length);
+    else {
+      // Both begin at 2 mod 4: whole words from two bytes before.
+      const from = (p - 2) >> 2;
+      const to = (data - 2) >> 2;
+      for (let w = 0, end = (length + 5) >> 2; w < end; w++) i32[to + w] = i32[from + w];
+    }
+    return frame;
   }
 
   function drain(frames: Int32Array, at: number, max: number): number {
@@ -158,43 +156,40 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
     rxFds: () => rxFds,
 
     rx(_q, frames, max) {
-      if (queued > 0) return drain(frames, 0, max);
-      const want = arm(max < BATCH ? max : BATCH);
-      if (want === 0) return 0;
-      const n = c.recvmmsg(rxFd, baseRx, want, MSG.DONTWAIT, 0);
-      if (n <= 0) return 0;
-      let out = 0;
+      let out = queued > 0 ? drain(frames, 0, max) : 0;
+      let packets = 0;
       let bytes = 0;
-      for (let i = 0; i < n; i++) {
-        const length = m32[(i * MMSGHDR + 56) >> 2] - VNET_HDR_SIZE;
+      while (out < max && queued === 0) {
+        const s = ringAt + slot * RING_SLOT;
+        const status = Atomics.load(i32, s >> 2);
+        if ((status & TP_STATUS.USER) === 0) break;
+        const length = u32[(s + TPACKET2.LEN) >> 2];
+        const p = s + u16[(s + TPACKET2.MAC) >> 1];
+        const tag = vlanTag(s, status);
+        packets++;
         bytes += length;
-        const frame = armed[i];
-        const data = frame + FRAME_HEADROOM;
-        const hdr = data - VNET_HDR_SIZE;
-        const gsoType = u8[hdr + 1];
-        const tag = vlanTag(i);
-        if (length > FRAME_MAX || gsoType !== VNET.GSO_NONE) {
-          // The chunk stays armed for the next call.
-          if (!cut(i, length, gsoType, u16[(hdr + 4) >> 1], tag)) f64[stats + PORT_STAT.rxDropped]++;
-          continue;
+        if ((status & TP_STATUS.COPY) !== 0) {
+          if (!fetchWhole(tag)) f64[stats + PORT_STAT.rxDropped]++;
+        } else if (length < 14 || length !== u32[(s + TPACKET2.SNAPLEN) >> 2]) f64[stats + PORT_STAT.rxDropped]++;
+        else if (u8[p - VNET_HDR_SIZE + 1] !== VNET.GSO_NONE) {
+          if (!cut(arena, p - VNET_HDR_SIZE, length, tag)) f64[stats + PORT_STAT.rxDropped]++;
+        } else if (length > FRAME_MAX) f64[stats + PORT_STAT.rxDropped]++;
+        else {
+          const frame = copyOut(p, length);
+          if (frame >= 0) {
+            if (tag !== 0) insertVlan(frame, tag);
+            frames[out++] = frame;
+          }
         }
-        if (
-          length < 14 ||
-          ((u8[hdr] & VNET.NEEDS_CSUM) !== 0 &&
-            !completeChecksum(u8, u16, data, length, u16[(hdr + 6) >> 1], u16[(hdr + 8) >> 1]))
-        ) {
-          f64[stats + PORT_STAT.rxErrors]++;
-          continue;
-        }
-        i32[(frame >> 2) + FRAME_LEN] = length;
-        i32[(frame >> 2) + FRAME_DATA] = data;
-        if (tag !== 0) insertVlan(frame, tag);
-        armed[i] = -1;
-        frames[out++] = frame;
+        Atomics.store(i32, s >> 2, TP_STATUS.KERNEL);
+        if (++slot === RING_SLOTS) slot = 0;
+        if (queued > 0) out = drain(frames, out, max);
       }
-      f64[stats + PORT_STAT.rxPackets] += n;
-      f64[stats + PORT_STAT.rxBytes] += bytes;
-      return queued > 0 ? drain(frames, out, max) : out;
+      if (packets > 0) {
+        f64[stats + PORT_STAT.rxPackets] += packets;
+        f64[stats + PORT_STAT.rxBytes] += bytes;
+      }
+      return out;
     },
 
     tx(frames, n) {
@@ -203,7 +198,7 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
         let bytes = 0;
         for (let i = 0; i < count; i++) {
           const frame = frames[first + i];
-          const iov = TX_IOV + i * IOVEC;
+          const iov = IOV + i * IOVEC;
           const length = i32[(frame >> 2) + FRAME_LEN];
           setArenaPointer(iov, i32[(frame >> 2) + FRAME_DATA]);
           m32[(iov + 8) >> 2] = length;
@@ -212,7 +207,7 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
         let sent = 0;
         // An error concerns the first message that was not sent: leave it out and go on with the others.
         while (sent < count) {
-          const r = c.sendmmsg(txFd, baseTx + sent * MMSGHDR, count - sent, MSG.DONTWAIT);
+          const r = c.sendmmsg(txFd, messages + sent * MMSGHDR, count - sent, MSG.DONTWAIT);
           if (r > 0) {
             sent += r;
           } else {
@@ -233,12 +228,11 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
     flush() {},
 
     close() {
-      for (let i = 0; i < BATCH; i++) if (armed[i] >= 0) pool.put(armed[i]);
-      armed.fill(-1);
       while (queueAt < queued) pool.put(queue[queueAt++]);
       queueAt = queued = 0;
       c.close(rxFd);
       c.close(txFd);
+      unmapRing(arena, ringAt);
     },
   };
 }

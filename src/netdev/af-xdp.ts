@@ -14,6 +14,7 @@ const CHUNK = ~(FRAME_SIZE - 1);
 const NEED_WAKEUP = 1;
 /** Frames kept waiting in a fill ring. */
 const FILL = RING_SIZE;
+const MIN_FILL = 128;
 /** The kernel sends at most this many of a ring in one call, in copy mode. */
 const KICK = 32;
 
@@ -42,8 +43,12 @@ export function openAfXdpPort(spec: AfXdpSpec, context: PortContext): NetdevPort
 
   function refill(s: XdpSocket): void {
     const producer = Atomics.load(u32, s.fill.producer);
-    let room = FILL - ((producer - Atomics.load(u32, s.fill.consumer)) >>> 0);
-    if (room < 64) return;
+    // Where many ports share the frames each keeps fewer waiting.
+    let target = pool.available >> 3;
+    if (target > FILL) target = FILL;
+    else if (target < MIN_FILL) target = MIN_FILL;
+    let room = target - ((producer - Atomics.load(u32, s.fill.consumer)) >>> 0);
+    if (room < MIN_FILL >> 1) return;
     if (room > pool.available) room = pool.available;
     let p = producer;
     for (let i = 0; i < room; i++) {

@@ -9,7 +9,7 @@
 import { readdirSync } from 'node:fs';
 import { LinuxError, libc } from '../linux/libc.ts';
 import { getLink, type LinkInfo } from '../linux/link.ts';
-import { openReceiveSocket, openSendSocket, setPromiscuous } from '../linux/packet-socket.ts';
+import { openReceiveSocket, openSendSocket, RING_BYTES, setPromiscuous } from '../linux/packet-socket.ts';
 import { makePeerSendFinishedPackets } from '../linux/veth.ts';
 import {
   attachXdp,
@@ -44,7 +44,7 @@ class SystemNetdev extends LinuxNetdev {
   private whyNotXdp = '';
   /** Keeps promiscuous mode on. */
   private promiscuous = -1;
-  private rings: number[] = [];
+  private rings: { at: number; bytes: number }[] = [];
 
   constructor(name: string, env: NetdevEnv) {
     super(name);
@@ -79,13 +79,17 @@ class SystemNetdev extends LinuxNetdev {
     this.promiscuous = openSendSocket(link.ifindex);
     setPromiscuous(this.promiscuous, link.ifindex);
     if (xdp) return xdp;
-    const rxFd = openReceiveSocket(link.ifindex);
+    const ringAt = takeRings(this.env, RING_BYTES);
+    if (ringAt < 0) throw new Error(`${this.name}: the arena is full`);
+    this.rings.push({ at: ringAt, bytes: RING_BYTES });
+    const rxFd = openReceiveSocket(link.ifindex, { arena: this.env.arena, at: ringAt });
     const spec: AfPacketSpec = {
       kind: 'af_packet',
       name: this.name,
       nRxq: 1,
       rxFd,
       txFd: openSendSocket(link.ifindex),
+      ringAt,
       statsAt: this.statsAt,
     };
     return spec;
@@ -108,9 +112,9 @@ class SystemNetdev extends LinuxNetdev {
         headroom: FRAME_HEADROOM - XDP_PACKET_HEADROOM,
       };
       for (let q = 0; q < queues; q++) {
-        const at = takeRings(this.env);
+        const at = takeRings(this.env, XSK_RINGS_BYTES);
         if (at < 0) throw new Error('the arena is full');
-        this.rings.push(at);
+        this.rings.push({ at, bytes: XSK_RINGS_BYTES });
         const zeroCopy = this.mode === 'native-with-zerocopy';
         opened.push(openXdpSocket(this.env.arena, link.ifindex, q, frames, at, zeroCopy));
       }
@@ -138,7 +142,7 @@ class SystemNetdev extends LinuxNetdev {
     if (this.xdp) detachXdp(this.xdp);
     this.xdp = null;
     this.xdpMode = null;
-    for (const at of this.rings) giveRings(this.env, at);
+    for (const { at, bytes } of this.rings) giveRings(this.env, at, bytes);
     this.rings = [];
   }
 
@@ -150,17 +154,17 @@ class SystemNetdev extends LinuxNetdev {
   }
 }
 
-/** Page-aligned ring regions that ports have given back, by environment. */
-const freeRings = new WeakMap<NetdevEnv, number[]>();
+/** Page-aligned ring regions that ports have given back, by environment and size. */
+const freeRings = new WeakMap<NetdevEnv, Map<number, number[]>>();
 
-function takeRings(env: NetdevEnv): number {
-  return freeRings.get(env)?.pop() ?? env.arena.alloc(XSK_RINGS_BYTES, 4096);
+function takeRings(env: NetdevEnv, bytes: number): number {
+  return freeRings.get(env)?.get(bytes)?.pop() ?? env.arena.alloc(bytes, 4096);
 }
 
-function giveRings(env: NetdevEnv, at: number): void {
-  const list = freeRings.get(env);
-  if (list) list.push(at);
-  else freeRings.set(env, [at]);
+function giveRings(env: NetdevEnv, at: number, bytes: number): void {
+  const bySize = freeRings.get(env) ?? new Map<number, number[]>();
+  freeRings.set(env, bySize);
+  bySize.set(bytes, [...(bySize.get(bytes) ?? []), at]);
 }
 
 export const systemKind: NetdevKind = {
