@@ -6,6 +6,7 @@
  */
 import { type DpAction, type DpHeader, TnlType, type UserspaceAction } from '../flow/dp-actions.ts';
 import { OFS } from '../flow/layout.ts';
+import { encodeCt, unsupportedCt } from './ct/code.ts';
 
 export const OP = {
   OUTPUT: 1,
@@ -26,6 +27,8 @@ export const OP = {
   DROP: 16,
   TNL_PUSH: 17,
   TNL_POP: 18,
+  CT: 19,
+  CT_CLEAR: 20,
 } as const;
 
 /** Position in this list is the header's number in code. */
@@ -101,7 +104,11 @@ const TNL_TYPES: ReadonlySet<number> = new Set(Object.values(TnlType));
 /** Why the datapath cannot carry out these actions, or null. */
 export function unsupportedAction(actions: readonly DpAction[]): string | null {
   for (const a of actions) {
-    if (a.kind === 'ct' || a.kind === 'ct_clear' || a.kind === 'meter') return `${a.kind} action is not supported`;
+    if (a.kind === 'meter') return `${a.kind} action is not supported`;
+    if (a.kind === 'ct') {
+      const refusal = unsupportedCt(a.ct);
+      if (refusal !== null) return refusal;
+    }
     if (a.kind === 'set' && a.header === 'nsh') return 'set(nsh) action is not supported';
     if (a.kind === 'tnl_push' && (!TNL_TYPES.has(a.type) || a.header.length % 2 !== 0 || a.header.length < 38)) {
       return `tnl_push of type ${a.type} is not supported`;
@@ -207,9 +214,12 @@ function encodeOne(a: DpAction, out: number[], ids: UserspaceIds): number {
     case 'tnl_pop':
       out.push(ids.tunnels?.typeOf(a.port) ?? 0, be32(a.port), ids.tunnels?.optionsAt ?? 0);
       return OP.TNL_POP;
-    case 'meter':
     case 'ct':
+      out.push(...encodeCt(a.ct));
+      return OP.CT;
     case 'ct_clear':
+      return OP.CT_CLEAR;
+    case 'meter':
       throw new Error(`${a.kind} action is not supported`);
   }
 }

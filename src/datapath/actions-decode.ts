@@ -75,6 +75,8 @@ export function decodeAction(code: Int32Array, at: number, userspace: Userspace)
         greater: nested(at + 3, at + 3 + b),
         lessOrEqual: nested(at + 3 + b, next),
       };
+    case OP.METER:
+      return { kind: 'meter', id: b };
     case OP.DROP:
       return { kind: 'drop', reason: a };
     default:

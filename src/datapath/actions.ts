@@ -8,6 +8,7 @@ import type { ArenaViews } from '../base/arena.ts';
 import { FRAME_DATA, FRAME_LEN, type FramePool } from '../packet/frame.ts';
 import { OP, SET_HEADERS, SET_RANGES } from './actions-code.ts';
 import { BURST, PacketBatch, SLOT_WORDS } from './batch.ts';
+import { makeTracker } from './ct/tracker.ts';
 import { DROP } from './drop-reason.ts';
 import { type Extractor, mix } from './extract.ts';
 import { makeHeaderWriter } from './headers.ts';
@@ -38,6 +39,10 @@ export interface ActionsHost {
   readonly alloc: Alloc;
   readonly pool: FramePool;
   readonly extractor: Extractor;
+  /** Word index of the table of connections; 0 for none, and `ct` does nothing. */
+  readonly conntrackAt: number;
+  /** Float64 index of the time in milliseconds. */
+  readonly clockAt: number;
   /** Sends a frame out of a port, or frees it when there is no such port. */
   send(port: number, frame: number): void;
   /** `reason` is one of `DROP`. */
@@ -71,6 +76,7 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
   const { arena, pool, extractor } = host;
   const { u8, u16, i32 } = arena;
   const write = makeHeaderWriter(arena);
+  const tracker = host.conntrackAt === 0 ? null : makeTracker(arena, host.conntrackAt, host.alloc, write);
   const tunnels = makeTunnels(arena, extractor);
   const batches: PacketBatch[] = [];
   const identity = Int32Array.from({ length: BURST }, (_, i) => i);
@@ -216,6 +222,12 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
         case OP.TNL_POP:
           tnlPop(b, list, n, pc, level, isLast);
           if (isLast) return;
+          break;
+        case OP.CT:
+          if (tracker !== null) tracker.track(b, list, n, pc + 1, host.clockAt);
+          break;
+        case OP.CT_CLEAR:
+          if (tracker !== null) for (let j = 0; j < n; j++) tracker.clear(b, list[j]);
           break;
         case OP.RECIRC:
           recirc(b, list, n, i32[pc + 1], level, isLast);

@@ -35,6 +35,8 @@ export interface PmdWorkerData {
   /** Float64 index. */
   readonly statsAt: number;
   readonly scratchAt: number;
+  /** Word index. */
+  readonly conntrackAt: number;
   readonly eventFd: number;
   /** -1: wherever the kernel likes. */
   readonly core: number;
@@ -88,6 +90,7 @@ function run(data: PmdWorkerData): void {
     controlAt: data.controlAt,
     statsAt: data.statsAt,
     scratchAt: data.scratchAt,
+    conntrackAt: data.conntrackAt,
     readClock: (to, at) => {
       to[at] = performance.now() + offset;
     },

@@ -48,6 +48,8 @@ export interface PmdOptions {
   readonly controlAt: number;
   /** Float64 index of `PMD_STATS` doubles. */
   readonly statsAt: number;
+  /** Word index of the datapath's table of connections, 0 for none. */
+  readonly conntrackAt?: number;
   /** Writes the milliseconds of the datapath's clock to `f64[at]`: a double that is returned may be garbage. */
   readClock(f64: Float64Array, at: number): void;
   /** CMD.CONTROL was read. */
@@ -121,6 +123,8 @@ export function makePmd(options: PmdOptions) {
     alloc,
     pool,
     extractor,
+    conntrackAt: options.conntrackAt ?? 0,
+    clockAt,
     send,
     drop,
     countDrop,

@@ -8,6 +8,7 @@ import type { NetdevPort } from '../netdev/netdev.ts';
 import { FRAME_SIZE, FramePool } from '../packet/frame.ts';
 import { encodeActions, OP, type TunnelFacts } from './actions-code.ts';
 import { CMD, CONTROL_WORDS } from './commands.ts';
+import { Conntrack } from './ct/host.ts';
 import { byteSwap32 } from './extract.ts';
 import {
   FLOW_ACTIONS,
@@ -30,6 +31,7 @@ export class TestBed {
   readonly arena: Arena;
   readonly pool: FramePool;
   readonly pmd: Pmd;
+  readonly conntrack: Conntrack;
   readonly statsAt: number;
   readonly commands: RecordRing;
   readonly upcalls: RecordRing;
@@ -49,6 +51,7 @@ export class TestBed {
     this.commands = new RecordRing(arena, commandsAt, RING_WORDS, 'producer');
     this.upcalls = new RecordRing(arena, upcallsAt, RING_WORDS, 'consumer');
     this.statsAt = arena.alloc(PMD_STATS * 8) >> 3;
+    this.conntrack = new Conntrack(arena, () => (this.hasRealClock ? performance.now() : this.nowMs));
     this.pmd = makePmd({
       arena,
       pool: this.pool,
@@ -57,6 +60,7 @@ export class TestBed {
       controlAt: arena.alloc(CONTROL_WORDS * 4) >> 2,
       statsAt: this.statsAt,
       scratchAt: arena.alloc(SCRATCH_BYTES),
+      conntrackAt: this.conntrack.at,
       readClock: (f64, at) => {
         f64[at] = this.hasRealClock ? performance.now() : this.nowMs;
       },

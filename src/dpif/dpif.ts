@@ -9,6 +9,7 @@
  * `DpFlowKey` masks and keys use only the first `DP_WORDS` words.
  */
 import type { JourneyRecord } from '../datapath/journey-record.ts';
+import type { CtConnection } from '../datapath/ct/host.ts';
 import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
 import type { FlowKey, FlowMask } from '../flow/key.ts';
 import type { Netdev } from '../netdev/netdev.ts';
@@ -89,10 +90,30 @@ export interface DpifStats {
   cacheHit: number;
 }
 
+/** A datapath's connections, for commands. */
+export interface DpConntrack {
+  /** Connections that are alive; of one zone, or all. */
+  connections(zone?: number | null): CtConnection[];
+  readonly count: number;
+  /** Removes those for which `isWanted` says so, in one zone or all; returns how many. */
+  flush(zone: number | null, isWanted?: (c: CtConnection) => boolean): number;
+  maxConnections: number;
+  isSequenceChecked: boolean;
+  /** Of zones without a limit of their own; 0 for none. */
+  defaultLimit: number;
+  /** Null takes a zone's own limit away. */
+  setZoneLimit(zone: number, limit: number | null): void;
+  zoneLimit(zone: number): { readonly limit: number; readonly count: number };
+  /** Zones with a limit of their own, in order. */
+  zonesWithLimit(): number[];
+}
+
 export interface Dpif {
   /** `netdev` or `system`; and the instance's name (`ovs-netdev`). */
   readonly type: string;
   readonly name: string;
+  /** Absent where the datapath tracks no connections. */
+  readonly conntrack?: DpConntrack;
 
   /** Takes the netdev over. `wanted` null picks a free number. */
   portAdd(netdev: Netdev, wanted: number | null): Promise<DpPort | { readonly error: string }>;

@@ -9,6 +9,7 @@ import { RecordRing, ringBytes } from '../base/record-ring.ts';
 import { vlog } from '../base/vlog.ts';
 import { workerUrl } from '../base/worker-url.ts';
 import { CMD, CONTROL } from '../datapath/commands.ts';
+import type { Conntrack } from '../datapath/ct/host.ts';
 import { makePmd, type Pmd } from '../datapath/pmd.ts';
 import { PmdHost, type RingSizes, type UpcallRecord } from '../datapath/pmd-host.ts';
 import { PMD_STAT } from '../datapath/pmd-stats.ts';
@@ -67,15 +68,17 @@ export class MainEngine implements PmdEngine {
   onUpcall: PmdEngine['onUpcall'] = () => {};
   onRestart: PmdEngine['onRestart'] = () => {};
   private readonly env: NetdevEnv;
+  private readonly conntrack: Conntrack;
   private readonly pool: FramePool;
   private readonly pmd: Pmd;
   private readonly netdevs = new Map<number, Netdev>();
   private isRunning = false;
   private timer: NodeJS.Timeout | null = null;
 
-  constructor(env: NetdevEnv) {
+  constructor(env: NetdevEnv, conntrack: Conntrack) {
     const { arena } = env;
     this.env = env;
+    this.conntrack = conntrack;
     const host = new PmdHost(-1, arena, MAIN_RINGS);
     this.hosts = [host];
     const at = arena.alloc(MAIN_FRAMES * FRAME_SIZE, FRAME_SIZE);
@@ -89,6 +92,7 @@ export class MainEngine implements PmdEngine {
       controlAt: host.controlAt,
       statsAt: host.statsAt,
       scratchAt: host.scratchAt,
+      conntrackAt: conntrack.at,
       readClock: (f64, at) => {
         f64[at] = clock.nowMs();
       },
@@ -111,6 +115,7 @@ export class MainEngine implements PmdEngine {
     try {
       for (;;) {
         const n = this.pmd.run(1);
+        this.conntrack.supply();
         const more = host.drain((record) => this.onUpcall(host, record));
         if (n === 0 && !more && !this.pmd.takeUpcalls()) break;
       }
@@ -199,6 +204,7 @@ export class WorkerEngine implements PmdEngine {
   onUpcall: PmdEngine['onUpcall'] = () => {};
   onRestart: PmdEngine['onRestart'] = () => {};
   private readonly env: NetdevEnv;
+  private readonly conntrack: Conntrack;
   private threads: Thread[] = [];
   private rings: number[] = [];
   private settings: PmdSettings = { emcInverse: 100, vlanLimit: 1 };
@@ -211,8 +217,9 @@ export class WorkerEngine implements PmdEngine {
   /** Port changes and restarts, one after the other. */
   private last: Promise<unknown> = Promise.resolve();
 
-  constructor(env: NetdevEnv) {
+  constructor(env: NetdevEnv, conntrack: Conntrack) {
     this.env = env;
+    this.conntrack = conntrack;
   }
 
   private inOrder<T>(fn: () => Promise<T>): Promise<T> {
@@ -252,6 +259,7 @@ export class WorkerEngine implements PmdEngine {
         controlAt: host.controlAt,
         statsAt: host.statsAt,
         scratchAt: host.scratchAt,
+        conntrackAt: this.conntrack.at,
         eventFd: fds[a],
         core: this.cores[a],
         clockOffsetMs,
@@ -422,6 +430,7 @@ export class WorkerEngine implements PmdEngine {
     const old = this.threads;
     const ports = [...this.assigned];
     await this.stopThreads();
+    this.conntrack.recover();
     this.assigned.clear();
     await this.launch();
     for (const [no, { netdev }] of ports) {

@@ -10,6 +10,7 @@ import { clock } from '../base/clock.ts';
 import { vlog } from '../base/vlog.ts';
 import { encodeActions, OP, unsupportedAction } from '../datapath/actions-code.ts';
 import { CMD, UPCALL } from '../datapath/commands.ts';
+import { Conntrack } from '../datapath/ct/host.ts';
 import { byteSwap32 } from '../datapath/extract.ts';
 import {
   FLOW_ACTIONS,
@@ -99,9 +100,11 @@ export class DpifNetdev implements Dpif {
   private settings: PmdSettings = { emcInverse: 100, vlanLimit: 1 };
   private readonly statsBase = new Map<PmdHost, Float64Array>();
   private readonly commandHandles: Disposable;
+  readonly conntrack: Conntrack;
   readonly journeys: NetdevJourneys;
 
-  private constructor(options: DpifOptions, engine: PmdEngine) {
+  private constructor(options: DpifOptions, engine: PmdEngine, conntrack: Conntrack) {
+    this.conntrack = conntrack;
     this.name = options.name;
     this.type = options.type ?? 'netdev';
     this.env = options.env;
@@ -119,8 +122,10 @@ export class DpifNetdev implements Dpif {
   }
 
   static async create(options: DpifOptions): Promise<DpifNetdev> {
-    const engine = options.mode === 'main' ? new MainEngine(options.env) : new WorkerEngine(options.env);
-    const dpif = new DpifNetdev(options, engine);
+    const conntrack = new Conntrack(options.env.arena);
+    const engine =
+      options.mode === 'main' ? new MainEngine(options.env, conntrack) : new WorkerEngine(options.env, conntrack);
+    const dpif = new DpifNetdev(options, engine, conntrack);
     await engine.start(dpif.settings);
     return dpif;
   }
@@ -506,6 +511,7 @@ export class DpifNetdev implements Dpif {
     this.receiver = () => {};
     for (const no of [...this.portTable.keys()]) await this.portDel(no);
     await this.engine.close();
+    this.conntrack.close();
     this.flowTable.clear();
   }
 }

@@ -17,6 +17,7 @@ import { Revalidator } from './revalidator.ts';
 import type { Rule } from './rule.ts';
 import { Ukey } from './ukey.ts';
 import { UpcallHandler } from './upcall.ts';
+import { metered } from './xlate/controller.ts';
 import { RecircTable, type XlateInput, type XlatePort, type XlateResult, xlateFlow } from './xlate.ts';
 
 const log = vlog('ofproto_dpif');
@@ -30,6 +31,8 @@ export class Backer implements OfprotoBacker {
   readonly type: string;
   readonly dpif: Dpif;
   readonly recirc = new RecircTable();
+  /** Numbers of the datapath's meters, which bridges share. */
+  readonly meterIds = new Set<number>();
   readonly revalidator: Revalidator;
   readonly upcalls: UpcallHandler;
   /** Null where the datapath's packets cannot tell. */
@@ -156,7 +159,10 @@ export class Backer implements OfprotoBacker {
   /** What goes into the datapath: the actions, or "hand every packet up" where the datapath cannot do them. */
   installable(result: XlateResult): readonly DpAction[] {
     if (result.slow === 0) return result.actions;
-    return [{ kind: 'userspace', userspace: { type: 'slow_path', reasons: result.slow } }];
+    return metered(
+      { kind: 'userspace', userspace: { type: 'slow_path', reasons: result.slow } },
+      result.slowMeter ?? null,
+    );
   }
 
   // ---- changes ----

@@ -73,6 +73,7 @@ export class Bridge implements Ofproto, XlateBridge {
   fragFlags = 0;
   wantsPacketInOnMiss = false;
   readonly vlanLimit = 1;
+  readonly hasConntrack: boolean;
   private readonly portTable = new PortTable();
   private readonly bundleTable = new Map<string, Bundle>();
   private readonly options = new Map<number, TableOptions>();
@@ -90,6 +91,7 @@ export class Bridge implements Ofproto, XlateBridge {
     this.name = name;
     this.type = type;
     this.backer = backer;
+    this.hasConntrack = backer.dpif.conntrack !== undefined;
     this.connmgr = new ConnMgr(this);
     this.macs.onChange = () => backer.macsChanged(this);
     this.tables.listener = {

@@ -17,6 +17,8 @@ function references(bridge: XlateBridge, actions: readonly Ofpact[]): string | n
   for (const a of actions) {
     if (a.kind === 'group' && !bridge.group(a.groupId)) return 'OFPBAC_BAD_OUT_GROUP';
     if ((a.kind === 'ct' || a.kind === 'ct_clear') && !bridge.hasConntrack) return 'NXBAC_CT_DATAPATH_SUPPORT';
+    if (a.kind === 'controller' && a.meterId !== null && bridge.meter(a.meterId) === null)
+      return 'OFPMMFC_INVALID_METER';
     if (a.kind === 'meter' && bridge.meter(a.meterId) === null) return 'OFPMMFC_INVALID_METER';
     if (a.kind === 'write_actions' || a.kind === 'clone' || a.kind === 'ct') {
       const inner = references(bridge, a.actions);

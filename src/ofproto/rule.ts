@@ -114,6 +114,11 @@ export function conjunctionsOf(actions: readonly Ofpact[]): readonly Conjunction
   return found.length > 0 ? found : null;
 }
 
+/** The first meter that packets of a rule go through. */
+export function meterOf(actions: readonly Ofpact[]): number | null {
+  return actions.find((a) => a.kind === 'meter')?.meterId ?? null;
+}
+
 function outputs(actions: readonly Ofpact[], port: number): boolean {
   return actions.some((a) => {
     switch (a.kind) {

@@ -8,10 +8,11 @@ import type { OfConn, Request } from '../conn.ts';
 import { bundleAdd, bundleControl } from './bundle.ts';
 import { aggregateStats, flowMod, flowStats } from './flows.ts';
 import { groupDesc, groupFeatures, groupMod, groupStats } from './groups.ts';
+import { meterConfig, meterFeatures, meterMod, meterStats } from './meters.ts';
 import { flowMonitor, flowMonitorCancel } from './monitors.ts';
 import { packetOut } from './packet-out.ts';
 import { portDesc, portMod, portStats } from './ports.ts';
-import { ipfixStats, meterConfig, meterFeatures, meterMod, meterStats, queueGetConfig, queueStats } from './queues.ts';
+import { ipfixStats, queueGetConfig, queueStats } from './queues.ts';
 import {
   barrier,
   desc,
@@ -92,6 +93,8 @@ export function answeredTypes(): ReadonlySet<OfMessageType> {
 /** What a secondary controller may not do. OpenFlow 1.3.5 6.3.6 */
 const CHANGES: ReadonlySet<OfMessageType> = new Set([
   'flow_mod',
+  'group_mod',
+  'meter_mod',
   'packet_out',
   'port_mod',
   'table_mod',

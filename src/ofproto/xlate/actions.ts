@@ -66,6 +66,7 @@ const HANDLERS: { readonly [K in OfpactKind]?: Handler<K> } = {
       reason: a.reason === 1 ? outputReason(ctx) : a.reason,
       controllerId: a.controllerId,
       userdata: a.userdata,
+      meterId: a.meterId,
       pause: a.pause,
       remaining: a.pause ? rest : [],
     });

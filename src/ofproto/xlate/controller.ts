@@ -2,8 +2,10 @@
  * Sending packets to controllers: the datapath hands the packet up with a `userspace` action, and the metadata that the
  * packet-in shall carry waits under a recirculation id.
  */
+import type { DpAction } from '../../flow/dp-actions.ts';
 import { OFS } from '../../flow/layout.ts';
 import type { Ofpact } from '../../openflow/actions/types.ts';
+import { OFPM_CONTROLLER } from '../../openflow/messages-ext.ts';
 import { commitActions } from './commit.ts';
 import type { Ctx } from './ctx.ts';
 import { freezeRegisters } from './recirc.ts';
@@ -16,6 +18,8 @@ export interface ControllerRequest {
   /** `pause`: the controller may resume the translation with what is left. */
   readonly pause?: boolean;
   readonly remaining?: readonly Ofpact[];
+  /** An OpenFlow meter that the packet goes through on its way; without, the virtual one of controllers, if any. */
+  readonly meterId?: number | null;
 }
 
 export function controller(ctx: Ctx, request: ControllerRequest): void {
@@ -33,7 +37,7 @@ export function controller(ctx: Ctx, request: ControllerRequest): void {
     conntracked: ctx.conntracked,
     userdata: request.userdata ?? null,
   });
-  ctx.actions.push({
+  const send: DpAction = {
     kind: 'userspace',
     userspace: {
       type: 'controller',
@@ -45,5 +49,13 @@ export function controller(ctx: Ctx, request: ControllerRequest): void {
       controllerId: request.controllerId,
       maxLen: request.maxLen,
     },
-  });
+  };
+  const own = request.meterId ? ctx.bridge.meter(request.meterId) : null;
+  ctx.actions.push(...metered(send, own ?? ctx.bridge.meter(OFPM_CONTROLLER)));
+}
+
+/** Only copies that the meter of the datapath lets through are sent; the packet itself goes on. */
+export function metered(send: DpAction, meter: number | null): DpAction[] {
+  if (meter === null) return [send];
+  return [{ kind: 'sample', probability: 0xffffffff, actions: [{ kind: 'meter', id: meter }, send] }];
 }

@@ -1,6 +1,7 @@
 /** One translation from beginning to end. */
 import type { FlowKey } from '../../flow/key.ts';
 import { DP_WORDS, OFS } from '../../flow/layout.ts';
+import { OFPM_SLOWPATH } from '../../openflow/messages-ext.ts';
 import { runActions } from './actions.ts';
 import { Ctx } from './ctx.ts';
 import { mayReceive } from './output.ts';
@@ -116,6 +117,7 @@ function result(ctx: Ctx): XlateResult {
     finalFlow: ctx.flow,
     effects: ctx.effects,
     slow: ctx.slow,
+    slowMeter: ctx.slow ? ctx.bridge.meter(OFPM_SLOWPATH) : null,
     error: ctx.error,
     hasNormal: ctx.hasNormal,
   };

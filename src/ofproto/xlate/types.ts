@@ -149,6 +149,8 @@ export interface XlateResult {
   readonly effects: readonly XlateEffect[];
   /** `SlowReason` bits: the datapath must hand every packet up. */
   readonly slow: number;
+  /** Meter of the datapath that they go through on their way, null for none. */
+  readonly slowMeter?: number | null;
   readonly error: XlateError;
   /** The translation depends on the MAC table of these bridges. */
   readonly hasNormal: boolean;
