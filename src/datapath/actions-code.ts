@@ -29,6 +29,7 @@ export const OP = {
   TNL_POP: 18,
   CT: 19,
   CT_CLEAR: 20,
+  METER: 21,
 } as const;
 
 /** Position in this list is the header's number in code. */
@@ -85,6 +86,8 @@ export interface UserspaceIds {
   add(userspace: UserspaceAction): number;
   /** Without it there are no tunnels, and what `tnl_pop` pops is nobody's. */
   readonly tunnels?: TunnelFacts | undefined;
+  /** The word of a meter's block, 0 when there is none. Without it there are no meters. */
+  meterAt?(id: number): number;
 }
 
 /** What tunnel actions do not say themselves. */
@@ -104,7 +107,6 @@ const TNL_TYPES: ReadonlySet<number> = new Set(Object.values(TnlType));
 /** Why the datapath cannot carry out these actions, or null. */
 export function unsupportedAction(actions: readonly DpAction[]): string | null {
   for (const a of actions) {
-    if (a.kind === 'meter') return `${a.kind} action is not supported`;
     if (a.kind === 'ct') {
       const refusal = unsupportedCt(a.ct);
       if (refusal !== null) return refusal;
@@ -220,6 +222,7 @@ function encodeOne(a: DpAction, out: number[], ids: UserspaceIds): number {
     case 'ct_clear':
       return OP.CT_CLEAR;
     case 'meter':
-      throw new Error(`${a.kind} action is not supported`);
+      out.push(ids.meterAt?.(a.id) ?? 0, a.id);
+      return OP.METER;
   }
 }

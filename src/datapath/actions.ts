@@ -12,6 +12,7 @@ import { makeTracker } from './ct/tracker.ts';
 import { DROP } from './drop-reason.ts';
 import { type Extractor, mix } from './extract.ts';
 import { makeHeaderWriter } from './headers.ts';
+import { drawFromMeter } from './meter.ts';
 import type { Alloc } from './scratch.ts';
 import { clearShape, copyShape, SHAPE, SHAPE_METADATA } from './shape.ts';
 import { makeTunnels } from './tunnels.ts';
@@ -90,6 +91,7 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
   }
 
   const slotOf = (b: PacketBatch, i: number): number => b.slots + i * SLOT_WORDS;
+  const dropMetered = (frame: number): void => host.drop(frame, DROP.METER);
 
   /** A copy of at most `max` bytes of the packet, at the same place of a chunk; -1 without memory. */
   function copyFrame(frame: number, max: number): number {
@@ -213,6 +215,12 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
           break;
         case OP.TRUNC:
           cut = i32[pc + 1];
+          break;
+        case OP.METER:
+          if (i32[pc + 1] === 0) break;
+          n = drawFromMeter(arena, i32[pc + 1], host.clockAt, b.frames, list, n, b.missed, dropMetered);
+          if (n === 0) return;
+          list = b.missed;
           break;
         case OP.TNL_PUSH:
           n = tnlPush(b, list, n, pc, (i32[next] & 0xff) === OP.OUTPUT && next + 2 === end);

@@ -8,8 +8,9 @@
  *
  * `DpFlowKey` masks and keys use only the first `DP_WORDS` words.
  */
-import type { JourneyRecord } from '../datapath/journey-record.ts';
+
 import type { CtConnection } from '../datapath/ct/host.ts';
+import type { JourneyRecord } from '../datapath/journey-record.ts';
 import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
 import type { FlowKey, FlowMask } from '../flow/key.ts';
 import type { Netdev } from '../netdev/netdev.ts';
@@ -80,6 +81,29 @@ export interface JourneySource {
   journeysLost(): number;
 }
 
+/** What a meter lets through. */
+export interface DpMeterConfig {
+  /** Rates are kilobits a second, else packets a second; burst sizes are kilobits or packets, 0 for a second's worth. */
+  readonly isKbps: boolean;
+  readonly bands: readonly { readonly type: 'drop' | 'dscp_remark'; readonly rate: number; readonly burst: number }[];
+}
+
+export interface DpMeterStats {
+  readonly packets: number;
+  readonly bytes: number;
+  readonly bands: readonly { readonly packets: number; readonly bytes: number }[];
+}
+
+/** The meters of a datapath, by numbers that the slow path gives out; the `meter` action names them. */
+export interface DpMeters {
+  readonly maxMeters: number;
+  readonly maxBands: number;
+  /** Makes a meter or makes it anew; why it could not. */
+  set(id: number, config: DpMeterConfig): 'bad band' | 'no memory' | null;
+  get(id: number): DpMeterStats | null;
+  delete(id: number): void;
+}
+
 export interface DpifStats {
   hit: number;
   missed: number;
@@ -135,6 +159,8 @@ export interface Dpif {
    */
   execute(packet: Uint8Array, key: FlowKey, actions: readonly DpAction[], pmdId: number, journey?: number): void;
   readonly journeys?: JourneySource;
+  /** Without it the datapath has no meters. */
+  readonly meters?: DpMeters;
 
   /** At most one receiver, set once. It gets upcalls in batches and must not throw. */
   onUpcalls(receiver: (upcalls: readonly Upcall[]) => void): void;

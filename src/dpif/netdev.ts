@@ -21,6 +21,7 @@ import {
   FLOW_PACKETS,
   FLOW_TCP_FLAGS,
 } from '../datapath/flow-entry.ts';
+import { MAX_BANDS, MAX_METERS, MeterTable } from '../datapath/meter.ts';
 import type { PmdHost, UpcallRecord } from '../datapath/pmd-host.ts';
 import { PMD_STAT, PMD_STATS } from '../datapath/pmd-stats.ts';
 import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
@@ -28,7 +29,7 @@ import { FlowKey, type FlowMask } from '../flow/key.ts';
 import { DP_WORDS, FLOW_BYTES } from '../flow/layout.ts';
 import type { Netdev, NetdevEnv } from '../netdev/netdev.ts';
 import { FRAME_MAX } from '../packet/frame.ts';
-import type { DpFlow, DpFlowStats, Dpif, DpifStats, DpPort, Upcall } from './dpif.ts';
+import type { DpFlow, DpFlowStats, Dpif, DpifStats, DpMeters, DpPort, Upcall } from './dpif.ts';
 import { NetdevJourneys } from './journeys.ts';
 import { registerNetdevCommands } from './netdev-commands.ts';
 import { MainEngine, type PmdEngine, type PmdSettings, type RxqInfo, WorkerEngine } from './netdev-engine.ts';
@@ -102,9 +103,22 @@ export class DpifNetdev implements Dpif {
   private readonly commandHandles: Disposable;
   readonly conntrack: Conntrack;
   readonly journeys: NetdevJourneys;
+  private readonly meterTable: MeterTable;
+  private readonly meterAt = (id: number): number => this.meterTable.at(id);
+  readonly meters: DpMeters = {
+    maxMeters: MAX_METERS,
+    maxBands: MAX_BANDS,
+    set: (id, config) => {
+      if (config.bands.length > MAX_BANDS || config.bands.some((b) => b.type !== 'drop')) return 'bad band';
+      return this.meterTable.set(id, config, clock.nowMs()) ? null : 'no memory';
+    },
+    get: (id) => this.meterTable.counts(id),
+    delete: (id) => this.meterTable.delete(id),
+  };
 
   private constructor(options: DpifOptions, engine: PmdEngine, conntrack: Conntrack) {
     this.conntrack = conntrack;
+    this.meterTable = new MeterTable(options.env.arena);
     this.name = options.name;
     this.type = options.type ?? 'netdev';
     this.env = options.env;
@@ -273,7 +287,10 @@ export class DpifNetdev implements Dpif {
     actions: readonly DpAction[],
   ): (Omit<FlowPart, 'host' | 'entry' | 'maskId'> & { out: number }) | null {
     const userspaceIds: number[] = [];
-    const code = encodeActions(actions, { add: (u) => this.addUserspace(u, userspaceIds) });
+    const code = encodeActions(actions, {
+      add: (u) => this.addUserspace(u, userspaceIds),
+      meterAt: this.meterAt,
+    });
     const at = this.env.arena.alloc(code.length * 4 + 4);
     if (at < 0) {
       for (const id of userspaceIds) this.userspace.delete(id);
@@ -371,7 +388,7 @@ export class DpifNetdev implements Dpif {
       return;
     }
     const ids: number[] = [];
-    const code = encodeActions(actions, { add: (u) => this.addUserspace(u, ids) });
+    const code = encodeActions(actions, { add: (u) => this.addUserspace(u, ids), meterAt: this.meterAt });
     host.execute(0, key.w, 0, code, packet, 0, packet.length, journey);
     if (ids.length > 0)
       host.afterDone(() => {
@@ -432,6 +449,7 @@ export class DpifNetdev implements Dpif {
 
   /** After PMDs were replaced: their successors get all flows anew. */
   private reinstall(): void {
+    this.meterTable.recover();
     const flows = [...this.flowTable];
     this.byEntry.clear();
     this.statsBase.clear();
@@ -512,6 +530,7 @@ export class DpifNetdev implements Dpif {
     for (const no of [...this.portTable.keys()]) await this.portDel(no);
     await this.engine.close();
     this.conntrack.close();
+    this.meterTable.close();
     this.flowTable.clear();
   }
 }

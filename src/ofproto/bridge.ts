@@ -11,6 +11,7 @@ import { Match } from '../flow/match.ts';
 import type { Netdev } from '../netdev/netdev.ts';
 import type { Ofpact } from '../openflow/actions/types.ts';
 import type { PhyPort } from '../openflow/messages.ts';
+import { OFPM_ALL } from '../openflow/messages-ext.ts';
 import { OFPP } from '../openflow/ports.ts';
 import type { Backer } from './backer.ts';
 import { Bundle, sameVlan } from './bundle.ts';
@@ -21,6 +22,7 @@ import type { FlowEvent, Origin } from './flow-monitor.ts';
 import type { Group } from './group.ts';
 import { inBandRules } from './in-band.ts';
 import { MacLearning } from './mac-learning.ts';
+import { Meters } from './meters.ts';
 import { OfPort, samePhyPort } from './ofport.ts';
 import type { BundleConfig, ControllerStatus, Ofproto, OfprotoConfig } from './ofproto.ts';
 import { IMPLICIT_MISS } from './packet-in-reason.ts';
@@ -67,6 +69,7 @@ export class Bridge implements Ofproto, XlateBridge {
   readonly tables = new FlowTables();
   readonly macs = new MacLearning<XlateBundle>();
   readonly groups = new Map<number, Group>();
+  readonly meters: Meters;
   readonly connmgr: ConnMgr;
   config: OfprotoConfig = UNCONFIGURED;
   /** OFPC_FRAG_* of set-config. */
@@ -92,6 +95,7 @@ export class Bridge implements Ofproto, XlateBridge {
     this.type = type;
     this.backer = backer;
     this.hasConntrack = backer.dpif.conntrack !== undefined;
+    this.meters = new Meters(this);
     this.connmgr = new ConnMgr(this);
     this.macs.onChange = () => backer.macsChanged(this);
     this.tables.listener = {
@@ -130,8 +134,8 @@ export class Bridge implements Ofproto, XlateBridge {
     return this.groups.get(id) ?? null;
   }
 
-  meter(): null {
-    return null;
+  meter(id: number): number | null {
+    return this.meters.dpId(id);
   }
 
   // ---- ports ----
@@ -301,6 +305,7 @@ export class Bridge implements Ofproto, XlateBridge {
     this.isFlushed = true;
     this.tables.flush();
     this.groups.clear();
+    this.meters.delete(OFPM_ALL);
     this.macs.flush();
     this.addInternalRules();
     if (this.config.failMode === 'standalone' && !hasController(this.config)) {
@@ -366,6 +371,7 @@ export class Bridge implements Ofproto, XlateBridge {
     this.connmgr.close();
     for (const port of this.sortedPorts()) await this.portDel(port.ofport);
     this.tables.listener = {};
+    this.meters.delete(OFPM_ALL);
     this.backer.bridgeRemoved(this);
     await this.backer.inForce();
   }
