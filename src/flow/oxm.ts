@@ -209,7 +209,25 @@ class Emitter {
   put(field: Field): void {
     const { key, mask } = this.match;
     if (isFieldMaskZero(mask, field)) return;
+    if (isPlainBytes(field)) {
+      this.putPlain(field);
+      return;
+    }
     this.entry(field, getField(key, field), isFieldMaskExact(mask, field) ? null : getFieldMask(mask, field));
+  }
+
+  private putPlain(field: Field): void {
+    const { key, mask } = this.match;
+    const header = fieldHeader(field, this.version);
+    if (!header) return;
+    const first = field.bit >> 3;
+    const n = field.bytes;
+    let isExact = true;
+    for (let i = 0; i < n; i++) if (mask.u8[first + i] !== 0xff) isExact = false;
+    let at = writeOxmHeader(scratch, this.at, header, n, !isExact);
+    for (let i = 0; i < n; i++) scratch[at++] = key.u8[first + i];
+    if (!isExact) for (let i = 0; i < n; i++) scratch[at++] = mask.u8[first + i];
+    this.at = at;
   }
 
   /** Is there any bit in these bytes of the mask? Spares asking field by field. */

@@ -70,7 +70,11 @@ export class Rule extends ClassifierRule {
 
   /** A fresh copy: rules keep their match in a compact form. */
   get match(): Match {
-    const match = new Match();
+    return this.writeMatch(new Match());
+  }
+
+  /** The match written into `match`, which is all zeros. */
+  writeMatch(match: Match): Match {
     const { index, mask } = this.shape;
     for (let i = 0; i < index.length; i++) {
       match.key.w[index[i]] = this.values[i];

@@ -1,6 +1,8 @@
 /** Flow-mods and what is asked about flows. OpenFlow 1.3.5 6.4, 7.3.5.2, 7.3.5.3 */
 import { clock } from '../../base/clock.ts';
-import type { FlowMod, FlowStats, FlowStatsRequest } from '../../openflow/messages.ts';
+import { Match } from '../../flow/match.ts';
+import type { Ofpact } from '../../openflow/actions/types.ts';
+import type { FlowMod, FlowModFlags, FlowStats, FlowStatsRequest } from '../../openflow/messages.ts';
 import type { Bridge } from '../bridge.ts';
 import { checkFlowActions } from '../check.ts';
 import type { OfConn } from '../conn.ts';
@@ -50,7 +52,7 @@ export const flowStats: Handler<'flow_stats_request'> = async (bridge, conn, req
   do {
     const part = rules.slice(at, at + FLOWS_PER_PART);
     at += part.length;
-    const flows = part.map((rule) => statsOf(rule, now));
+    const flows = part.map((rule) => new StatsOfRule(rule, now));
     conn.reply(request, { type: 'flow_stats_reply', more: at < rules.length, flows, nxm });
     if (at < rules.length) await conn.room();
   } while (at < rules.length && !conn.isClosed);
@@ -83,21 +85,46 @@ export function inOrder(a: Rule, b: Rule): number {
   return a.table - b.table || b.priority - a.priority || a.createdMs - b.createdMs;
 }
 
-function statsOf(rule: Rule, now: number): FlowStats {
-  return {
-    match: rule.match,
-    priority: rule.priority,
-    cookie: rule.cookie,
-    table: rule.table,
-    durationMs: Math.floor(now - rule.createdMs),
-    idleTimeout: rule.idleTimeout,
-    hardTimeout: rule.hardTimeout,
-    idleAge: Math.floor((now - rule.usedMs) / 1000),
-    hardAge: Math.floor((now - rule.modifiedMs) / 1000),
-    importance: rule.importance,
-    packets: rule.flags.noPacketCounts ? -1 : rule.packets,
-    bytes: rule.flags.noByteCounts ? -1 : rule.bytes,
-    flags: rule.flags,
-    actions: rule.actions,
-  };
+/** The one match that all flows of a message show in turn, since a whole one is large. */
+const shown = new Match();
+
+class StatsOfRule implements FlowStats {
+  readonly priority: number;
+  readonly cookie: bigint;
+  readonly table: number;
+  readonly durationMs: number;
+  readonly idleTimeout: number;
+  readonly hardTimeout: number;
+  readonly idleAge: number;
+  readonly hardAge: number;
+  readonly importance: number;
+  readonly packets: number;
+  readonly bytes: number;
+  readonly flags: FlowModFlags;
+  readonly actions: readonly Ofpact[];
+  private readonly rule: Rule;
+
+  constructor(rule: Rule, now: number) {
+    this.rule = rule;
+    this.priority = rule.priority;
+    this.cookie = rule.cookie;
+    this.table = rule.table;
+    this.durationMs = Math.floor(now - rule.createdMs);
+    this.idleTimeout = rule.idleTimeout;
+    this.hardTimeout = rule.hardTimeout;
+    this.idleAge = Math.floor((now - rule.usedMs) / 1000);
+    this.hardAge = Math.floor((now - rule.modifiedMs) / 1000);
+    this.importance = rule.importance;
+    this.packets = rule.flags.noPacketCounts ? -1 : rule.packets;
+    this.bytes = rule.flags.noByteCounts ? -1 : rule.bytes;
+    this.flags = rule.flags;
+    this.actions = rule.actions;
+  }
+
+  /** Good until another flow is asked for its own. */
+  get match(): Match {
+    shown.key.clear();
+    shown.mask.clear();
+    return this.rule.writeMatch(shown);
+  }
 }

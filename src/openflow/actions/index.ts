@@ -246,15 +246,20 @@ export function formatAction(a: Ofpact, names?: Names): string {
 
 // ---- wire ---------------------------------------------------------------------------------------------------------
 
-/** A list of actions for OpenFlow `version` (wire number). Instructions become their Nicira twins where there are any. */
 export function encodeActions(version: number, list: readonly Ofpact[]): Uint8Array {
-  const w = new Writer(64);
+  const w = new Writer();
   putActions(w, version, list);
   return w.finish();
 }
 
-function putActions(w: Writer, version: number, list: readonly Ofpact[]): void {
-  const context = { version, actions: (to: Writer, inner: readonly Ofpact[]) => putActions(to, version, inner) };
+const ENCODE_CONTEXTS = Array.from({ length: 7 }, (_, version) => ({
+  version,
+  actions: (to: Writer, inner: readonly Ofpact[]) => putActions(to, version, inner),
+}));
+
+/** Writes actions for OpenFlow `version` (wire number). Instructions become their Nicira twins where there are any. */
+export function putActions(w: Writer, version: number, list: readonly Ofpact[]): void {
+  const context = ENCODE_CONTEXTS[version];
   for (const a of list) {
     switch (a.kind) {
       case 'meter':
@@ -275,9 +280,14 @@ function putActions(w: Writer, version: number, list: readonly Ofpact[]): void {
   }
 }
 
-/** Instructions of OpenFlow 1.1 and later. */
 export function encodeInstructions(version: number, list: readonly Ofpact[]): Uint8Array {
-  const w = new Writer(64);
+  const w = new Writer();
+  putInstructions(w, version, list);
+  return w.finish();
+}
+
+/** Writes the instructions of OpenFlow 1.1 and later. */
+export function putInstructions(w: Writer, version: number, list: readonly Ofpact[]): void {
   const isAction = (a: Ofpact): boolean => rank(a) === APPLY || (a.kind === 'meter' && version >= 6);
   for (let i = 0; i < list.length; ) {
     const a = list[i];
@@ -312,7 +322,6 @@ export function encodeInstructions(version: number, list: readonly Ofpact[]): Ui
         break;
     }
   }
-  return w.finish();
 }
 
 export type DecodedActions =

@@ -3,7 +3,7 @@ import type { Field, OxmHeader } from '../../flow/field.ts';
 import { fieldByHeader } from '../../flow/fields.ts';
 import type { Match } from '../../flow/match.ts';
 import { decodeMatch, encodeMatch } from '../../flow/oxm.ts';
-import { decodeActions, decodeInstructions, encodeActions, encodeInstructions } from '../actions/index.ts';
+import { decodeActions, decodeInstructions, putActions, putInstructions } from '../actions/index.ts';
 import type { Ofpact } from '../actions/types.ts';
 import type { Reader, Writer } from '../bytes.ts';
 import { OfDecodeError, type OfErrorName } from '../errors.ts';
@@ -100,7 +100,7 @@ export function readFields(r: Reader): Match {
 }
 
 export function writeActions(w: Writer, actions: readonly Ofpact[], version: OfpVersion): void {
-  w.bytes(encodeActions(version, actions));
+  putActions(w, version, actions);
 }
 export function readActions(r: Reader, version: OfpVersion): readonly Ofpact[] {
   const decoded = decodeActions(r.rest(), version);
@@ -109,7 +109,8 @@ export function readActions(r: Reader, version: OfpVersion): readonly Ofpact[] {
 }
 /** OpenFlow 1.0 has actions where later versions have instructions. */
 export function writeInstructions(w: Writer, actions: readonly Ofpact[], version: OfpVersion): void {
-  w.bytes(version === 1 ? encodeActions(version, actions) : encodeInstructions(version, actions));
+  if (version === 1) putActions(w, version, actions);
+  else putInstructions(w, version, actions);
 }
 export function readInstructions(r: Reader, version: OfpVersion): readonly Ofpact[] {
   if (version === 1) return readActions(r, version);
