@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {
   appendFileSync,
+  existsSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -175,6 +176,15 @@ describe('a database file', () => {
     assert.throws(() => OvsdbLog.open(path, 'create'), { message: `I/O error: ${path}: create failed (File exists)` });
     writeFileSync(path, 'hello\n');
     assert.throws(() => OvsdbLog.open(path, 'read'), { message: `ovsdb error: ${path}: unexpected file format` });
+  });
+
+  test('is created where a link points to', () => {
+    const path = fresh();
+    const link = fresh();
+    symlinkSync(path, link);
+    OvsdbLog.open(link, 'create').close();
+    assert.ok(existsSync(path));
+    assert.throws(() => OvsdbLog.open(link, 'create'), { message: `I/O error: ${link}: create failed (File exists)` });
   });
 
   test('is replaced whole or not at all', () => {

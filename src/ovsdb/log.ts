@@ -114,7 +114,7 @@ export class OvsdbLog {
 
   /** Throws `OvsdbError`. */
   static open(name: string, mode: OpenMode): OvsdbLog {
-    const path = mode === 'create' ? resolve(name) : followLinks(resolve(name));
+    const path = followLinks(resolve(name));
     const lock = mode === 'read' ? null : takeLock(name, path);
     let fd = -1;
     try {
