@@ -3,6 +3,7 @@ import type { Backer } from '../backer.ts';
 import { registerJourneyCommands } from '../journey/commands.ts';
 import { registerTrace } from '../trace.ts';
 import { registerBridgeCommands } from './bridge.ts';
+import { registerConntrackCommands } from './conntrack.ts';
 import { registerDpctlCommands } from './dpctl.ts';
 import { registerDpifCommands } from './dpif.ts';
 import { registerFdbCommands } from './fdb.ts';
@@ -14,6 +15,7 @@ export function registerOfprotoCommands(backers: () => Iterable<Backer>): void {
   registerFdbCommands(backers);
   registerDpifCommands(backers);
   registerDpctlCommands(backers);
+  registerConntrackCommands(backers);
   registerUpcallCommands(backers);
   registerTrace(backers);
   registerJourneyCommands(backers);

@@ -6,6 +6,7 @@ import type { OfMessageType } from '../../openflow/messages.ts';
 import type { Bridge } from '../bridge.ts';
 import type { OfConn, Request } from '../conn.ts';
 import { bundleAdd, bundleControl } from './bundle.ts';
+import { ctFlush, ctFlushZone } from './conntrack.ts';
 import { aggregateStats, flowMod, flowStats } from './flows.ts';
 import { groupDesc, groupFeatures, groupMod, groupStats } from './groups.ts';
 import { meterConfig, meterFeatures, meterMod, meterStats } from './meters.ts';
@@ -59,6 +60,8 @@ const HANDLERS: { readonly [T in OfMessageType]?: Handler<T> } = {
   flow_mod: flowMod,
   flow_stats_request: flowStats,
   aggregate_request: aggregateStats,
+  ct_flush_zone: ctFlushZone,
+  ct_flush: ctFlush,
   bundle_control: bundleControl,
   bundle_add: bundleAdd,
   group_mod: groupMod,
