@@ -245,6 +245,10 @@ describe('a bridge asked by ovs-ofctl', { skip: missing ?? false }, () => {
     watch.stop();
   });
 
+  it('says what groups may do in the terms of each version', () => {
+    for (const v of [10, 11, 12, 13, 15]) ofctl('-O', `OpenFlow${v}`, 'dump-group-features', 'br0');
+  });
+
   it('answers commands in the same words', () => {
     ofctl('del-flows', 'br0');
     for (const command of [

@@ -118,20 +118,26 @@ export const groupStats: Handler<'group_stats_request'> = (bridge, conn, request
   conn.reply(request, { type: 'group_stats_reply', more: false, groups });
 };
 
-/** output, copy/set/dec TTL, push/pop, set_queue, group, set_field: actions 0, 12 (…) by their OpenFlow 1.1+ numbers. */
-const GROUP_ACTIONS = [0, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25].reduce((bits, n) => bits | (1 << n), 0) >>> 0;
+const bits = (...numbers: readonly number[]): number => numbers.reduce((set, n) => set | (1 << n), 0) >>> 0;
+/** What buckets may do, by the numbers of the version's actions: old ones, TTL, push and pop, set_queue, group, set_field. */
+const GROUP_ACTIONS = {
+  1: bits(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11),
+  2: bits(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24),
+  3: bits(0, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25),
+} as const;
 /** SELECT_WEIGHT, SELECT_LIVENESS and CHAINING. */
 const GROUP_CAPABILITIES = 7;
 const ALL_GROUP_TYPES = 0xf;
 
 export const groupFeatures: Handler<'group_features_request'> = (_bridge, conn, request) => {
+  const actions = GROUP_ACTIONS[conn.version <= 2 ? (conn.version as 1 | 2) : 3];
   conn.reply(request, {
     type: 'group_features_reply',
     features: {
       types: ALL_GROUP_TYPES,
       capabilities: GROUP_CAPABILITIES,
       maxGroups: [OFPG_MAX, OFPG_MAX, OFPG_MAX, OFPG_MAX],
-      actions: [GROUP_ACTIONS, GROUP_ACTIONS, GROUP_ACTIONS, GROUP_ACTIONS],
+      actions: [actions, actions, actions, actions],
     },
   });
 };
