@@ -11,6 +11,7 @@
 
 import type { CtConnection } from '../datapath/ct/host.ts';
 import type { JourneyRecord } from '../datapath/journey-record.ts';
+import type { TunnelOption } from '../datapath/tunnel-options.ts';
 import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
 import type { FlowKey, FlowMask } from '../flow/key.ts';
 import type { Netdev } from '../netdev/netdev.ts';
@@ -164,6 +165,14 @@ export interface Dpif {
 
   /** At most one receiver, set once. It gets upcalls in batches and must not throw. */
   onUpcalls(receiver: (upcalls: readonly Upcall[]) => void): void;
+
+  /** Of a datapath that carries out `tnl_push` and `tnl_pop`: what these do not say themselves. */
+  setTunnels?(facts: {
+    /** UDP source ports: the first, and how many. */
+    readonly sourcePorts: readonly [min: number, count: number];
+    /** Geneve options that come into `tun_metadata` fields. */
+    readonly options: readonly TunnelOption[];
+  }): void;
 
   quiesce(): Promise<void>;
   stats(): DpifStats;

@@ -33,6 +33,7 @@ import type { DpFlow, DpFlowStats, Dpif, DpifStats, DpMeters, DpPort, Upcall } f
 import { NetdevJourneys } from './journeys.ts';
 import { registerNetdevCommands } from './netdev-commands.ts';
 import { MainEngine, type PmdEngine, type PmdSettings, type RxqInfo, WorkerEngine } from './netdev-engine.ts';
+import { NetdevTunnels, usesTunnels } from './tunnels.ts';
 import { flowUfid } from './ufid.ts';
 
 const log = vlog('dpif_netdev');
@@ -104,6 +105,7 @@ export class DpifNetdev implements Dpif {
   readonly conntrack: Conntrack;
   readonly journeys: NetdevJourneys;
   private readonly meterTable: MeterTable;
+  private readonly tunnels: NetdevTunnels;
   private readonly meterAt = (id: number): number => this.meterTable.at(id);
   readonly meters: DpMeters = {
     maxMeters: MAX_METERS,
@@ -119,6 +121,7 @@ export class DpifNetdev implements Dpif {
   private constructor(options: DpifOptions, engine: PmdEngine, conntrack: Conntrack) {
     this.conntrack = conntrack;
     this.meterTable = new MeterTable(options.env.arena);
+    this.tunnels = new NetdevTunnels(options.env.arena, (port) => this.portTable.get(port)?.netdev.type);
     this.name = options.name;
     this.type = options.type ?? 'netdev';
     this.env = options.env;
@@ -290,6 +293,7 @@ export class DpifNetdev implements Dpif {
     const code = encodeActions(actions, {
       add: (u) => this.addUserspace(u, userspaceIds),
       meterAt: this.meterAt,
+      tunnels: this.tunnels.facts,
     });
     const at = this.env.arena.alloc(code.length * 4 + 4);
     if (at < 0) {
@@ -388,7 +392,11 @@ export class DpifNetdev implements Dpif {
       return;
     }
     const ids: number[] = [];
-    const code = encodeActions(actions, { add: (u) => this.addUserspace(u, ids), meterAt: this.meterAt });
+    const code = encodeActions(actions, {
+      add: (u) => this.addUserspace(u, ids),
+      meterAt: this.meterAt,
+      tunnels: this.tunnels.facts,
+    });
     host.execute(0, key.w, 0, code, packet, 0, packet.length, journey);
     if (ids.length > 0)
       host.afterDone(() => {
@@ -433,6 +441,16 @@ export class DpifNetdev implements Dpif {
           }),
       ),
     );
+  }
+
+  /** Actions carry these facts in them, so those of flows are made anew. */
+  setTunnels(facts: Parameters<NonNullable<Dpif['setTunnels']>>[0]): void {
+    const release = this.tunnels.set(facts);
+    if (release === null) return;
+    for (const flow of this.flowTable) {
+      if (usesTunnels(flow.actions)) this.replaceActions(flow, flow.actions, flow.user);
+    }
+    void this.quiesce().then(release);
   }
 
   // ---- configuration and counters ----

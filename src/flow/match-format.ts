@@ -1,14 +1,7 @@
 /** Prints a match in the order and the forms of `ovs-ofctl dump-flows`: `tp_dst=80` for every transport, `dl_vlan` for a VLAN_VID, `nw_src` for IP_SRC. */
 import { formatEthMasked, formatIpv4, formatIpv4Masked, formatIpv6Masked } from './address-text.ts';
 import { F } from './fields.ts';
-import {
-  CT_STATE_FLAGS,
-  DP_TUN_FLAG_SET,
-  formatFlagsMasked,
-  formatFrag,
-  TCP_FLAG_SET,
-  TUN_FLAG_SET,
-} from './flags-text.ts';
+import { CT_STATE_FLAGS, DP_TUN_FLAG_SET, formatFlagsMasked, formatFrag, TCP_FLAG_SET } from './flags-text.ts';
 import { OFS } from './layout.ts';
 import type { Match } from './match.ts';
 import { formatPort, type Names } from './names.ts';
@@ -164,7 +157,7 @@ function formatTunnel(p: MatchPrinter): void {
     if (mask.u8[ofs] !== 0) p.add(name, `0x${key.u8[ofs].toString(16)}`);
   };
   if (mask.u8[OFS.tun_gbp_flags] !== 0) p.add('tun_gbp_flags', sharpHex(key.u8[OFS.tun_gbp_flags]));
-  hex8('tun_tos', OFS.tun_tos);
+  if (mask.u8[OFS.tun_tos] !== 0) p.add('tun_tos', key.u8[OFS.tun_tos].toString(16));
   p.dec8('tun_ttl', OFS.tun_ttl);
   if (mask.u8[OFS.tun_erspan_ver] !== 0) {
     p.dec8('tun_erspan_ver', OFS.tun_erspan_ver);
@@ -181,7 +174,7 @@ function formatTunnel(p: MatchPrinter): void {
     // A flow has all flags, a match only those that OpenFlow knows.
     const value = key.get16(OFS.tun_flags);
     if (flagBits === 0xffff) p.add('tun_flags', formatFlagsMasked(value, DP_TUN_FLAG_SET.allowed, DP_TUN_FLAG_SET));
-    else p.add('tun_flags', formatFlagsMasked(value, flagBits, TUN_FLAG_SET, 0xffff));
+    else p.add('tun_flags', formatFlagsMasked(value, flagBits, DP_TUN_FLAG_SET, 0xffff));
   }
   for (let i = 0; i < 64; i++) p.hex32(`tun_metadata${i}`, OFS.tun_metadata + 4 * i);
 }

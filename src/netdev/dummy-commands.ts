@@ -1,8 +1,10 @@
 /** The commands `netdev-dummy/…`, in the original's words. Devices enter and leave the table as they are opened and closed. */
 import { MANY_ARGS, registerCommand, UnixctlError } from '../base/commands.ts';
-import { parseIpv4 } from '../flow/address-text.ts';
+import { parseIpv4, parseIpv6 } from '../flow/address-text.ts';
 import { composePacket, defaultPayload } from '../flow/compose.ts';
 import { parseDpKey } from '../flow/dp-text.ts';
+import { setSimulatedAddress } from './addresses.ts';
+import { mapIpv4 } from './tunnel-config.ts';
 
 /** What the commands need of a device. */
 export interface CommandedDummy {
@@ -101,6 +103,18 @@ function ip4addr(args: string[]): string {
   const [address, prefix] = args[1].split('/');
   if (!parseIpv4(address) || !/^\d+$/.test(prefix ?? '') || Number(prefix) > 32)
     throw new UnixctlError(`${args[1]}: invalid IP address`);
+  const ip = mapIpv4(parseIpv4(address)!); // Checked above.
+  setSimulatedAddress({ device: device.name, ip, prefixLength: 96 + Number(prefix) }, '4');
+  return 'OK';
+}
+
+function ip6addr(args: string[]): string {
+  const device = devices.get(args[0]);
+  if (!device) throw new UnixctlError('Unknown Dummy Interface');
+  const [address, prefix = '128'] = args[1].split('/');
+  const ip = parseIpv6(address);
+  if (!ip || !/^\d+$/.test(prefix) || Number(prefix) > 128) throw new UnixctlError(`${args[1]}: invalid IPv6 address`);
+  setSimulatedAddress({ device: device.name, ip, prefixLength: Number(prefix) }, '6');
   return 'OK';
 }
 
@@ -114,4 +128,5 @@ export function registerDummyCommands(): void {
   registerCommand('netdev-dummy/set-admin-state', '[netdev] up|down', 1, 2, setAdminState);
   registerCommand('netdev-dummy/conn-state', '[netdev]', 0, 1, connState);
   registerCommand('netdev-dummy/ip4addr', '[netdev] ipaddr/mask-prefix-len', 2, 2, ip4addr);
+  registerCommand('netdev-dummy/ip6addr', '[netdev] ip6addr', 2, 2, ip6addr);
 }

@@ -5,9 +5,18 @@ import { nullKind } from './null.ts';
 import { patchKind } from './patch.ts';
 import { systemKind } from './system.ts';
 import { internalKind, tapKind } from './tap.ts';
+import { tunnelKinds } from './tunnel.ts';
 
 /** In the order that `iface_types` lists them. */
-const KINDS: readonly NetdevKind[] = [dummyKind, internalKind, nullKind, patchKind, systemKind, tapKind];
+const KINDS: readonly NetdevKind[] = [
+  dummyKind,
+  internalKind,
+  nullKind,
+  patchKind,
+  systemKind,
+  tapKind,
+  ...tunnelKinds,
+].sort((a, b) => (a.type < b.type ? -1 : 1));
 const BY_TYPE = new Map(KINDS.map((k) => [k.type, k]));
 
 /** Which file drives the packets of a spec. */

@@ -9,12 +9,17 @@ import type { DpFlow, Dpif } from '../dpif/dpif.ts';
 import type { DpAction } from '../flow/dp-actions.ts';
 import { FlowKey } from '../flow/key.ts';
 import { OFS } from '../flow/layout.ts';
+import { Match } from '../flow/match.ts';
+import type { TunnelNetdev } from '../netdev/tunnel.ts';
+import { OFPP } from '../openflow/ports.ts';
 import { Bridge } from './bridge.ts';
 import { JourneyCollector } from './journey/collector.ts';
+import { executePacketOut } from './handlers/packet-out.ts';
 import type { OfPort } from './ofport.ts';
 import type { Ofproto, OfprotoBacker } from './ofproto.ts';
 import { Revalidator } from './revalidator.ts';
 import type { Rule } from './rule.ts';
+import { TunnelSpace } from './tunnel/space.ts';
 import { Ukey } from './ukey.ts';
 import { UpcallHandler } from './upcall.ts';
 import { metered } from './xlate/controller.ts';
@@ -27,10 +32,16 @@ export interface PortOwner {
   readonly port: OfPort;
 }
 
+export interface TunnelOwner {
+  readonly bridge: Bridge;
+  readonly netdev: TunnelNetdev;
+}
+
 export class Backer implements OfprotoBacker {
   readonly type: string;
   readonly dpif: Dpif;
   readonly recirc = new RecircTable();
+  readonly tunnels: TunnelSpace<TunnelOwner>;
   /** Numbers of the datapath's meters, which bridges share. */
   readonly meterIds = new Set<number>();
   readonly revalidator: Revalidator;
@@ -47,6 +58,13 @@ export class Backer implements OfprotoBacker {
     this.type = type;
     this.dpif = dpif;
     this.revalidator = new Revalidator(this);
+    this.tunnels = new TunnelSpace({
+      dpif,
+      bridges: { [Symbol.iterator]: () => this.bridgeTable.values() },
+      revalidateAll: () => this.revalidateAll(),
+      inject,
+      netdevOf: ({ netdev }) => netdev,
+    });
     this.upcalls = new UpcallHandler(this);
     this.journeys = dpif.journeys ? new JourneyCollector(this, dpif.journeys) : null;
     dpif.onUpcalls((batch) => this.upcalls.handle(batch));
@@ -80,6 +98,7 @@ export class Backer implements OfprotoBacker {
   }
 
   async close(): Promise<void> {
+    this.tunnels[Symbol.dispose]();
     this.revalidator.close();
     for (const bridge of [...this.bridgeTable.values()]) await bridge.destroy();
     this.dpif.flowFlush();
@@ -91,12 +110,12 @@ export class Backer implements OfprotoBacker {
 
   portAdded(bridge: Bridge, port: OfPort): void {
     if (port.dpPort === null) this.patches.set(port.name, { bridge, port });
-    else this.byDpPort.set(port.dpPort, { bridge, port });
+    else if (!port.tunnel) this.byDpPort.set(port.dpPort, { bridge, port });
   }
 
   portRemoved(port: OfPort): void {
     if (port.dpPort === null) this.patches.delete(port.name);
-    else this.byDpPort.delete(port.dpPort);
+    else if (!port.tunnel) this.byDpPort.delete(port.dpPort);
   }
 
   owner(dpPort: number): PortOwner | undefined {
@@ -113,11 +132,18 @@ export class Backer implements OfprotoBacker {
 
   /** The slow-path flow of a datapath key, with the bridge that it enters. Null for an unknown port. */
   flowOf(dpKey: FlowKey): { readonly flow: FlowKey; readonly bridge: Bridge } | null {
-    const owner = this.byDpPort.get(dpKey.get32(OFS.in_port));
+    const owner = this.owner(dpKey.get32(OFS.in_port)) ?? this.tunnelOwner(dpKey);
     if (!owner) return this.recirculatedFlow(dpKey);
     const flow = dpKey.clone();
     flow.set32(OFS.in_port, owner.port.ofport);
     return { flow, bridge: owner.bridge };
+  }
+
+  private tunnelOwner(dpKey: FlowKey): PortOwner | undefined {
+    if (!this.tunnels.ports.isTunnelPort(dpKey.get32(OFS.in_port))) return undefined;
+    const tunnel = this.tunnels.ports.receive(dpKey);
+    const port = tunnel?.owner.bridge.namedPort(tunnel.name);
+    return tunnel && port ? { bridge: tunnel.owner.bridge, port } : undefined;
   }
 
   /** A packet-out may come from a port that is no port: only its recirculation says where it belongs. */
@@ -134,7 +160,7 @@ export class Backer implements OfprotoBacker {
   }
 
   translate(input: Omit<XlateInput, 'recirc' | 'nowMs'>): XlateResult {
-    return xlateFlow({ ...input, recirc: this.recirc, nowMs: clock.nowMs() });
+    return xlateFlow({ ...input, recirc: this.recirc, tunnels: this.tunnels, nowMs: clock.nowMs() });
   }
 
   /** For revalidation; null when the megaflow's bridge or port is gone. */
@@ -206,6 +232,18 @@ export class Backer implements OfprotoBacker {
     }
   }
 }
+
+/** A packet of nobody's takes its way through a bridge's tables. */
+function inject(bridge: unknown, packet: Uint8Array): void {
+  if (!(bridge instanceof Bridge)) return;
+  const metadata = new Match();
+  metadata.key.set32(OFS.in_port, OFPP.NONE);
+  metadata.mask.set32(OFS.in_port, 0xffffffff);
+  const actions = [{ kind: 'output', port: OFPP.TABLE, maxLen: 0 }] as const;
+  executePacketOut(bridge, { type: 'packet_out', bufferId: NO_BUFFER, packet, actions, metadata });
+}
+
+const NO_BUFFER = 0xffffffff;
 
 function number(config: ReadonlyMap<string, string>, key: string, fallback: number): number {
   const text = config.get(key);

@@ -9,6 +9,7 @@ import { vlog } from '../base/vlog.ts';
 import { OFS } from '../flow/layout.ts';
 import { Match } from '../flow/match.ts';
 import type { Netdev } from '../netdev/netdev.ts';
+import { TunnelNetdev } from '../netdev/tunnel.ts';
 import type { Ofpact } from '../openflow/actions/types.ts';
 import type { PhyPort } from '../openflow/messages.ts';
 import { OFPM_ALL } from '../openflow/messages-ext.ts';
@@ -163,14 +164,22 @@ export class Bridge implements Ofproto, XlateBridge {
   async portAdd(netdev: Netdev, request: number | null): Promise<{ ofport: number } | { error: string }> {
     if (this.portTable.named(netdev.name)) return { error: 'File exists' };
     let dpPort: number | null = null;
-    if (netdev.type !== 'patch') {
+    if (netdev instanceof TunnelNetdev) {
+      const added = await this.backer.tunnels.ports.add(netdev, { bridge: this, netdev });
+      if ('error' in added) {
+        log.warn(`${this.name}: could not add port ${netdev.name} (${added.error})`);
+        return added;
+      }
+      dpPort = added.dpPort;
+    } else if (netdev.type !== 'patch') {
       const added = await this.backer.dpif.portAdd(netdev, null);
       if ('error' in added) return added;
       dpPort = added.no;
     }
     const ofport = netdev.name === this.name ? OFPP.LOCAL : this.portTable.choose(netdev.name, request);
     if (ofport === null || this.portTable.get(ofport)) {
-      if (dpPort !== null) await this.backer.dpif.portDel(dpPort);
+      if (netdev instanceof TunnelNetdev) await this.backer.tunnels.ports.remove(netdev.name);
+      else if (dpPort !== null) await this.backer.dpif.portDel(dpPort);
       return { error: 'No space left on device' };
     }
     const port = new OfPort(ofport, netdev, dpPort, (p) => this.backer.peerOf(p));
@@ -181,6 +190,7 @@ export class Bridge implements Ofproto, XlateBridge {
     port.announced = port.phyPort();
     this.connmgr.portStatus('add', port.announced, null);
     if (ofport === OFPP.LOCAL) this.updateInBand();
+    this.backer.tunnels.portsChanged();
     this.backer.revalidateAll();
     return { ofport };
   }
@@ -195,13 +205,28 @@ export class Bridge implements Ofproto, XlateBridge {
     const phy = port.announced;
     if (phy) this.connmgr.portStatus('delete', phy, null);
     this.backer.revalidateAll();
-    if (port.dpPort !== null) await this.backer.dpif.portDel(port.dpPort);
+    if (port.netdev instanceof TunnelNetdev) await this.backer.tunnels.ports.remove(port.name);
+    else if (port.dpPort !== null) await this.backer.dpif.portDel(port.dpPort);
+    this.backer.tunnels.portsChanged();
   }
 
   private portChanged(port: OfPort): void {
     if (port.refresh()) this.backer.revalidateAll();
+    if (port.netdev instanceof TunnelNetdev) void this.tunnelChanged(port, port.netdev);
     this.announce(port, this.origin);
     if (port.ofport === OFPP.LOCAL) this.updateInBand();
+  }
+
+  /** Other options are another tunnel. */
+  private async tunnelChanged(port: OfPort, netdev: TunnelNetdev): Promise<void> {
+    const { tunnels } = this.backer;
+    if (tunnels.ports.configOf(port.name) === netdev.config || this.portTable.get(port.ofport) !== port) return;
+    await tunnels.ports.remove(port.name);
+    const added = await tunnels.ports.add(netdev, { bridge: this, netdev });
+    if ('error' in added) log.warn(`${this.name}: could not configure tunnel ${port.name} (${added.error})`);
+    port.dpPort = 'error' in added ? null : added.dpPort;
+    tunnels.portsChanged();
+    this.backer.revalidateAll();
   }
 
   modifyPort(port: OfPort, config: number, mask: number, origin: OfConn): void {

@@ -7,6 +7,8 @@
  */
 import { clock } from '../base/clock.ts';
 import type { Netdev } from '../netdev/netdev.ts';
+import { TunnelNetdev } from '../netdev/tunnel.ts';
+import type { TunnelConfig } from '../netdev/tunnel-config.ts';
 import type { PhyPort, PortStats } from '../openflow/messages.ts';
 import type { Bundle } from './bundle.ts';
 import type { XlatePort } from './xlate/types.ts';
@@ -42,13 +44,14 @@ export class OfPort implements XlatePort {
   readonly ofport: number;
   readonly name: string;
   readonly netdev: Netdev;
-  readonly dpPort: number | null;
+  /** Tunnels share one, and another one when their options change. */
+  dpPort: number | null;
   readonly createdMs: number = clock.nowMs();
   /** OFPPC bits; PORT_DOWN follows the device. */
   config = 0;
   mayEnable = true;
   bundle: Bundle | null = null;
-  /** Packets that crossed a patch port, credited by translation. */
+  /** Packets that crossed a patch port or a tunnel, credited by translation. */
   readonly stats: VirtualStats | null;
   /** What was last told to controllers. */
   announced: PhyPort | null = null;
@@ -61,12 +64,17 @@ export class OfPort implements XlatePort {
     this.netdev = netdev;
     this.dpPort = dpPort;
     this.findPeer = findPeer;
-    this.stats = netdev.type === 'patch' ? { rxPackets: 0, txPackets: 0, rxBytes: 0, txBytes: 0 } : null;
+    const isVirtual = netdev.type === 'patch' || netdev instanceof TunnelNetdev;
+    this.stats = isVirtual ? { rxPackets: 0, txPackets: 0, rxBytes: 0, txBytes: 0 } : null;
     this.refresh();
   }
 
   get isPatch(): boolean {
-    return this.stats !== null;
+    return this.netdev.type === 'patch';
+  }
+
+  get tunnel(): TunnelConfig | null {
+    return this.netdev instanceof TunnelNetdev ? this.netdev.config : null;
   }
 
   get peer(): XlatePort['peer'] {

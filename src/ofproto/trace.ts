@@ -208,6 +208,9 @@ function findFlow(backers: Backers, args: readonly string[]): { bridge: Bridge; 
   if (odp.ok) {
     const backer = args.length === 2 ? backerNamed(backers, args[0]) : onlyBacker(backers);
     const entry = backer.flowOf(odp.key);
+    if (!entry && backer.tunnels.ports.isTunnelPort(odp.key.get32(OFS.in_port))) {
+      throw new UnixctlError('no OpenFlow tunnel port for this packet');
+    }
     if (!entry) throw new UnixctlError(`no OpenFlow port for datapath port ${odp.key.get32(OFS.in_port)}`);
     return entry;
   }

@@ -37,13 +37,13 @@ export class Datapaths {
   }
 
   /** How an interface of a type is opened; null where there is no such type. */
-  mapInterfaceType(type: string): string | null {
+  mapInterfaceType(type: string, datapathType = ''): string | null {
     const plain = type === '' ? 'system' : type;
     switch (this.dummy) {
       case 'none':
         return plain.startsWith('dummy') ? null : plain;
       case 'plain':
-        return plain;
+        return plain === 'internal' && datapathType === 'dummy' ? 'dummy' : plain;
       case 'system':
         return plain === 'system' || plain === 'internal' ? 'dummy' : plain;
       case 'override':

@@ -152,7 +152,7 @@ export class Switch {
       if (ofproto === null) continue;
       const deps = {
         env: this.env,
-        mapType: (type: string) => this.datapaths.mapInterfaceType(type),
+        mapType: (type: string) => this.datapaths.mapInterfaceType(type, one.datapathType),
         onNews: () => this.deviceNews(),
         keepOfports: () => this.isFirst,
       };

@@ -1,6 +1,7 @@
 /** `dpif/*`: datapaths as the bridges see them. */
 import { registerCommand } from '../../base/commands.ts';
 import type { Netdev } from '../../netdev/netdev.ts';
+import { tunnelOptionsText } from '../../netdev/tunnel-config.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import type { Backer } from '../backer.ts';
 import type { Bridge } from '../bridge.ts';
@@ -49,7 +50,11 @@ function showBridge(bridge: Bridge): string {
   let text = `  ${bridge.name}:\n`;
   const ports = bridge.sortedPorts().sort((a, b) => (a.name < b.name ? -1 : 1));
   for (const port of ports) {
-    const options = port.peerName ? `: peer=${port.peerName}` : '';
+    const options = port.peerName
+      ? `: peer=${port.peerName}`
+      : port.tunnel
+        ? `: ${tunnelOptionsText(port.tunnel)}`
+        : '';
     text += `    ${port.name} ${port.ofport}/${port.dpPort ?? 'none'}: (${portTypeText(bridge.backer, port.netdev, port.ofport === OFPP.LOCAL)}${options})\n`;
   }
   return text;
@@ -65,7 +70,7 @@ export function portTypeText(backer: Backer, netdev: Netdev, isLocal: boolean): 
 /** What our datapath can do, under the names of `ovs-appctl dpif/show-dp-features`. */
 const FEATURES: readonly (readonly [string, string | number])[] = [
   ['Masked set action', 'Yes'],
-  ['Tunnel push pop', 'No'],
+  ['Tunnel push pop', 'Yes'],
   ['Ufid', 'Yes'],
   ['Truncate action', 'Yes'],
   ['Clone action', 'Yes'],

@@ -7,6 +7,7 @@ import { registerConntrackCommands } from './conntrack.ts';
 import { registerDpctlCommands } from './dpctl.ts';
 import { registerDpifCommands } from './dpif.ts';
 import { registerFdbCommands } from './fdb.ts';
+import { registerTunnelCommands } from '../tunnel/commands.ts';
 import { registerUpcallCommands } from './upcall.ts';
 
 /** Called once; `backers` says which there are when a command comes. */
@@ -17,6 +18,7 @@ export function registerOfprotoCommands(backers: () => Iterable<Backer>): void {
   registerDpctlCommands(backers);
   registerConntrackCommands(backers);
   registerUpcallCommands(backers);
+  registerTunnelCommands(backers);
   registerTrace(backers);
   registerJourneyCommands(backers);
 }

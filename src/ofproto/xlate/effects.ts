@@ -38,6 +38,9 @@ export function creditEffects(effects: readonly XlateEffect[], stats: EffectStat
       case 'learn_mac':
         e.bridge.macs?.learn(e.mac, e.vlan, e.bundle, e.isGratuitousArp, e.bundle.ports.length > 1, usedMs);
         break;
+      case 'tell':
+        e.tell(packets, bytes, usedMs);
+        break;
       case 'group':
         e.group.credit(e.bucket, packets, bytes);
         break;

@@ -1,10 +1,12 @@
 /** A flow as a match that shows all the fields its packet has. */
+import { TUN_FLAG } from '../../flow/flags-text.ts';
 import { FlowKey } from '../../flow/key.ts';
 import { DP_WORDS, FLOW_WORDS, OFS } from '../../flow/layout.ts';
 import { Match } from '../../flow/match.ts';
 import { formatMatch } from '../../flow/match-text.ts';
 import type { Names } from '../../flow/names.ts';
 import { mplsCount } from './commit.ts';
+import { isFromTunnel } from './prereq.ts';
 import { ETH_TYPE, FRAG_LATER, hasVlan, hasVlan2, IPPROTO } from './prereq.ts';
 
 export function formatFlow(flow: FlowKey, names?: Names): string {
@@ -61,7 +63,7 @@ const CONTEXT: readonly (readonly [first: number, end: number])[] = [
   [OFS.recirc_id >> 2, (OFS.recirc_id >> 2) + 1],
   [OFS.ct_state >> 2, (OFS.skb_priority >> 2) + 1],
   [OFS.ct_label >> 2, (OFS.ct_nw_proto >> 2) + 1],
-  [OFS.tun_id >> 2, DP_WORDS],
+  [OFS.tun_metadata >> 2, OFS.tun_metadata_present >> 2],
   [DP_WORDS, FLOW_WORDS],
 ];
 
@@ -70,9 +72,6 @@ const WIDE: readonly (readonly [ofs: number, bytes: number])[] = [
   [OFS.ct_label, 16],
   [OFS.ct_ipv6_src, 16],
   [OFS.ct_ipv6_dst, 16],
-  [OFS.tun_id, 8],
-  [OFS.tun_ipv6_src, 16],
-  [OFS.tun_ipv6_dst, 16],
   [OFS.metadata, 8],
 ];
 
@@ -82,6 +81,11 @@ function fieldsOf(flow: FlowKey): FlowKey {
     mask.u8.fill(0xff, ofs, ofs + bytes);
   };
   see(OFS.in_port, 4);
+  if (isFromTunnel(flow)) {
+    if (flow.get16(OFS.tun_flags) & TUN_FLAG.key) see(OFS.tun_id, 8);
+    see(OFS.tun_src, OFS.tun_tp_src - OFS.tun_src);
+    see(OFS.tun_gbp_id, OFS.tun_erspan_dir - OFS.tun_gbp_id);
+  }
   for (const [first, end] of CONTEXT) for (let i = first; i < end; i++) if (flow.w[i] !== 0) mask.w[i] = -1;
   for (const [ofs, bytes] of WIDE) {
     for (let i = ofs; i < ofs + bytes; i++) if (mask.u8[i] !== 0) mask.u8.fill(0xff, ofs, ofs + bytes);

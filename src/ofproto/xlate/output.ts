@@ -1,6 +1,6 @@
 /** Output: to a port, to the reserved ports, through patch ports into the next bridge. */
 import type { FlowKey } from '../../flow/key.ts';
-import { DP_WORDS, OFS } from '../../flow/layout.ts';
+import { OFS } from '../../flow/layout.ts';
 import { PacketInReason } from '../../openflow/messages.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import { EXPLICIT_MISS } from '../packet-in-reason.ts';
@@ -9,6 +9,7 @@ import { controller } from './controller.ts';
 import { type Ctx, MAX_DEPTH, onCopy } from './ctx.ts';
 import { normal } from './normal.ts';
 import { finishFreezing, runActionSet, xlateTable } from './table.ts';
+import { outputTunnel, terminate } from './tunnel.ts';
 import { PortConfig, type XlatePort } from './types.ts';
 
 export interface OutputOptions {
@@ -69,10 +70,15 @@ export function sendTo(ctx: Ctx, ofport: number, truncate = 0): void {
     throughPatch(ctx, port, port.peer);
   } else if (ctx.flow.get32(OFS.packet_type) !== 0) {
     ctx.note('warn', 'Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.');
+  } else if (port.tunnel) {
+    outputTunnel(ctx, port, port.tunnel, truncate);
   } else if (port.dpPort !== null) {
     if (truncate > 0) ctx.actions.push({ kind: 'trunc', maxLen: truncate });
     commitActions(ctx);
-    ctx.actions.push({ kind: 'output', port: port.dpPort });
+    const tunnelPort = terminate(ctx, port);
+    ctx.actions.push(
+      tunnelPort === null ? { kind: 'output', port: port.dpPort } : { kind: 'tnl_pop', port: tunnelPort },
+    );
   }
 }
 
@@ -107,7 +113,8 @@ function throughPatch(ctx: Ctx, from: XlatePort, peer: NonNullable<XlatePort['pe
   ctx.inActionSet = false;
   ctx.inGroup = false;
   ctx.inPacketOut = false;
-  flow.w.fill(0, DP_WORDS);
+  // Neither registers nor tunnels cross.
+  flow.w.fill(0, OFS.tun_id >> 2);
   flow.set32(OFS.in_port, peer.port.ofport);
   clearConntrack(ctx);
   ctx.input.observer?.enter({ type: 'bridge', bridge: peer.bridge });

@@ -69,6 +69,10 @@ export function prereqMet(prereq: FieldPrereq, flow: FlowKey, wc: FlowKey): bool
   }
 }
 
+/** Did the packet come out of a tunnel, or is it to go into one? */
+export const isFromTunnel = (flow: FlowKey): boolean =>
+  flow.get32(OFS.tun_dst) !== 0 || flow.u8.subarray(OFS.tun_ipv6_dst, OFS.tun_ipv6_dst + 16).some((b) => b !== 0);
+
 function isProto(flow: FlowKey, wc: FlowKey, proto: number): boolean {
   wc.set8(OFS.ip_proto, 0xff);
   return flow.get8(OFS.ip_proto) === proto;

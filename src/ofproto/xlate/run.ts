@@ -5,9 +5,10 @@ import { OFPM_SLOWPATH } from '../../openflow/messages-ext.ts';
 import { runActions } from './actions.ts';
 import { Ctx } from './ctx.ts';
 import { mayReceive } from './output.ts';
-import { FRAG_LATER, isIpAny, isMplsType, VLAN_CFI } from './prereq.ts';
+import { FRAG_LATER, isFromTunnel, isIpAny, isMplsType, VLAN_CFI } from './prereq.ts';
 import { type FrozenState, thawRegisters } from './recirc.ts';
 import { finishFreezing, runActionSet, xlateTable } from './table.ts';
+import { arriveByTunnel, unwrapLast } from './tunnel.ts';
 import type { XlateInput, XlateResult } from './types.ts';
 
 export function xlateFlow(input: XlateInput): XlateResult {
@@ -46,6 +47,7 @@ function start(ctx: Ctx): void {
   }
   const inPort = flow.get32(OFS.in_port);
   const port = ctx.bridge.port(inPort);
+  if (isFromTunnel(flow) && !arriveByTunnel(ctx)) return;
   if (port && !mayReceive(flow, port)) {
     ctx.wc.u8.fill(0xff, OFS.eth_dst, OFS.eth_dst + 6);
     ctx.note('warn', 'OFPPC_NO_RECV set, dropping');
@@ -61,6 +63,7 @@ function start(ctx: Ctx): void {
 /** Carries on where `freezing` stopped. */
 function thaw(ctx: Ctx, state: FrozenState, recircId: number): void {
   ctx.bridge = state.bridge;
+  if (isFromTunnel(ctx.flow)) arriveByTunnel(ctx);
   thawRegisters(state, ctx.flow);
   ctx.base.copyFrom(ctx.flow);
   ctx.stack = [...state.stack];
@@ -104,6 +107,8 @@ function endMask(wc: FlowKey, flow: FlowKey): void {
     if (wc.get16(tci) !== 0) wc.set16(tci, wc.get16(tci) | VLAN_CFI);
   }
   if (!isMplsType(flow.get16(OFS.eth_type))) wc.w.fill(0, OFS.mpls_lse0 >> 2, (OFS.mpls_lse2 >> 2) + 1);
+  // A port that is no tunnel's has only packets without tunnels. What is recirculated may differ.
+  if (flow.get32(OFS.recirc_id) === 0 && !isFromTunnel(flow)) wc.w.fill(0, OFS.tun_id >> 2, DP_WORDS);
   // There are no ports in later fragments; a datapath cannot match on them.
   if (isIpAny(flow) && flow.get8(OFS.ip_frag) & FRAG_LATER) wc.set32(OFS.tp_src, 0);
 }
@@ -111,6 +116,7 @@ function endMask(wc: FlowKey, flow: FlowKey): void {
 function result(ctx: Ctx): XlateResult {
   const { wc, input } = ctx;
   endMask(wc, input.flow);
+  unwrapLast(ctx);
   return {
     actions: ctx.error === 'OK' ? ctx.actions : [],
     mask: wc,

@@ -10,6 +10,7 @@ import { controller } from './controller.ts';
 import { type Ctx, MAX_DEPTH, MAX_RESUBMITS } from './ctx.ts';
 import { isIpAny } from './prereq.ts';
 import { freezeRegisters } from './recirc.ts';
+import { commitTunnel } from './tunnel.ts';
 import { PortConfig, type TableMissKind } from './types.ts';
 
 export interface TableStep {
@@ -179,6 +180,7 @@ export function freeze(ctx: Ctx, table: number | null): void {
 /** Hands the rest of the translation to the packet's return. */
 export function finishFreezing(ctx: Ctx): void {
   commitActions(ctx);
+  commitTunnel(ctx);
   const id = ctx.input.recirc.allocate({
     bridge: ctx.bridge,
     table: ctx.table,

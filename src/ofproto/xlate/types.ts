@@ -1,12 +1,14 @@
 /** What translation needs to know of a bridge, and what it gives back. `bridge.ts` implements the first part. */
 import type { DpAction } from '../../flow/dp-actions.ts';
 import type { FlowKey, FlowMask } from '../../flow/key.ts';
+import type { TunnelConfig } from '../../netdev/tunnel-config.ts';
 import type { Ofpact } from '../../openflow/actions/types.ts';
 import type { MacLearning } from '../mac-learning.ts';
 import type { PortVlanConfig } from '../ofproto.ts';
 import type { Rule } from '../rule.ts';
 import type { FlowTable, FlowTables } from '../tables.ts';
 import type { RecircTable } from './recirc.ts';
+import type { XlateTunnels } from './tunnel.ts';
 
 /** Bits of `XlatePort.config`, OpenFlow 1.0 numbers. */
 export const PortConfig = {
@@ -32,7 +34,9 @@ export interface XlatePort {
   readonly bundle: XlateBundle | null;
   /** The other end of a patch port that has one. */
   readonly peer: { readonly bridge: XlateBridge; readonly port: XlatePort } | null;
-  /** Counters of a port that has no device, `patch`. */
+  /** What a tunnel's options say. */
+  readonly tunnel?: TunnelConfig | null;
+  /** Counters of a port that has no device of its own: patch ports and tunnels. */
   readonly stats: { rxPackets: number; rxBytes: number; txPackets: number; txBytes: number } | null;
   /** Linux `skb_priority` of a queue of this port, null when there is no such queue. */
   queuePriority(queue: number): number | null;
@@ -99,6 +103,7 @@ export type XlateEffect =
       readonly bundle: XlateBundle;
       readonly isGratuitousArp: boolean;
     }
+  | { readonly kind: 'tell'; readonly tell: (packets: number, bytes: number, usedMs: number) => void }
   | { readonly kind: 'group'; readonly group: XlateGroup; readonly bucket: number }
   | { readonly kind: 'fin_timeout'; readonly rule: Rule; readonly idle: number; readonly hard: number }
   | {
@@ -114,6 +119,7 @@ export interface XlateInput {
   /** The packet itself, where there is one. */
   readonly packet: Uint8Array | null;
   readonly recirc: RecircTable;
+  readonly tunnels?: XlateTunnels | null;
   readonly nowMs: number;
   /** Start with these actions (packet-out) rather than a lookup in table 0. */
   readonly actions?: readonly Ofpact[];
