@@ -21,6 +21,8 @@ import { Telling } from './telling.ts';
 const log = vlog('journey');
 
 const MAX_PENDING = 1024;
+/** A packet that goes round and round has told enough. */
+const MAX_PARTS = 256;
 const PATIENCE_MS = 1000;
 
 /** What the slow path did with an upcall. Times are those of the kernel's monotonic clock. */
@@ -182,6 +184,7 @@ export class JourneyCollector {
 
   private look(p: Pending): void {
     if (p.first && p.answered >= p.upcalls && p.executed >= p.asked) this.tell(p);
+    else if (p.parts.length + p.slow.length > MAX_PARTS) this.giveUp(p);
   }
 
   private lookAtAll(): void {

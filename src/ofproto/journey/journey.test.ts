@@ -1,0 +1,393 @@
+/**
+ * Journeys of random packets through random tables, with simulated devices: each agrees with what came out of the ports, with
+ * `ofproto/trace`, and with its packet.
+ */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { Arena } from '../../base/arena.ts';
+import { clock } from '../../base/clock.ts';
+import { runCommand } from '../../base/commands.ts';
+import { DpifNetdev } from '../../dpif/netdev.ts';
+import { composePacket } from '../../flow/compose.ts';
+import { FlowKey } from '../../flow/key.ts';
+import { OFS } from '../../flow/layout.ts';
+import { DummyNetdev } from '../../netdev/dummy.ts';
+import type { NetdevEnv } from '../../netdev/netdev.ts';
+import { parseFlowMod } from '../../openflow/flow-text.ts';
+import { parseGroupMod } from '../../openflow/group-text.ts';
+import { Backer } from '../backer.ts';
+import type { Bridge } from '../bridge.ts';
+import { Group } from '../group.ts';
+import { registerTrace } from '../trace.ts';
+import { Random } from '../xlate/random-network.ts';
+import { registerJourneyCommands } from './commands.ts';
+import type { JourneyOptions } from './session.ts';
+import type { Step, Story } from './story.ts';
+import { storyText } from './text.ts';
+
+const VLAN = { mode: 'trunk', tag: null, trunks: [], cvlans: [], priorityTags: 'no', protected: false } as const;
+const PORTS = ['p1', 'p2', 'p3', 'p4'];
+const ROUNDS = 80;
+const PACKETS = 40;
+const TEXT = { format: 'text' } as const;
+
+interface Seen {
+  readonly port: string;
+  readonly hex: string;
+}
+
+type StepOf<K extends Step['step']> = Extract<Step, { step: K }>;
+const stepsOf = <K extends Step['step']>(story: Story, kind: K): StepOf<K>[] =>
+  story.steps.filter((s): s is StepOf<K> => s.step === kind);
+
+describe('journeys', () => {
+  let env: NetdevEnv;
+  let backer: Backer;
+  let bridge: Bridge;
+  const netdevs = new Map<string, DummyNetdev>();
+  let sent: Seen[];
+
+  beforeEach(async () => {
+    clock.stop();
+    env = { arena: new Arena(64 << 20), frames: { at: 0, bytes: 0 }, byName: new Map() };
+    const dpif = await DpifNetdev.create({ mode: 'main', name: 'ovs-dummy', type: 'dummy', env });
+    backer = new Backer('dummy', dpif);
+    bridge = backer.createBridge('br0', 'dummy') as Bridge;
+    sent = [];
+    netdevs.clear();
+    for (const name of PORTS) {
+      const netdev = new DummyNetdev(name, env);
+      netdev.setUp(true);
+      netdev.onTransmit((p) => sent.push({ port: name, hex: Buffer.from(p).toString('hex') }));
+      const added = await bridge.portAdd(netdev, null);
+      assert.ok('ofport' in added);
+      bridge.setBundle({ name, ofports: [added.ofport], vlan: VLAN });
+      netdevs.set(name, netdev);
+    }
+    bridge.config = { ...bridge.config, failMode: 'secure' };
+    bridge.flushFlows();
+    registerTrace(() => [backer]);
+    registerJourneyCommands(() => [backer]);
+  });
+
+  afterEach(async () => {
+    await backer.close();
+    clock.resume();
+  });
+
+  function flow(text: string): void {
+    const parsed = parseFlowMod(text, 'add');
+    assert.ok(parsed.ok, `${text}: ${parsed.ok ? '' : parsed.error}`);
+    const refusal = bridge.tables.flowMod(parsed.flow, clock.nowMs());
+    assert.ok(refusal === null || typeof refusal !== 'string', `${text}: ${refusal}`);
+  }
+
+  function group(text: string): void {
+    const parsed = parseGroupMod(text, 'add');
+    assert.ok(parsed.ok, parsed.ok ? '' : parsed.error);
+    const { groupId, groupType, buckets, props } = parsed.group;
+    bridge.groups.set(groupId, new Group(groupId, groupType, buckets, props));
+  }
+
+  /** What the packet did at the ports. */
+  function give(port: string, packet: Uint8Array): Seen[] {
+    sent = [];
+    assert.ok(netdevs.get(port)?.receive(packet));
+    return sent;
+  }
+
+  const look = (options: JourneyOptions = {}) => {
+    assert.ok(backer.journeys);
+    return backer.journeys.start(options);
+  };
+
+  const one = (list: readonly Story[]): Story => {
+    assert.equal(list.length, 1, 'one story');
+    return list[0];
+  };
+
+  function udp(dst: number, change: (key: FlowKey) => void = () => {}): Uint8Array {
+    const key = new FlowKey();
+    key.u8.set([2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1], OFS.eth_dst);
+    key.set16(OFS.eth_type, 0x0800);
+    key.set32(OFS.ip_src, 0x0a000001);
+    key.set32(OFS.ip_dst, 0x0a000000 + dst);
+    key.set8(OFS.ip_proto, 17);
+    key.set8(OFS.ip_ttl, 64);
+    key.set16(OFS.tp_src, 1000);
+    key.set16(OFS.tp_dst, 53);
+    change(key);
+    return composePacket(
+      key,
+      Uint8Array.from({ length: 20 }, (_, i) => i),
+    );
+  }
+
+  it('tells an upcall, then the megaflow it made, then the EMC', async () => {
+    flow('priority=9,udp,nw_dst=10.0.0.2,actions=dec_ttl,output:2');
+    (backer.dpif as DpifNetdev).configure(new Map([['emc-insert-inv-prob', '1']]));
+    using session = look();
+    assert.deepEqual(
+      give('p1', udp(2)).map((s) => s.port),
+      ['p2'],
+    );
+    const first = one(session.fetch());
+    assert.equal(first.verdict, 'forwarded');
+    assert.deepEqual(
+      first.steps.map((s) => s.step),
+      ['lookup', 'upcall', 'translation', 'actions', 'action', 'sent'],
+    );
+    const [translation] = stepsOf(first, 'translation');
+    assert.match(translation.translation.trace, /udp,nw_dst=10\.0\.0\.2, priority 9\n +dec_ttl\n +output:p2\n/);
+    assert.deepEqual(translation.translation.why, [
+      { because: 'every packet', bits: 'recirc_id=0,eth,ip,in_port=p1,nw_frag=no' },
+      { because: 'lookup in table 0', bits: 'nw_dst=10.0.0.2,nw_proto=17' },
+      { because: 'dec_ttl in table 0', bits: 'nw_ttl=64' },
+    ]);
+    assert.deepEqual(stepsOf(first, 'action')[0].changes, ['nw_ttl: 64 -> 63']);
+
+    give('p1', udp(2));
+    const second = one(session.fetch());
+    const [lookup] = stepsOf(second, 'lookup');
+    assert.equal(lookup.cache, 'megaflow');
+    assert.equal(lookup.megaflow?.ufid, translation.installed);
+    assert.equal(lookup.megaflow?.made_by_journey, first.journey);
+    assert.equal(lookup.replayed_in, first.journey);
+
+    give('p1', udp(2));
+    const third = one(session.fetch());
+    assert.equal(stepsOf(third, 'lookup')[0].cache, 'emc');
+    assert.deepEqual(
+      third.steps.map((s) => s.step),
+      ['lookup', 'actions', 'action', 'sent'],
+    );
+    assert.match(storyText(third), /EMC hit\n +megaflow .*nw_dst=10\.0\.0\.2/);
+  });
+
+  it('replays a megaflow made before anybody looked, and says when the tables have changed', async () => {
+    flow('priority=9,udp,actions=output:2');
+    give('p1', udp(2));
+    {
+      using session = look();
+      give('p1', udp(2));
+      const [lookup] = stepsOf(one(session.fetch()), 'lookup');
+      assert.equal(lookup.replay?.is_current, true);
+      assert.equal(lookup.replay?.actions, 'p2');
+      assert.match(lookup.megaflow?.made_for ?? '', /^udp,in_port=p1,.*nw_dst=10\.0\.0\.2/);
+    }
+    // The revalidator has had no turn yet: the old megaflow answers, and the story says so.
+    flow('priority=10,udp,actions=output:3');
+    using session = look();
+    assert.deepEqual(
+      give('p1', udp(2)).map((s) => s.port),
+      ['p2'],
+    );
+    const story = one(session.fetch());
+    const [lookup] = stepsOf(story, 'lookup');
+    assert.equal(lookup.replay?.is_current, false);
+    assert.equal(lookup.replay?.actions, 'p3');
+    assert.match(storyText(story), /the tables have changed since/);
+  });
+
+  it('names each reason for a drop', () => {
+    flow('table=0,priority=9,udp,nw_dst=10.0.0.2,cookie=0x7,actions=drop');
+    flow('table=0,priority=9,udp,nw_dst=10.0.0.3,actions=resubmit(,3)');
+    flow('table=0,priority=9,udp,nw_dst=10.0.0.4,actions=output:1');
+    flow('table=0,priority=9,udp,nw_dst=10.0.0.5,actions=resubmit(,0)');
+    using session = look({ only: 'drops' });
+    const reasons = [2, 3, 4, 5].map((dst) => {
+      assert.deepEqual(give('p1', udp(dst)), []);
+      const { verdict, drop } = one(session.fetch());
+      assert.equal(verdict, 'dropped');
+      return drop;
+    });
+    assert.deepEqual(
+      reasons.map((r) => r?.name),
+      ['drop-rule', 'no-match', 'no-output', 'translation-error'],
+    );
+    assert.match(reasons[0]?.text ?? '', /table 0 of br0: cookie=0x7, priority=9,udp,nw_dst=10\.0\.0\.2 actions=drop/);
+    assert.match(reasons[1]?.text ?? '', /no rule of table 3/);
+    // A hit of a megaflow that drops tells the tables' reason, too.
+    give('p1', udp(2));
+    assert.equal(one(session.fetch()).drop?.name, 'drop-rule');
+    // Forwarded packets are not told.
+    flow('priority=99,udp,nw_dst=10.0.0.9,actions=output:2');
+    assert.equal(give('p1', udp(9)).length, 1);
+    assert.deepEqual(session.fetch(), []);
+  });
+
+  it('tells only packets that match, and those of a port or bridge', () => {
+    flow('actions=output:4');
+    using byField = look({ filter: 'udp,nw_dst=10.0.0.2,tp_dst=53' });
+    using byPort = look({ inPort: 'p2', bridge: 'br0' });
+    using byBoth = look({ filter: 'ip,in_port=3' });
+    give('p1', udp(2));
+    give('p1', udp(3));
+    give('p2', udp(3));
+    give('p3', udp(4));
+    const told = (session: typeof byField): string[] => session.fetch().map((s) => s.in_port.name);
+    assert.deepEqual([told(byField), told(byPort), told(byBoth)], [['p1'], ['p2'], ['p3']]);
+    assert.throws(() => look({ filter: 'reg0=5' }), /reg0 is not known yet when a packet is received/);
+    assert.throws(() => look({ filter: 'udp,nw_dst=1.2.3' }), /1\.2\.3/);
+    assert.throws(() => look({ inPort: 'eth9' }), /eth9: unknown port/);
+    assert.throws(() => look({ bridge: 'br9' }), /br9: unknown bridge/);
+  });
+
+  it('keeps a bounded number of stories, and counts those it let go', () => {
+    flow('actions=output:2');
+    using session = look({ keep: 10 });
+    for (let i = 0; i < 25; i++) give('p1', udp(i));
+    assert.equal(session.told, 25);
+    assert.equal(session.lost, 15);
+    const journeys = session.fetch().map((s) => s.journey);
+    assert.deepEqual([journeys.length, journeys.at(-1)], [10, 25], 'the newest are there');
+  });
+
+  it('answers over the control socket', async () => {
+    flow('actions=output:2');
+    const name = await runCommand('journey/start', ['udp', '--count=2'], TEXT);
+    give('p1', udp(1));
+    give('p1', udp(2));
+    give('p1', udp(3));
+    const [counts, ...stories] = (await runCommand('journey/show', [name, '--format=json'], TEXT))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    assert.deepEqual(counts, { told: 2, lost: 0, untold: 0, is_open: false });
+    assert.deepEqual(
+      stories.map((s) => s['length']),
+      [62, 62],
+    );
+    assert.match(await runCommand('journey/list', [], TEXT), new RegExp(`^${name}: udp: told 2`));
+    await runCommand('journey/stop', [name], TEXT);
+    await assert.rejects(runCommand('journey/show', [name], TEXT), /no such session/);
+    await assert.rejects(runCommand('journey/start', ['--only=some'], TEXT), /not one of/);
+  });
+
+  // ---- random tables ----
+
+  function randomTables(r: Random): void {
+    group('group_id=1,type=all,bucket=output:2,bucket=mod_nw_tos:8,output:3');
+    group('group_id=2,type=select,bucket=output:3,bucket=output:4');
+    const matches = [
+      '',
+      'udp',
+      'ip,nw_dst=10.0.0.2',
+      'ip,nw_dst=10.0.0.0/30',
+      'udp,tp_dst=53',
+      'dl_vlan=5',
+      'in_port=1',
+      'tcp',
+      'mpls',
+    ];
+    const actions = [
+      'output:2',
+      'output:3,output:4',
+      'dec_ttl,output:2',
+      'mod_nw_dst:10.9.9.9,output:3,mod_tp_dst:99,output:4',
+      'push_vlan:0x8100,mod_vlan_vid:7,output:2,strip_vlan,output:3',
+      'strip_vlan,output:4',
+      'push_mpls:0x8847,set_field:77->mpls_label,output:2',
+      'push_mpls:0x8847,pop_mpls:0x0800,resubmit(,2)',
+      'resubmit(,1)',
+      'resubmit(,1),output:4',
+      'clone(mod_dl_src:02:00:00:00:00:77,output:3),output:2',
+      'group:1',
+      'group:2',
+      'drop',
+      'NORMAL',
+      'IN_PORT',
+      'output:9',
+    ];
+    for (const table of [0, 1, 2])
+      for (let i = 0; i < 4; i++) {
+        const match = r.of(matches);
+        const prefix = `table=${table},priority=${1 + r.below(5)}${match === '' ? '' : `,${match}`}`;
+        // Only tables below: a packet that recirculates to where it came from goes round for ever.
+        const below = actions.filter((a) => Number(/resubmit\(,(\d)/.exec(a)?.[1] ?? 9) > table);
+        flow(`${prefix},actions=${r.of(below)}`);
+      }
+    flow(`table=0,priority=0,actions=${r.of(actions)}`);
+  }
+
+  function randomPacket(r: Random): Uint8Array {
+    return udp(1 + r.below(5), (key) => {
+      if (r.chance(30)) {
+        key.set16(OFS.vlan_tpid, 0x8100);
+        key.set16(OFS.vlan_tci, 0x1000 | r.of([5, 6]));
+      }
+      if (r.chance(30)) key.set8(OFS.ip_proto, r.of([6, 1]));
+      if (r.chance(20)) key.set8(OFS.ip_ttl, r.of([1, 2]));
+      key.u8[OFS.eth_src + 5] = 1 + r.below(3);
+      key.set16(OFS.tp_dst, r.of([53, 80]));
+    });
+  }
+
+  it('agrees with the ports and with ofproto/trace, whatever the tables', async () => {
+    const r = new Random(20261120);
+    let hits = 0;
+    let recirculated = 0;
+    let dropped = 0;
+    let told = 0;
+    for (let round = 0; round < ROUNDS; round++) {
+      bridge.flushFlows();
+      bridge.groups.clear();
+      randomTables(r);
+      await backer.inForce();
+      using session = look();
+      for (let k = 0; k < PACKETS; k++) {
+        const port = r.of(PORTS);
+        const packet = randomPacket(r);
+        const no = bridge.ofportOf(port);
+        const hex = Buffer.from(packet).toString('hex');
+        const before = await runCommand('ofproto/trace', ['br0', `in_port=${no}`, hex], TEXT);
+        const seen = give(port, packet);
+        const story = one(session.fetch());
+        told++;
+        const context = `round ${round}, ${port}\n${storyText(story)}\n${before}`;
+        assert.equal(story.packet, hex, context);
+        assert.equal(story.in_port.name, port, context);
+        assert.equal(story.is_incomplete, false, context);
+        // What came out of the ports, with the headers that the last action left.
+        assert.deepEqual(
+          stepsOf(story, 'sent')
+            .map((s) => `${s.port.name} ${s.length}`)
+            .sort(),
+          seen.map((s) => `${s.port} ${s.hex.length / 2}`).sort(),
+          context,
+        );
+        const states = new Set([hex, ...stepsOf(story, 'action').flatMap((s) => s.after ?? [])]);
+        for (const s of seen) assert.ok(states.has(s.hex), `${s.port} sent ${s.hex}\n${context}`);
+        assert.equal(story.verdict === 'forwarded', seen.length > 0, context);
+        assert.equal(story.drop !== null, seen.length === 0 && story.verdict === 'dropped', context);
+        // What a trace foretold: datapath numbers there, names here.
+        const [first] = stepsOf(story, 'lookup');
+        const said =
+          first.cache === 'none' ? stepsOf(story, 'translation')[0]?.translation.actions : first.megaflow?.actions;
+        const foretold = /^Datapath actions: (.*)$/m.exec(before)?.[1] ?? '';
+        assert.equal(normal(said ?? ''), normal(foretold), context);
+        if (first.cache !== 'none') hits++;
+        if (stepsOf(story, 'recirculated').length > 0) recirculated++;
+        if (story.verdict === 'dropped') dropped++;
+        // What the packet taught the tables is in force before the next one is foretold.
+        backer.revalidator.pushStats();
+        await backer.inForce();
+        await backer.inForce();
+      }
+    }
+    assert.equal(told, ROUNDS * PACKETS);
+    assert.ok(
+      hits > 200 && recirculated > 20 && dropped > 100,
+      `${hits} hits, ${recirculated} recirculated, ${dropped} dropped`,
+    );
+  });
+
+  /** Ports by name become numbers; recirculation ids are drawn anew. */
+  function normal(actions: string): string {
+    return actions
+      .replace(/\bp(\d)\b/g, (_, n: string) =>
+        String([...backer.dpif.ports()].find((p) => p.netdev.name === `p${n}`)?.no),
+      )
+      .replace(/recirc\(0x[0-9a-f]+\)/g, 'recirc');
+  }
+});
