@@ -1,6 +1,6 @@
 /** Programs under their own names: from any directory, through links, found by PATH, from bundle and from source. */
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -55,4 +55,17 @@ test('from a checkout in a directory with spaces, without a bundle', async () =>
   for (const name of ['bin', 'scripts', 'src', 'package.json']) await must('cp', ['-r', join(ROOT, name), copy]);
   symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
   assert.equal(await must(join(copy, 'bin/ovs-appctl'), ['-V']), 'ovs-appctl (Open vSwitch) 3.7.0\n');
+});
+
+test('a machine without the library that Node.js needs gets it, or is told', async () => {
+  const bin = join(dir, 'poor machine');
+  mkdirSync(bin);
+  for (const name of ['ldconfig', 'apt-get'])
+    writeFileSync(join(bin, name), `#!/bin/sh\necho "${name} $*" >>"${bin}/calls"\n`, { mode: 0o755 });
+  const env = { PATH: `${bin}:${process.env['PATH']}` };
+  const { status, stderr } = await run(join(ROOT, 'scripts/setup'), [], { env });
+  assert.equal(status, 1);
+  assert.match(stderr, /^signalbox: Node\.js 26 needs the library libatomic\.so\.1.*apt-get install libatomic1/);
+  const calls = await must('cat', [join(bin, 'calls')]);
+  if (process.getuid?.() === 0) assert.match(calls, /^apt-get install .*libatomic1$/m);
 });
