@@ -1,7 +1,7 @@
 /** `_Server`, the database in which the server tells of its databases (ovsdb-server(5)). It is in memory only, and clients only read it. */
 import { newUuid, type Uuid } from './atom.ts';
 import { Database } from './database.ts';
-import { type Datum, scalarDatum } from './datum.ts';
+import { type Datum, defaultDatum, scalarDatum } from './datum.ts';
 import { jsonText } from './json.ts';
 import { defaultData, withColumns } from './row.ts';
 import { schemaFromJson, schemaToJson } from './schema.ts';
@@ -44,10 +44,12 @@ export class ServerDatabase {
     this.rows.set(store, uuid);
     const values: Record<string, Datum> = {
       name: scalarDatum(store.name),
-      model: scalarDatum('standalone'),
-      connected: scalarDatum(true),
-      leader: scalarDatum(true),
-      schema: scalarDatum(jsonText(schemaToJson(store.schema))),
+      model: scalarDatum(store.relay === null ? 'standalone' : 'relay'),
+      connected: scalarDatum(store.relay?.connected ?? true),
+      leader: scalarDatum(store.relay === null),
+      schema: store.available
+        ? scalarDatum(jsonText(schemaToJson(store.schema)))
+        : defaultDatum(table.schema.columnByName.get('schema')!.type),
     };
     const columns = new Map(table.schema.columns.filter((c) => c.name in values).map((c) => [c, values[c.name]!]));
     const row = txn.get(table, uuid);

@@ -11,7 +11,9 @@ import { Database } from './database.ts';
 import { OvsdbError } from './error.ts';
 import { openDatabase } from './file.ts';
 import { LockTable } from './lock-table.ts';
+import { Relay } from './relay.ts';
 import { Remotes } from './remotes.ts';
+import { Replication } from './replication.ts';
 import type { DatabaseSchema } from './schema.ts';
 import { ServerDatabase } from './server-database.ts';
 import type { Session } from './session.ts';
@@ -31,6 +33,7 @@ export class OvsdbServer {
   readonly sessions = new Set<Session>();
   readonly maxBacklog: number;
   readonly remotes: Remotes;
+  readonly replication: Replication;
   private readonly serverDatabase = new ServerDatabase();
   private readonly stores = new Map<string, Store>();
   private readonly attached = new Set<Connection>();
@@ -38,6 +41,7 @@ export class OvsdbServer {
   constructor(options: OvsdbServerOptions = {}) {
     this.maxBacklog = options.maxBacklog ?? 64 * 1024 * 1024;
     this.remotes = new Remotes(this);
+    this.replication = new Replication(this);
     this.stores.set('_Server', this.serverDatabase.store);
   }
 
@@ -49,8 +53,9 @@ export class OvsdbServer {
     return this.stores.get(name);
   }
 
-  /** Opens a database file and serves it. Throws `OvsdbError`. Returns the database's name. */
+  /** Opens a database file, or follows `relay:DB:REMOTE`, and serves it. Throws `OvsdbError`. Returns the database's name. */
   addDatabase(file: string): string {
+    if (file.startsWith('relay:')) return this.addRelay(file.slice('relay:'.length));
     for (const store of this.stores.values()) {
       if (store.log?.path === resolve(file)) return store.name;
     }
@@ -64,6 +69,15 @@ export class OvsdbServer {
       throw new OvsdbError('ovsdb error', `${db.name}: duplicate database name`);
     }
     return this.addStore(new Store(db, file_));
+  }
+
+  private addRelay(spec: string): string {
+    const relay = new Relay(this, spec);
+    if (this.stores.has(relay.store.name)) {
+      relay.close();
+      throw new OvsdbError('ovsdb error', `${relay.store.name}: duplicate database name`);
+    }
+    return this.addStore(relay.store);
   }
 
   /** Serves a database that lives only in memory. */
@@ -86,6 +100,11 @@ export class OvsdbServer {
     for (const session of [...this.sessions]) session.databaseChanged(store);
     store.close();
     return true;
+  }
+
+  /** What `_Server` says of it has changed. */
+  databaseDescribed(store: Store): void {
+    if (this.stores.get(store.name) === store) this.serverDatabase.update(store);
   }
 
   databaseConverted(store: Store): void {
@@ -139,6 +158,7 @@ export class OvsdbServer {
   }
 
   close(): void {
+    this.replication.close();
     this.remotes.close();
     for (const connection of [...this.attached]) connection.close();
     for (const store of this.stores.values()) store.close();

@@ -15,6 +15,7 @@ import { stringifyJson } from './json.ts';
 import type { LockClient } from './lock-table.ts';
 import { type MonitorVersion, MonitorView } from './monitor.ts';
 import { executeTransaction } from './operations.ts';
+import type { Relay } from './relay.ts';
 import { schemaFromJson, schemaToJson } from './schema.ts';
 import type { OvsdbServer } from './server.ts';
 import type { Follower, Store } from './store.ts';
@@ -160,6 +161,12 @@ export class Session implements LockClient {
       throw syntaxError(params, `${method} request params must begin with <db-name>`);
     }
     const store = this.server.store(name);
+    if (store?.available === false) {
+      throw new OvsdbError(
+        'database not available',
+        `${method} request specifies database ${name} which is not yet available because it has not completed joining its cluster`,
+      );
+    }
     if (store !== undefined) return store;
     throw syntaxError(params, `${method} request specifies unknown database ${name}`, 'unknown database');
   }
@@ -173,7 +180,7 @@ export class Session implements LockClient {
   private attempt(store: Store, params: Json[], id: string, startMs: number): void {
     const context = {
       ownsLock: (name: string) => this.server.locks.owns(name, this),
-      readOnly: this.readOnly,
+      readOnly: this.readOnly || this.server.replication.isBackup,
       elapsedMs: Math.round(clock.nowMs() - startMs),
       reserved: store.name === '_Server',
     };
@@ -189,6 +196,10 @@ export class Session implements LockClient {
     }
     this.forget(id);
     const { results, txn } = outcome;
+    if (txn !== null && txn.changes.size > 0 && store.relay !== null) {
+      void this.forward(store.relay, 'transact', params, id);
+      return;
+    }
     let durable: Promise<void> | null = null;
     try {
       durable = txn === null ? null : store.commit(txn);
@@ -211,6 +222,16 @@ export class Session implements LockClient {
         slot.text = replyText(id, stringifyJson(results));
         this.flush();
       });
+  }
+
+  // Not a place in the queue: the updates that the transaction causes come first, and other requests need not wait for the source.
+  private async forward(relay: Relay, method: string, params: Json[], id: string): Promise<void> {
+    try {
+      this.reply(id, stringifyJson(await relay.forward(method, params)));
+    } catch (error) {
+      if (!(error instanceof OvsdbError)) throw error;
+      this.replyError(id, error.toJson());
+    }
   }
 
   private waitFor(store: Store, params: Json[], id: string, startMs: number, timeoutMs: number): void {
@@ -340,6 +361,7 @@ export class Session implements LockClient {
         `new schema name (${schema.name}) does not match database name (${store.name})`,
       );
     }
+    if (store.relay !== null) return void this.forward(store.relay, 'convert', params, id);
     if (store.log === null) throw new OvsdbError('not allowed', `conversion not allowed for database ${store.name}`);
     store.convert(convertDatabase(store.db, schema));
     this.reply(id, '{}');

@@ -6,9 +6,11 @@ import { vlog } from '../base/vlog.ts';
 import type { Changes, Database } from './database.ts';
 import { OvsdbError } from './error.ts';
 import { changesToRecord, compactRecords } from './file.ts';
+import { checkIntegrity } from './integrity.ts';
 import { stringifyJson } from './json.ts';
 import type { OvsdbLog } from './log.ts';
 import type { MonitorView } from './monitor.ts';
+import type { Relay } from './relay.ts';
 import type { DatabaseSchema } from './schema.ts';
 import type { Transaction } from './transaction.ts';
 
@@ -32,6 +34,10 @@ export class Store {
   readonly log: OvsdbLog | null;
   /** As the server was told to open it. */
   readonly fileName: string | null;
+  /** What it follows, if it is a relay. */
+  readonly relay: Relay | null;
+  /** A relay that has not yet seen its source has nothing to serve. */
+  available = true;
   private readonly views = new Map<string, SharedView>();
   private readonly waiting = new Set<() => void>();
   private readonly observers = new Set<(changes: Changes) => void>();
@@ -39,8 +45,9 @@ export class Store {
   private compactedMs = clock.nowMs();
   commits = 0;
 
-  constructor(db: Database, file: OvsdbLog | null) {
+  constructor(db: Database, file: OvsdbLog | null, relay: Relay | null = null) {
     this.db = db;
+    this.relay = relay;
     this.log = file;
     this.fileName = file?.name ?? null;
   }
@@ -68,6 +75,15 @@ export class Store {
       if (record !== null) this.compactIfGrown();
     }
     return txn.durable && this.log !== null ? this.log.sync() : null;
+  }
+
+  /**
+   * Commits what a source elsewhere has committed; it was found correct there, unless only a part of it came. Throws `OvsdbError`.
+   */
+  commitMirrored(txn: Transaction, isPart = false): void {
+    if (isPart) checkIntegrity(txn);
+    else txn.dropUnchanged();
+    void this.commit(txn);
   }
 
   private publish(changes: Changes): void {
@@ -138,6 +154,11 @@ export class Store {
   /** Moves to another schema with `rows`' content (see `convertDatabase`). Throws `OvsdbError`. */
   convert(db: Database): void {
     this.log?.replace(compactRecords(db, 'converted by ovsdb-server', clock.wallMs()));
+    this.adopt(db);
+  }
+
+  /** Goes on with another database in the place of the present one. */
+  adopt(db: Database): void {
     this.db = db;
     this.views.clear();
     this.wake();
@@ -148,6 +169,7 @@ export class Store {
   }
 
   close(): void {
+    this.relay?.close();
     this.log?.close();
   }
 }

@@ -93,6 +93,10 @@ interface Settings {
   unixctl: string | null;
   run: string | null;
   noDbs: boolean;
+  /** `--active`: know the active server, but do not become its backup. */
+  active: boolean;
+  syncFrom: string | null;
+  syncExclude: string;
 }
 
 await main(process.argv.slice(2));
@@ -102,7 +106,15 @@ async function main(argv: readonly string[]): Promise<void> {
   await daemonLaunch(PROGRAM, options);
   const server = new OvsdbServer();
   const keys = new DatabaseKeys(server);
-  const settings: Settings = { remotes: [], unixctl: null, run: null, noDbs: false };
+  const settings: Settings = {
+    remotes: [],
+    unixctl: null,
+    run: null,
+    noDbs: false,
+    active: false,
+    syncFrom: null,
+    syncExclude: '',
+  };
   for (const option of options) {
     if (applyDaemonOption(PROGRAM, option) || applyVlogOption(PROGRAM, option)) continue;
     if (keys.take(option.id, option.value) || applySslOption(option)) continue;
@@ -115,6 +127,9 @@ async function main(argv: readonly string[]): Promise<void> {
   try {
     for (const file of databases) server.addDatabase(file);
     keys.start();
+    server.replication.source = settings.syncFrom;
+    server.replication.excludedText = settings.syncExclude;
+    if (!settings.active) server.replication.connect();
     for (const remote of settings.remotes) await server.remotes.add(remote, true);
   } catch (error) {
     ovsFatal(PROGRAM, (error as Error).message);
@@ -149,6 +164,19 @@ function applyOption(settings: Settings, id: string, value: string): void {
     case 'run':
       settings.run = value;
       return;
+    case 'sync-from':
+      settings.syncFrom = value;
+      return;
+    case 'sync-exclude-tables':
+      settings.syncExclude = value;
+      return;
+    case 'active':
+      settings.active = true;
+      return;
+    case 'record':
+    case 'replay':
+      ovsFatal(PROGRAM, `--${id} is not supported: sessions can be neither recorded nor replayed`);
+      break;
     case 'no-dbs':
       settings.noDbs = true;
       return;

@@ -50,7 +50,36 @@ export function registerServerCommands(server: OvsdbServer, exit: () => void): v
     for (const store of server.userStores()) store.commits = 0;
     return '';
   });
-  registerCommand('ovsdb-server/sync-status', '', 0, 0, () => 'state: active\n');
+  registerReplicationCommands(server);
+}
+
+function registerReplicationCommands({ replication }: OvsdbServer): void {
+  const line = (text: string) => (text === '' ? '' : `${text}\n`);
+  registerCommand('ovsdb-server/set-active-ovsdb-server', '', 1, 1, ([source]) => {
+    replication.source = source!;
+    return '';
+  });
+  registerCommand('ovsdb-server/get-active-ovsdb-server', '', 0, 0, () => line(replication.source ?? ''));
+  registerCommand('ovsdb-server/connect-active-ovsdb-server', '', 0, 0, () => {
+    if (replication.source === null) return 'Unable to connect: active server is not specified.\n';
+    replication.connect();
+    return '';
+  });
+  registerCommand('ovsdb-server/disconnect-active-ovsdb-server', '', 0, 0, () => {
+    replication.disconnect();
+    return '';
+  });
+  registerCommand('ovsdb-server/set-active-ovsdb-server-probe-interval', '', 1, 1, ([text]) => {
+    if (!/^[-+]?\d+$/.test(text!)) return 'Invalid probe interval, integer value expected';
+    replication.setProbeInterval(Number(text));
+    return '';
+  });
+  registerCommand('ovsdb-server/set-sync-exclude-tables', '', 0, 1, ([tables]) => {
+    replication.setExcluded(tables ?? '');
+    return '';
+  });
+  registerCommand('ovsdb-server/get-sync-exclude-tables', '', 0, 0, () => line(replication.excludedText));
+  registerCommand('ovsdb-server/sync-status', '', 0, 0, () => replication.status());
 }
 
 function lines(words: string[]): string {
