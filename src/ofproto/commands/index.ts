@@ -2,12 +2,12 @@
 import type { Backer } from '../backer.ts';
 import { registerJourneyCommands } from '../journey/commands.ts';
 import { registerTrace } from '../trace.ts';
+import { registerTunnelCommands } from '../tunnel/commands.ts';
 import { registerBridgeCommands } from './bridge.ts';
 import { registerConntrackCommands } from './conntrack.ts';
 import { registerDpctlCommands } from './dpctl.ts';
 import { registerDpifCommands } from './dpif.ts';
 import { registerFdbCommands } from './fdb.ts';
-import { registerTunnelCommands } from '../tunnel/commands.ts';
 import { registerUpcallCommands } from './upcall.ts';
 
 /** Called once; `backers` says which there are when a command comes. */

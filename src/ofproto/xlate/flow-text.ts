@@ -6,8 +6,7 @@ import { Match } from '../../flow/match.ts';
 import { formatMatch } from '../../flow/match-text.ts';
 import type { Names } from '../../flow/names.ts';
 import { mplsCount } from './commit.ts';
-import { isFromTunnel } from './prereq.ts';
-import { ETH_TYPE, FRAG_LATER, hasVlan, hasVlan2, IPPROTO } from './prereq.ts';
+import { ETH_TYPE, FRAG_LATER, hasVlan, hasVlan2, IPPROTO, isFromTunnel } from './prereq.ts';
 
 export function formatFlow(flow: FlowKey, names?: Names): string {
   const match = new Match(flow, fieldsOf(flow));
