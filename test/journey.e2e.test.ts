@@ -1,0 +1,196 @@
+/** `signalbox journey` beside a running switch, with packets of real programs through real devices. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { Step, Story } from '../src/ofproto/journey/story.ts';
+import { Netns, uniqueName, type Veth, veth } from './support/netns.ts';
+import { BIN, haveProgram, missing, notRoot, ROOT, Sandbox, until } from './support/sandbox.ts';
+
+const skip = notRoot || missing('ip', 'ping');
+
+interface Host {
+  readonly ns: Netns;
+  readonly port: Veth;
+  readonly address: string;
+}
+
+interface Net extends AsyncDisposable {
+  readonly sb: Sandbox;
+  readonly bridge: string;
+  readonly hosts: Host[];
+  ours(program: string, ...args: string[]): Promise<string>;
+}
+
+async function network(n: number, settings = ''): Promise<Net> {
+  const sb = await Sandbox.create();
+  const hosts: Host[] = [];
+  const net: Net = {
+    sb,
+    bridge: uniqueName('sbj'),
+    hosts,
+    async ours(program, ...args) {
+      const r = await sb.ours(program, ...args);
+      assert.equal(r.status, 0, `${program} ${args.join(' ')}: ${r.stderr}`);
+      return r.stdout;
+    },
+    async [Symbol.asyncDispose]() {
+      await sb[Symbol.asyncDispose]();
+      for (const h of hosts) {
+        await h.port[Symbol.asyncDispose]();
+        await h.ns[Symbol.asyncDispose]();
+      }
+    },
+  };
+  await sb.createDb();
+  await sb.startOurs('ovsdb-server');
+  await sb.startOurs('ovs-vswitchd', ['--disable-system']);
+  for (let i = 1; i <= n; i++) {
+    const ns = await Netns.create();
+    const address = `10.92.0.${i}`;
+    hosts.push({ ns, address, port: await veth(ns, `${address}/24`) });
+  }
+  const ports = hosts.map((h) => `-- add-port ${net.bridge} ${h.port.outer}`).join(' ');
+  const line = `${settings} -- add-br ${net.bridge} -- set bridge ${net.bridge} datapath_type=netdev fail_mode=secure ${ports}`;
+  await net.ours('ovs-vsctl', '--timeout=15', ...line.trim().replace(/^-- /, '').split(' '));
+  return net;
+}
+
+/** Runs `signalbox journey` while `during` makes packets. */
+async function journey(net: Net, args: readonly string[], during: () => Promise<unknown>): Promise<Buffer> {
+  const env = { ...process.env, ...net.sb.env };
+  const child = spawn(join(BIN, 'signalbox'), ['journey', '--timeout=8', ...args], {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const out: Buffer[] = [];
+  let err = '';
+  child.stdout.on('data', (b: Buffer) => out.push(b));
+  child.stderr.on('data', (b: Buffer) => (err += b));
+  const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  await until(
+    async () => (await net.sb.ours('ovs-appctl', 'journey/list')).stdout.startsWith('j') || child.exitCode !== null,
+    5000,
+    'somebody looks for packets',
+  );
+  await during();
+  assert.equal(await ended, 0, err);
+  return Buffer.concat(out);
+}
+
+const stories = (out: Buffer): Story[] =>
+  out
+    .toString()
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Story);
+
+const kinds = (story: Story): Step['step'][] => story.steps.map((s) => s.step);
+
+test('a ping is an upcall and then hits; drops say why; the same as text, JSON and capture', { skip }, async () => {
+  await using net = await network(2);
+  const [a, b] = net.hosts;
+  await net.ours('ovs-vsctl', 'set', 'open_vswitch', '.', 'other_config:emc-insert-inv-prob=1');
+  await net.ours('ovs-ofctl', 'add-flow', net.bridge, 'priority=1,actions=NORMAL');
+  const ping = (n: number) => a.ns.exec('ping', '-c', String(n), '-i', '0.05', '-W', '1', b.address);
+  await ping(1);
+  // Away with its megaflow, so that the journey begins with an upcall.
+  await net.ours('ovs-appctl', 'revalidator/purge');
+  const told = stories(
+    await journey(net, [`icmp,nw_dst=${b.address}`, '--count=4', '--format=json', `--bridge=${net.bridge}`], () =>
+      ping(4),
+    ),
+  );
+  assert.equal(told.length, 4);
+  for (const story of told) {
+    assert.equal(story.verdict, 'forwarded', JSON.stringify(story));
+    assert.deepEqual([story.in_port.name, story.outputs[0].name], [a.port.outer, b.port.outer]);
+    assert.equal(story.length, 98);
+    assert.match(story.flow, /^icmp,/);
+    for (let i = 1; i < story.steps.length; i++)
+      assert.ok(story.steps[i].ns >= story.steps[i - 1].ns, 'in order of time');
+  }
+  assert.deepEqual(kinds(told[0]), ['lookup', 'upcall', 'translation', 'actions', 'sent']);
+  assert.ok(told.slice(1).every((s) => s.steps[0].step === 'lookup' && s.steps[0].cache !== 'none'));
+  const last = told[3].steps[0];
+  assert.ok(last.step === 'lookup' && last.cache === 'emc', 'the EMC answers in the end');
+  assert.equal(last.megaflow?.made_by_journey, told[0].journey);
+
+  await net.ours('ovs-ofctl', 'add-flow', net.bridge, 'priority=9,icmp,cookie=0xbad,actions=drop');
+  const text = (await journey(net, ['icmp', '--only=drops', '--count=1'], () => ping(1))).toString();
+  assert.match(text, /^✗ journey \d+ {2}.* dropped: drop-rule/);
+  assert.match(text, /✗ drop-rule: rule in table 0 of sbj\w+: cookie=0xbad, priority=9,icmp actions=drop/);
+
+  const capture = net.sb.path('out.pcapng');
+  await journey(net, ['icmp', '--count=2', '--format=pcapng', `--write=${capture}`], () => ping(2));
+  if (!haveProgram('tshark')) return;
+  const fields = ['-T', 'fields', '-e', 'ip.dst', '-e', 'frame.comment', '-e', 'frame.interface_name'];
+  const shown = execFileSync('tshark', ['-r', capture, ...fields], { stdio: ['ignore', 'pipe', 'ignore'] }).toString();
+  const lines = shown.split('\n').filter((line) => line.startsWith(`${b.address}\t`));
+  assert.equal(lines.length, 2, shown);
+  for (const line of lines) {
+    assert.match(line, /drop-rule: rule in table 0/, 'the story is the comment');
+    assert.ok(line.endsWith(a.port.outer), line);
+  }
+});
+
+test('every story is its own packet, whatever the load on two PMDs', { skip }, async () => {
+  await using net = await network(4, '-- set open_vswitch . other_config:pmd-cpu-mask=3');
+  const { hosts } = net;
+  // Pairs: 1 to 2 and 3 to 4, whose ports are on different PMDs.
+  await Promise.all(
+    hosts.map(({ port }, i) => {
+      const rule = `in_port=${port.outer},actions=mod_nw_tos:${(i + 1) * 4},output:${hosts[i ^ 1].port.outer}`;
+      return net.ours('ovs-ofctl', 'add-flow', net.bridge, rule);
+    }),
+  );
+  // Neighbors by hand: nothing but pings.
+  const macs = await Promise.all(hosts.map((h) => h.ns.must('cat', '/sys/class/net/eth0/address')));
+  for (const [i, { ns }] of hosts.entries())
+    await ns.must('ip', 'neigh', 'replace', hosts[i ^ 1].address, 'lladdr', macs[i ^ 1].trim(), 'dev', 'eth0');
+  const flood = (i: number, j: number) =>
+    hosts[i].ns.exec('ping', '-f', '-c', '4000', '-w', '6', '-s', String(100 + i), hosts[j].address);
+  const out = await journey(net, ['icmp', '--count=300', '--format=json'], () =>
+    Promise.all([flood(0, 1), flood(2, 3)]),
+  );
+  const told = stories(out);
+  assert.equal(told.length, 300);
+  const seen = new Set<string>();
+  const threads = new Set<number>();
+  for (const story of told) {
+    const i = hosts.findIndex((h) => h.port.outer === story.in_port.name);
+    assert.ok(i >= 0, story.in_port.name);
+    threads.add(story.pmd);
+    const packet = Buffer.from(story.packet, 'hex');
+    // The packet's own bytes say from which host it is, and the story must agree in all it tells.
+    assert.equal(packet[29], i + 1, 'source address');
+    const to = i ^ 1;
+    assert.deepEqual(
+      story.outputs.map((p) => p.name),
+      [hosts[to].port.outer],
+    );
+    assert.match(story.flow, new RegExp(`in_port=${hosts[i].port.outer},`));
+    const action = story.steps.find((s) => s.step === 'action');
+    const tos = ((i + 1) * 4).toString(16).padStart(2, '0');
+    assert.equal(action?.step === 'action' ? action.after?.slice(30, 32) : '', tos);
+    assert.equal(action?.step === 'action' ? action.before : '', story.packet.slice(0, 192));
+    const lookup = story.steps[0];
+    if (lookup.step === 'lookup' && lookup.megaflow) {
+      assert.match(lookup.megaflow.match, new RegExp(`in_port=${hosts[i].port.outer}\\b`));
+    }
+    seen.add(`${story.in_port.name} ${packet.subarray(34, 42).toString('hex')}`);
+  }
+  assert.equal(seen.size, 300, 'no packet twice');
+  assert.equal(threads.size, 2, 'both PMDs tell');
+});
+
+test('the schema knows all that is told', () => {
+  const schema = JSON.parse(readFileSync(join(ROOT, 'docs/schema/journey.json'), 'utf8')) as {
+    $defs: { step: { oneOf: { properties: { step: { const: string } } }[] } };
+  };
+  const named = schema.$defs.step.oneOf.map((s) => s.properties.step.const).sort();
+  const source = readFileSync(join(ROOT, 'src/ofproto/journey/story.ts'), 'utf8');
+  const told = [...source.matchAll(/readonly step: '(\w+)'/g)].map((m) => m[1]).sort();
+  assert.deepEqual(named, told);
+});
