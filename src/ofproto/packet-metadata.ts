@@ -11,7 +11,7 @@ import { type FrozenState, thawRegisters } from './xlate/recirc.ts';
 const METADATA_WORDS: readonly (readonly [number, number])[] = [
   [OFS.ct_state >> 2, (OFS.ct_mark >> 2) + 1],
   [OFS.pkt_mark >> 2, (OFS.pkt_mark >> 2) + 1],
-  [OFS.ct_label >> 2, OFS.nsh_flags >> 2],
+  [OFS.ct_label >> 2, OFS.ct_nw_src >> 2],
   [OFS.tun_id >> 2, DP_WORDS],
   [OFS.metadata >> 2, OFS.conj_id >> 2],
 ];
@@ -32,8 +32,6 @@ export function packetMetadata(key: FlowKey, state: FrozenState): Match {
     [OFS.ct_label, 16],
     [OFS.metadata, 8],
     [OFS.tun_id, 8],
-    [OFS.ct_ipv6_src, 16],
-    [OFS.ct_ipv6_dst, 16],
     [OFS.tun_ipv6_src, 16],
     [OFS.tun_ipv6_dst, 16],
   ] as const) {
@@ -43,7 +41,25 @@ export function packetMetadata(key: FlowKey, state: FrozenState): Match {
     match.key.set16(OFS.ct_zone, flow.get16(OFS.ct_zone));
     match.mask.set16(OFS.ct_zone, 0xffff);
   }
+  if (flow.get32(OFS.ct_state) !== 0) tellConntrack(flow, match);
   match.key.set32(OFS.in_port, state.inPort);
   match.mask.set32(OFS.in_port, 0xffffffff);
   return match;
+}
+
+/** Bits of `ct_state` with one of which the tuple means something: new, est, rpl. */
+const HAS_TUPLE = 0x0b;
+
+/** Which sort of packet it is, for it says how to read the rest; and the original tuple, where there is one. */
+function tellConntrack(flow: FlowKey, match: Match): void {
+  const tell = (ofs: number, bytes: number): void => {
+    match.key.u8.set(flow.u8.subarray(ofs, ofs + bytes), ofs);
+    match.mask.u8.fill(0xff, ofs, ofs + bytes);
+  };
+  tell(OFS.eth_type, 2);
+  if (flow.get8(OFS.ct_nw_proto) === 0 || (flow.get32(OFS.ct_state) & HAS_TUPLE) === 0) return;
+  tell(OFS.ct_nw_proto, 1);
+  tell(OFS.ct_tp_src, 4);
+  if (flow.get16(OFS.eth_type) === 0x0800) tell(OFS.ct_nw_src, 8);
+  else tell(OFS.ct_ipv6_src, 32);
 }

@@ -48,6 +48,8 @@ export interface CtConnection {
   readonly label: Uint8Array;
   /** Places in `TCP_STATES` of the peer that began and of the other; null when it is not TCP. */
   readonly tcp: readonly [number, number] | null;
+  /** The peers' window scales as the entry has them: `SCALE_SEEN` and the scale, `SCALE_UNKNOWN`, or 0. */
+  readonly scales: readonly [number, number];
   readonly expiresInMs: number;
   readonly helper: number;
 }
@@ -277,6 +279,7 @@ export class Conntrack {
       mark: new DataView(u8.buffer).getUint32((e + E_MARK) * 4),
       label: u8.slice((e + E_LABEL) * 4, (e + E_LABEL) * 4 + 16),
       tcp: proto === PROTO.TCP ? [states & 0xff, (states >> 8) & 0xff] : null,
+      scales: [(states >> 16) & 0xff, states >>> 24],
       expiresInMs: f64[(e + E_EXPIRES) >> 1] - f64[this.clockAt],
       helper: i32[e + E_HELPER],
     };

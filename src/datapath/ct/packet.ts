@@ -7,7 +7,6 @@
 import type { ArenaViews } from '../../base/arena.ts';
 import type { PacketBatch } from '../batch.ts';
 import { icmpPartner, icmpPorts, kindOf, PROTO, reversePorts, T_DST, T_KIND, T_PORTS, T_SRC } from './entry.ts';
-import { areFlagsInvalid } from './tcp.ts';
 
 const ETH_IP = 0x0008;
 const ETH_IPV6 = 0xdd86;
@@ -122,7 +121,7 @@ export function makePacketReader(views: ArenaViews): PacketReader {
       case PROTO.TCP: {
         if (size < 20) return PARSED.INVALID;
         const header = (u8[l4 + 12] >> 4) * 4;
-        if (header < 20 || header > size || areFlagsInvalid(u8[l4 + 13])) return PARSED.INVALID;
+        if (header < 20 || header > size) return PARSED.INVALID;
         if (sum(l4, end, pseudo(l3, isV6, proto, size)) !== 0xffff) return PARSED.INVALID;
         i32[t + T_PORTS] = load32(l4);
         return u16[l4 >> 1] === 0 || u16[(l4 >> 1) + 1] === 0 ? PARSED.INVALID : PARSED.OWN;

@@ -29,8 +29,8 @@ const HI = 1;
 const WINDOW = 2;
 
 /** Beside a scale (0..14) in its byte. */
-const SCALE_SEEN = 0x80;
-const SCALE_UNKNOWN = 0x40;
+export const SCALE_SEEN = 0x80;
+export const SCALE_UNKNOWN = 0x40;
 const SCALE = 0x0f;
 const MAX_SCALE = 14;
 

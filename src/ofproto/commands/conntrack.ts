@@ -2,6 +2,7 @@
 import { registerCommand, UnixctlError } from '../../base/commands.ts';
 import { TCP_STATES } from '../../datapath/ct/entry.ts';
 import type { CtConnection, CtTuple } from '../../datapath/ct/host.ts';
+import { SCALE_SEEN, SCALE_UNKNOWN } from '../../datapath/ct/tcp.ts';
 import type { DpConntrack } from '../../dpif/dpif.ts';
 import { formatIpv4, formatIpv6, parseIpv4, parseIpv6 } from '../../flow/address-text.ts';
 import { type CtTupleFilter, connectionFilter, isWhole, NO_TUPLE } from '../ct-filter.ts';
@@ -277,6 +278,25 @@ function tcpState(states: readonly [number, number]): string {
   return SHOWN_STATE[name] ?? name;
 }
 
+function tcpDetails(states: readonly [number, number], scales: readonly [number, number]): string {
+  const both = (name: string, values: readonly (string | number)[]): string =>
+    `${name}_orig=${values[0]},${name}_reply=${values[1]}`;
+  const shifts = scales.map((s) => (s & SCALE_SEEN ? s & 0xf : 0));
+  return [
+    both(
+      'state',
+      states.map((s) => TCP_STATES[s]),
+    ),
+    ...(shifts.some((s) => s !== 0) ? [both('wscale', shifts)] : []),
+    both('flags', scales.map(scaleFlag)),
+  ].join(',');
+}
+
+/** What the peer's window scale makes of its flags. */
+function scaleFlag(scale: number): string {
+  return scale & SCALE_SEEN ? 'WINDOW_SCALE' : scale & SCALE_UNKNOWN ? 'BE_LIBERAL' : '0';
+}
+
 export function formatConnection(c: CtConnection, isVerbose: boolean, withStats: boolean): string {
   let text = `${PROTOS[c.proto] ?? c.proto},orig=(${formatTuple(c.original)}),reply=(${formatTuple(c.reply)})`;
   if (isVerbose) text += ',id=0';
@@ -285,11 +305,7 @@ export function formatConnection(c: CtConnection, isVerbose: boolean, withStats:
   if (withStats) text += `,timeout=${Math.trunc(c.expiresInMs / 1000)}`;
   if (c.mark !== 0) text += `,mark=${c.mark}`;
   if (c.label.some((b) => b !== 0)) text += `,labels=0x${Buffer.from(c.label).toString('hex').replace(/^0+/, '')}`;
-  if (c.tcp !== null) {
-    text += isVerbose
-      ? `,protoinfo=(state_orig=${TCP_STATES[c.tcp[0]]},state_reply=${TCP_STATES[c.tcp[1]]},flags_orig=0,flags_reply=0)`
-      : `,protoinfo=(state=${tcpState(c.tcp)})`;
-  }
+  if (c.tcp !== null) text += `,protoinfo=(${isVerbose ? tcpDetails(c.tcp, c.scales) : `state=${tcpState(c.tcp)}`})`;
   if (c.helper !== 0) text += `,helper=${c.helper === 1 ? 'ftp' : 'tftp'}`;
   return text;
 }
