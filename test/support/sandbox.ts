@@ -144,7 +144,8 @@ export class Sandbox implements AsyncDisposable {
     } else if (program === 'ovs-vswitchd' && !named) {
       all.push(this.db);
     }
-    const child = spawn(path, all, {
+    const [command, ...before] = [...(options.prefix ?? []), path];
+    const child = spawn(command, [...before, ...all], {
       cwd: this.dir,
       env: { ...process.env, ...this.env, ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -218,6 +219,8 @@ function killAtExit(child: ChildProcess): void {
 export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
+  /** Words before the command, such as those that run it in a network namespace. */
+  readonly prefix?: readonly string[];
   /** Keep the log on the console, for `daemon.stderr`. */
   readonly console?: boolean;
   /** False when the pidfile names another process than the one started. */

@@ -1,10 +1,11 @@
 /** NORMAL: the bridge as a learning Ethernet switch with VLANs. */
 import { OFS } from '../../flow/layout.ts';
 import { macText } from '../mac-learning.ts';
+import { OFPP } from '../../openflow/ports.ts';
 import type { Ctx } from './ctx.ts';
 import { sendTo } from './output.ts';
 import { ETH_TYPE, hasVlan, VLAN_CFI } from './prereq.ts';
-import type { XlateBundle, XlatePort } from './types.ts';
+import type { XlateBundle } from './types.ts';
 
 /** The tags of a packet inside the switch: outer, then inner. A VID of 0 is none. */
 interface Tags {
@@ -14,19 +15,29 @@ interface Tags {
   readonly inner: Tags | null;
 }
 
+/** What controllers, and the switch itself, send comes from no port; NORMAL treats it as if from a trunk. */
+const SOURCES: ReadonlySet<number> = new Set([OFPP.NONE, OFPP.CONTROLLER]);
+const NO_BUNDLE: XlateBundle = {
+  name: 'OFPP_NONE',
+  vlan: { mode: 'trunk', tag: null, trunks: [], cvlans: [], priorityTags: 'no', protected: false },
+  ports: [],
+  isFloodable: false,
+};
+
 export function normal(ctx: Ctx): void {
   const { flow, wc, bridge } = ctx;
   ctx.hasNormal = true;
   wc.u8.fill(0xff, OFS.eth_dst, OFS.eth_dst + 12);
   wc.set16(OFS.vlan_tci, wc.get16(OFS.vlan_tci) | 0x0fff | VLAN_CFI);
   const inPort = bridge.port(flow.get32(OFS.in_port));
-  const inBundle = inPort?.bundle ?? null;
-  if (!inPort || !inBundle) {
+  const isNobodys = SOURCES.has(flow.get32(OFS.in_port));
+  const inBundle = isNobodys ? NO_BUNDLE : (inPort?.bundle ?? null);
+  if (!inBundle) {
     ctx.note('warn', 'no input bundle, dropping');
     return;
   }
   const tags = readTags(ctx, inBundle);
-  if (!admitsVid(ctx, tags, inPort, inBundle)) {
+  if (!admitsVid(ctx, tags, inBundle)) {
     ctx.note('warn', 'disallowed VLAN VID for this input port, dropping');
     return;
   }
@@ -37,7 +48,7 @@ export function normal(ctx: Ctx): void {
   }
   const isGratuitousArp = isGratuitous(ctx);
   const mac = macText(flow.u8, OFS.eth_src);
-  if (bridge.macs?.mayLearn(mac, inside.vid)) {
+  if (!isNobodys && bridge.macs?.mayLearn(mac, inside.vid)) {
     ctx.effects.push({ kind: 'learn_mac', bridge, mac, vlan: inside.vid, bundle: inBundle, isGratuitousArp });
   }
   const entry = bridge.macs?.lookup(macText(flow.u8, OFS.eth_dst), inside.vid, ctx.input.nowMs);
@@ -80,7 +91,7 @@ const trunks = ({ vlan }: XlateBundle, vid: number): boolean => {
   return vlan.trunks.length === 0 || vlan.trunks.includes(vid) || (isNative && vid === vlan.tag);
 };
 
-function admitsVid(ctx: Ctx, { vid, tpid, pcp }: Tags, port: XlatePort, bundle: XlateBundle): boolean {
+function admitsVid(ctx: Ctx, { vid }: Tags, bundle: XlateBundle): boolean {
   const { vlan } = bundle;
   switch (vlan.mode) {
     case 'access':
@@ -105,9 +116,6 @@ function admitsVid(ctx: Ctx, { vid, tpid, pcp }: Tags, port: XlatePort, bundle: 
       );
       return false;
   }
-  void tpid;
-  void pcp;
-  void port;
   ctx.note(
     'error',
     `dropping VLAN ${vid} packet received on port ${bundle.name} not configured for trunking VLAN ${vid}`,
