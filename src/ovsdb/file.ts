@@ -6,7 +6,7 @@ import { parseUuid, type Uuid } from './atom.ts';
 import { type Changes, Database, type Table } from './database.ts';
 import { datumApplyDiff, datumDiff, datumFromJson, datumFromJsonAnySize, datumsEqual, datumToJson } from './datum.ts';
 import { OvsdbError, syntaxError } from './error.ts';
-import { isObject, type Json, type JsonObject } from './json.ts';
+import { isObject, type Json, type JsonObject, stringifyJson } from './json.ts';
 import { OvsdbLog } from './log.ts';
 import { type LogRecord, MAGIC_CLUSTER } from './log-format.ts';
 import { defaultData, makeRow, type Row } from './row.ts';
@@ -168,6 +168,22 @@ export function openDatabase(name: string, mode: 'read' | 'write', as?: Database
     log.close();
     throw error;
   }
+}
+
+/** The text of `databaseToRecord` for what is there at the first call of `next`, in pieces that later changes do not touch. */
+export function* databaseTexts(db: Database, comment: string, dateMs: number): Generator<string> {
+  const tables = [...db.tables.values()].filter((table) => table.rows.size > 0);
+  const snapshot = tables.map((table) => [...table.rows.values()]);
+  yield `{"_date":${dateMs},"_comment":${JSON.stringify(comment)}${columnDiffs ? ',"_is_diff":true' : ''}`;
+  for (const [i, table] of tables.entries()) {
+    let before = `,${JSON.stringify(table.schema.name)}:{`;
+    for (const row of snapshot[i]!) {
+      yield `${before}"${row.uuid}":${stringifyJson(rowRecord(table, null, row))}`;
+      before = ',';
+    }
+    yield '}';
+  }
+  yield '}';
 }
 
 /** Records of a file that holds exactly this database. */

@@ -19,8 +19,17 @@ export function sha1(bytes: Uint8Array): string {
 }
 
 export function encodeRecord(json: JsonObject, magic: string = MAGIC_STANDALONE): Buffer {
-  const body = Buffer.from(`${stringifyJson(json)}\n`, 'utf8');
-  return Buffer.concat([Buffer.from(`OVSDB ${magic} ${body.length} ${sha1(body)}\n`, 'latin1'), body]);
+  return encodeBody(`${stringifyJson(json)}\n`, magic);
+}
+
+/** A record of which the text stands already, its newline included. */
+export function encodeBody(text: string, magic: string = MAGIC_STANDALONE): Buffer {
+  const body = Buffer.from(text, 'utf8');
+  return Buffer.concat([Buffer.from(headerText(body.length, sha1(body), magic), 'latin1'), body]);
+}
+
+export function headerText(length: number, digest: string, magic: string = MAGIC_STANDALONE): string {
+  return `OVSDB ${magic} ${length} ${digest}\n`;
 }
 
 export interface LogRecord {

@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import fc from 'fast-check';
+import { convertDatabase } from './convert.ts';
 import { compactRecords, createDatabase, openDatabase } from './file.ts';
 import { lockPath, OvsdbLog, setFileLocker } from './log.ts';
 import { encodeRecord, LogReader } from './log-format.ts';
@@ -67,7 +68,7 @@ function contents(store: { db: Store['db'] }): string {
 const insert = (i: number) => ({ op: 'insert', table: 'A', row: { i } });
 
 describe('a database file', () => {
-  test('is read as it was written, whatever was done to it', () => {
+  test('is read as it was written, whatever was done to it', async () => {
     const strings = fc.uniqueArray(fc.string({ maxLength: 3 }), { maxLength: 4 });
     const row = fc.record(
       {
@@ -92,20 +93,26 @@ describe('a database file', () => {
       })),
       fc.constant({ op: 'delete', table: 'A', where: [['i', '<', -1000]] }),
     );
-    fc.assert(
-      fc.property(
+    await fc.assert(
+      fc.asyncProperty(
         fc.array(fc.array(operation, { minLength: 1, maxLength: 3 }), { maxLength: 10 }),
         fc.nat(9),
-        (txns, at) => {
+        fc.nat(3),
+        async (txns, at, pauses) => {
           const path = create();
           const store = served(path);
-          txns.forEach((txn, n) => {
+          // Commits go on while the file is written anew, and are in the new one.
+          let compacted: Promise<void> | null = null;
+          for (const [n, txn] of txns.entries()) {
             commit(store, ...(txn as Json[]));
-            if (n === at) store.compact();
-          });
+            if (n === at) compacted = store.compact();
+            for (let i = 0; i < pauses; i++) await new Promise((resolve) => setImmediate(resolve));
+          }
+          await compacted;
           store.close();
           const again = openDatabase(path, 'read');
           again.log.close();
+          assert.equal(again.damage, null);
           assert.equal(contents(again), contents(store));
         },
       ),
@@ -187,7 +194,7 @@ describe('a database file', () => {
     assert.throws(() => OvsdbLog.open(link, 'create'), { message: `I/O error: ${link}: create failed (File exists)` });
   });
 
-  test('is replaced whole or not at all', () => {
+  test('is replaced whole or not at all', async () => {
     const path = create();
     const store = served(path);
     for (let i = 0; i < 50; i++) commit(store, insert(i));
@@ -199,11 +206,41 @@ describe('a database file', () => {
     assert.throws(() => store.log!.replace(failing()), { message: 'ovsdb error: no more' });
     assert.deepEqual(readFileSync(path), before);
     commit(store, insert(99));
-    store.compact();
+    await store.compact();
     commit(store, insert(100));
     store.close();
     assert.ok(statSync(path).size < before.length);
     assert.equal(contents(openDatabase(path, 'read')), contents(store));
+  });
+
+  test('is compacted with large contents while it grows, and a conversion overtakes that', async () => {
+    const path = create();
+    const store = served(path);
+    const big = (i: number) => ({ op: 'insert', table: 'A', row: { i, s: 'x'.repeat(1000) } });
+    for (let n = 0; n < 20; n++) commit(store, ...Array.from({ length: 50 }, (_, i) => big(i)));
+    const compacted = store.compact();
+    let during = 0;
+    const grow = () => {
+      commit(store, big(during));
+      if (++during < 700) setImmediate(grow);
+    };
+    grow();
+    await compacted;
+    assert.ok(during > 1);
+    const again = openDatabase(path, 'read');
+    assert.ok(again.records >= 3, 'what was committed meanwhile stands behind the snapshot');
+    again.log.close();
+    during = 700;
+    assert.equal(contents(again), contents(store));
+
+    const overtaken = store.compact();
+    store.convert(convertDatabase(store.db, schemaFromJson({ ...schemaToJson(SCHEMA), version: '2.0.0' })));
+    commit(store, insert(7));
+    await overtaken;
+    store.close();
+    const converted = openDatabase(path, 'read');
+    assert.equal(converted.db.schema.version, '2.0.0');
+    assert.equal(contents(converted), contents(store));
   });
 
   test('syncs that are asked for together are done together', async () => {

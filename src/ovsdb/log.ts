@@ -27,6 +27,7 @@ import { vlog } from '../base/vlog.ts';
 import { OvsdbError } from './error.ts';
 import type { JsonObject } from './json.ts';
 import { encodeRecord, LogReader, type LogRecord } from './log-format.ts';
+import { Rewrite } from './rewrite.ts';
 
 const log = vlog('ovsdb_log');
 
@@ -98,6 +99,8 @@ export class OvsdbLog {
   private end = 0;
   /** Size when last rewritten whole, which automatic compaction measures growth from. */
   private snapshotBytes = 0;
+  /** Counts replacements of the whole content. */
+  private contentSerial = 0;
   private syncing = false;
   private waiters: { resolve: () => void; reject: (error: OvsdbError) => void }[] = [];
   private warnedOfWrite = false;
@@ -240,6 +243,7 @@ export class OvsdbLog {
       syncDirectory(dirname(this.path));
       this.closeFd();
       this.fd = fd;
+      this.contentSerial++;
       this.reader = null;
       this.hasTail = false;
       this.end = end;
@@ -249,6 +253,41 @@ export class OvsdbLog {
         closeSync(fd);
         unlinkQuietly(temporary);
       }
+      throw error instanceof OvsdbError ? error : ioError(`${this.name}: replace failed`, error);
+    } finally {
+      tmpLock?.[Symbol.dispose]();
+      if (tmpLock !== null) unlinkQuietly(lockPath(temporary));
+    }
+  }
+
+  /**
+   * Puts a schema and one record, given as pieces of its text, in the place of everything up to now, while records go on being appended.
+   * Rejects with `OvsdbError`, and then nothing has changed.
+   */
+  async rewrite(schema: JsonObject, texts: Iterable<string>): Promise<void> {
+    const from = this.end;
+    const serial = this.contentSerial;
+    const temporary = `${this.path}.compact.tmp`;
+    const tmpLock = locker?.(lockPath(temporary)) ?? null;
+    try {
+      using rewrite = new Rewrite(temporary, fstatSync(this.fd).mode & 0o777);
+      await rewrite.writeSnapshot(schema, texts);
+      const snapshotBytes = rewrite.end;
+      const overtaken = () => this.fd < 0 || this.contentSerial !== serial;
+      // The old descriptor may be closed while we wait for the disk.
+      if (overtaken()) return;
+      const copied = await rewrite.copyMost(this.fd, from, () => (overtaken() ? 0 : this.end));
+      if (overtaken()) return;
+      rewrite.finish(this.fd, copied, this.end, this.path);
+      syncDirectory(dirname(this.path));
+      this.closeFd();
+      this.fd = rewrite.fd;
+      this.contentSerial++;
+      this.reader = null;
+      this.hasTail = false;
+      this.end = rewrite.end;
+      this.snapshotBytes = snapshotBytes;
+    } catch (error) {
       throw error instanceof OvsdbError ? error : ioError(`${this.name}: replace failed`, error);
     } finally {
       tmpLock?.[Symbol.dispose]();

@@ -114,6 +114,39 @@ export class MonitorView {
     return updates;
   }
 
+  /** How many rows `initial` has to look at. */
+  get size(): number {
+    let size = 0;
+    for (const { select, table } of this.tables.values()) if (select.initial) size += table.rows.size;
+    return size;
+  }
+
+  /** The text of `initial` for what is there at the first call of `next`, in pieces that later changes do not touch. */
+  *initialTexts(): Generator<string> {
+    const tables = [...this.tables].filter(([, t]) => t.select.initial);
+    const snapshot = tables.map(([, { table }]) => [...table.rows.values()]);
+    yield '{';
+    let anyTable = false;
+    for (const [i, [name, t]] of tables.entries()) {
+      let before = `${anyTable ? ',' : ''}${JSON.stringify(name)}:{`;
+      let any = false;
+      for (const row of snapshot[i]!) {
+        // A piece, though empty: rows that do not match take their time too.
+        if (!matchesAny(t.condition, row)) {
+          yield '';
+          continue;
+        }
+        yield `${before}"${row.uuid}":${stringifyJson(this.added(t, row, 'initial'))}`;
+        before = ',';
+        any = true;
+      }
+      if (!any) continue;
+      yield '}';
+      anyTable = true;
+    }
+    yield '}';
+  }
+
   /** What a commit means to this view, null if nothing. */
   updates(changes: Changes): JsonObject | null {
     return this.collect((t) => {

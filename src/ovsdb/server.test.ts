@@ -151,6 +151,36 @@ describe('monitors', () => {
     server.close();
   });
 
+  test('large contents come whole and in order, with what changes meanwhile behind them', async () => {
+    const server = memoryServer();
+    const writer = new Client(server);
+    for (let n = 0; n < 20; n++) await writer.transact(...Array.from({ length: 100 }, (_, i) => insert(n * 100 + i)));
+    const clients = [1, 2, 3].map(() => new Client(server));
+    const replies = clients.flatMap((client) => [
+      client.call('monitor', 'T', 'a', { A: {} }),
+      client.call('monitor_cond', 'T', 'b', { A: { where: [['i', '<', 5]] } }),
+      client.call('monitor_cond_since', 'T', 'c', { A: {} }, U1),
+      client.call('echo', 'end'),
+    ]);
+    await new Promise((resolve) => setImmediate(resolve));
+    await writer.transact(insert(-1));
+    const sizes = (await Promise.all(replies)).map((reply) => {
+      const tables = (Array.isArray(reply) ? reply[2] : reply) as JsonObject | undefined;
+      return Object.keys((tables?.['A'] as JsonObject | undefined) ?? {}).length;
+    });
+    assert.deepEqual(
+      sizes,
+      [1, 2, 3].flatMap(() => [2000, 5, 2000, 0]),
+    );
+    for (const client of clients) {
+      const kinds = client.heard.map((m) => (Array.isArray(m) ? m[0] : m));
+      assert.deepEqual(kinds.slice(0, 1), ['reply 0']);
+      assert.equal(kinds.indexOf('update2') > kinds.indexOf('reply 1'), true);
+      assert.deepEqual([...kinds].sort(), ['reply 0', 'reply 1', 'reply 2', 'reply 3', 'update', 'update2', 'update3']);
+    }
+    server.close();
+  });
+
   test('a client that does not read is dropped, and others are not', async () => {
     const server = memoryServer({ maxBacklog: 20_000 });
     const lazy = new Client(server);

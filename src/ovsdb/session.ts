@@ -22,6 +22,9 @@ import type { Follower, Store } from './store.ts';
 
 const log = vlog('ovsdb_jsonrpc_server');
 
+/** Initial contents of more rows than these are sent in slices. */
+const LARGE_ROWS = 300;
+
 class SessionMonitor implements Follower {
   readonly session: Session;
   readonly store: Store;
@@ -53,6 +56,8 @@ interface Trigger {
 /** A place in the queue of what is to be sent; null until it is known. */
 interface Slot {
   text: string | null;
+  /** A long message, in the place of the text. */
+  parts?: Uint8Array[];
 }
 
 export class Session implements LockClient {
@@ -126,11 +131,11 @@ export class Session implements LockClient {
       case 'get_schema':
         return stringifyJson(schemaToJson(this.store(method, params).schema));
       case 'monitor':
-        return this.monitor(method, params, 1);
+        return this.monitor(method, params, 1, id);
       case 'monitor_cond':
-        return this.monitor(method, params, 2);
+        return this.monitor(method, params, 2, id);
       case 'monitor_cond_since':
-        return this.monitor(method, params, 3);
+        return this.monitor(method, params, 3, id);
       case 'monitor_cond_change':
         return this.monitorCondChange(params);
       case 'monitor_cancel':
@@ -255,19 +260,32 @@ export class Session implements LockClient {
     if (this.forget(id) !== undefined) this.replyError(id, 'canceled');
   }
 
-  private monitor(method: string, params: Json[], version: MonitorVersion): string {
+  private monitor(method: string, params: Json[], version: MonitorVersion, id: string): string | undefined {
     const store = this.store(method, params);
     if (params.length !== (version === 3 ? 4 : 3)) throw syntaxError(params, 'invalid parameters');
     if (version === 3 && typeof params[3] !== 'string') throw syntaxError(params, 'invalid parameters');
-    const id = stringifyJson(params[1]);
-    if (this.monitors.has(id)) throw syntaxError(params[1], 'duplicate monitor ID');
+    const monitorId = stringifyJson(params[1]);
+    if (this.monitors.has(monitorId)) throw syntaxError(params[1], 'duplicate monitor ID');
     const view = MonitorView.fromJson(store.db, version, params[2]);
-    const monitor = new SessionMonitor(this, store, id, view);
-    this.monitors.set(id, monitor);
+    const monitor = new SessionMonitor(this, store, monitorId, view);
+    this.monitors.set(monitorId, monitor);
     store.follow(view, monitor);
+    if (view.size > LARGE_ROWS) return this.sendInitial(monitor, id);
     const initial = stringifyJson(view.initial());
     // A standalone database keeps no history of transactions, so that nothing is ever found.
     return version === 3 ? `[false,"${ZERO_UUID}",${initial}]` : initial;
+  }
+
+  /** The reply is made in slices; whatever comes for this client meanwhile waits behind it. */
+  private sendInitial({ store, view }: SessionMonitor, id: string): undefined {
+    const slot: Slot = { text: null };
+    this.queue.push(slot);
+    void store.initial(view).then((bytes) => {
+      const [open, close] = view.version === 3 ? [`[false,"${ZERO_UUID}",`, ']'] : ['', ''];
+      slot.parts = [Buffer.from(`{"id":${id},"result":${open}`), ...bytes, Buffer.from(`${close},"error":null}`)];
+      slot.text = '';
+      this.flush();
+    });
   }
 
   private monitorCondChange(params: Json[]): string {
@@ -392,7 +410,11 @@ export class Session implements LockClient {
 
   /** Sends what is ready, up to the first that is not. */
   private flush(): void {
-    while (this.queue.length > 0 && this.queue[0]!.text !== null) this.write(this.queue.shift()!.text!);
+    while (this.queue.length > 0 && this.queue[0]!.text !== null) {
+      const { text, parts } = this.queue.shift()!;
+      if (parts === undefined) this.write(text!);
+      else this.writeParts(parts);
+    }
   }
 
   // Answers to requests that came together go together: a write is the dearest part of a small transaction.
@@ -400,6 +422,14 @@ export class Session implements LockClient {
     if (this.closed) return;
     this.outgoing.push(text);
     if (this.outgoing.length === 1) queueMicrotask(() => this.writeOut());
+  }
+
+  private writeParts(parts: readonly Uint8Array[]): void {
+    this.writeOut();
+    if (this.closed) return;
+    const size = parts.reduce((sum, part) => sum + part.length, 0);
+    this.largestReply = Math.max(this.largestReply, size);
+    for (const part of parts) this.rpc.sendBytes(part);
   }
 
   private writeOut(): void {

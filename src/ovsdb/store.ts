@@ -5,13 +5,14 @@ import { clock } from '../base/clock.ts';
 import { vlog } from '../base/vlog.ts';
 import type { Changes, Database } from './database.ts';
 import { OvsdbError } from './error.ts';
-import { changesToRecord, compactRecords } from './file.ts';
+import { changesToRecord, compactRecords, databaseTexts } from './file.ts';
 import { checkIntegrity } from './integrity.ts';
 import { stringifyJson } from './json.ts';
 import type { OvsdbLog } from './log.ts';
 import type { MonitorView } from './monitor.ts';
 import type { Relay } from './relay.ts';
-import type { DatabaseSchema } from './schema.ts';
+import { type DatabaseSchema, schemaToJson } from './schema.ts';
+import { slicedBytes } from './slices.ts';
 import type { Transaction } from './transaction.ts';
 
 const log = vlog('ovsdb_server');
@@ -19,9 +20,17 @@ const log = vlog('ovsdb_server');
 /** Automatic compaction happens no more often, unless the file grows at a rate that will not wait. */
 const COMPACT_MIN_MS = 10 * 60 * 1000;
 
+/** Large initial contents are kept so long for the next client that wants the same, if nothing changes. */
+const INITIAL_KEPT_MS = 2000;
+
 export interface Follower {
   /** `updates` is the text of `<table-updates>`. */
   onUpdates(updates: string): void;
+}
+
+interface Initial {
+  readonly bytes: Promise<readonly Uint8Array[]>;
+  readonly forget: Disposable;
 }
 
 interface SharedView {
@@ -41,6 +50,8 @@ export class Store {
   private readonly views = new Map<string, SharedView>();
   private readonly waiting = new Set<() => void>();
   private readonly observers = new Set<(changes: Changes) => void>();
+  private compacting: Promise<void> | null = null;
+  private readonly initials = new Map<string, Initial>();
   private wakeScheduled = false;
   private compactedMs = clock.nowMs();
   commits = 0;
@@ -69,6 +80,7 @@ export class Store {
         if (error instanceof OvsdbError) log.rl(5).err(error.message);
         throw error;
       }
+      this.forgetInitials();
       this.db.applyChanges(txn.changes);
       this.commits++;
       this.publish(txn.changes);
@@ -114,6 +126,33 @@ export class Store {
     if (shared?.followers.delete(follower) && shared.followers.size === 0) this.views.delete(view.key);
   }
 
+  /**
+   * What a view shows now, as the bytes of `<table-updates>`, made in slices; clients that ask for the same before anything changes share
+   * them.
+   */
+  initial(view: MonitorView): Promise<readonly Uint8Array[]> {
+    const key = `${view.version} ${view.key}`;
+    let initial = this.initials.get(key);
+    if (initial === undefined) {
+      const bytes = slicedBytes(view.initialTexts());
+      initial = {
+        bytes,
+        forget: clock.setTimeout(() => this.forgetInitial(key), INITIAL_KEPT_MS, { keepAlive: false }),
+      };
+      this.initials.set(key, initial);
+    }
+    return initial.bytes;
+  }
+
+  private forgetInitial(key: string): void {
+    this.initials.get(key)?.forget[Symbol.dispose]();
+    this.initials.delete(key);
+  }
+
+  private forgetInitials(): void {
+    for (const key of [...this.initials.keys()]) this.forgetInitial(key);
+  }
+
   get viewCount(): number {
     return this.views.size;
   }
@@ -136,19 +175,23 @@ export class Store {
   private compactIfGrown(): void {
     if (!this.log?.hasGrown || clock.nowMs() - this.compactedMs < COMPACT_MIN_MS) return;
     log.info(`compacting ${this.name} database after ${this.log.size} bytes`);
-    try {
-      this.compact();
-    } catch (error) {
+    this.compact().catch((error: unknown) => {
       if (!(error instanceof OvsdbError)) throw error;
-      this.compactedMs = clock.nowMs();
       log.warn(`compacting ${this.name} database failed (${error.message}); will retry`);
-    }
+    });
   }
 
-  /** Rewrites the file to hold just what there is. Throws `OvsdbError`. */
-  compact(): void {
+  /** Rewrites the file to hold just what there is, while everything goes on. Rejects with `OvsdbError`. */
+  compact(): Promise<void> {
     this.compactedMs = clock.nowMs();
-    this.log?.replace(compactRecords(this.db, 'compacting database online', clock.wallMs()));
+    if (this.log === null) return Promise.resolve();
+    const texts = databaseTexts(this.db, 'compacting database online', clock.wallMs());
+    // The first piece takes the snapshot, now.
+    const first = texts.next().value as string;
+    this.compacting ??= this.log.rewrite(schemaToJson(this.schema), chain(first, texts)).finally(() => {
+      this.compacting = null;
+    });
+    return this.compacting;
   }
 
   /** Moves to another schema with `rows`' content (see `convertDatabase`). Throws `OvsdbError`. */
@@ -160,6 +203,7 @@ export class Store {
   /** Goes on with another database in the place of the present one. */
   adopt(db: Database): void {
     this.db = db;
+    this.forgetInitials();
     this.views.clear();
     this.wake();
   }
@@ -172,4 +216,9 @@ export class Store {
     this.relay?.close();
     this.log?.close();
   }
+}
+
+function* chain(first: string, rest: Iterable<string>): Generator<string> {
+  yield first;
+  yield* rest;
 }

@@ -98,14 +98,14 @@ async function asCommand(act: () => unknown): Promise<void> {
   }
 }
 
-function compact(server: OvsdbServer, name: string | undefined): string {
+async function compact(server: OvsdbServer, name: string | undefined): Promise<string> {
   const stores = server.userStores().filter((store) => name === undefined || store.name === name);
   if (name !== undefined && stores.length === 0) throw new UnixctlError('no database by that name');
   const failures: string[] = [];
   for (const store of stores) {
     log.info(`compacting ${store.name} database by user request`);
     try {
-      store.compact();
+      await store.compact();
     } catch (error) {
       if (!(error instanceof OvsdbError)) throw error;
       failures.push(`${error.message}\n`);
