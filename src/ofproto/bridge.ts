@@ -24,8 +24,9 @@ import type { Group } from './group.ts';
 import { inBandRules } from './in-band.ts';
 import { MacLearning } from './mac-learning.ts';
 import { Meters } from './meters.ts';
+import { Mirrors } from './mirrors.ts';
 import { OfPort, samePhyPort } from './ofport.ts';
-import type { BundleConfig, ControllerStatus, Ofproto, OfprotoConfig } from './ofproto.ts';
+import type { BundleConfig, ControllerStatus, MirrorConfig, Ofproto, OfprotoConfig } from './ofproto.ts';
 import { IMPLICIT_MISS } from './packet-in-reason.ts';
 import { PortTable } from './port-table.ts';
 import { Rule } from './rule.ts';
@@ -71,6 +72,7 @@ export class Bridge implements Ofproto, XlateBridge {
   readonly macs = new MacLearning<XlateBundle>();
   readonly groups = new Map<number, Group>();
   readonly meters: Meters;
+  mirrors: Mirrors | null = null;
   readonly connmgr: ConnMgr;
   config: OfprotoConfig = UNCONFIGURED;
   /** OFPC_FRAG_* of set-config. */
@@ -296,6 +298,23 @@ export class Bridge implements Ofproto, XlateBridge {
       isChanged = true;
     }
     if (isChanged) this.backer.revalidateAll();
+  }
+
+  // ---- mirrors ----
+
+  setMirrors(configs: readonly MirrorConfig[]): void {
+    if (this.mirrors === null ? configs.length === 0 : this.mirrors.equals(configs)) return;
+    const find = (name: string): Bundle | undefined => this.bundleTable.get(name);
+    this.mirrors = configs.length === 0 ? null : new Mirrors(configs, find, this.mirrors);
+    this.macs.flush();
+    this.backer.revalidateAll();
+  }
+
+  mirrorStats(id: string) {
+    const stats = this.mirrors?.statistics(id);
+    if (!stats) return null;
+    this.backer.pushStats();
+    return stats;
   }
 
   // ---- configuration ----

@@ -26,6 +26,21 @@ export interface BundleConfig {
   readonly vlan: PortVlanConfig;
 }
 
+export interface MirrorConfig {
+  /** Counters go with it. */
+  readonly id: string;
+  readonly name: string;
+  /** Names of bundles. */
+  readonly receivedBy: readonly string[] | 'all';
+  readonly sentBy: readonly string[] | 'all';
+  /** Empty for all. */
+  readonly vlans: readonly number[];
+  /** A bundle's name, or a VLAN. */
+  readonly output: { readonly port: string } | { readonly vlan: number };
+  /** Bytes of each packet that are kept, 0 for all. */
+  readonly snaplen: number;
+}
+
 export interface ControllerConfig {
   /** `tcp:…`, `unix:…`, `ssl:…`, `ptcp:…`, `punix:…`, `pssl:…` */
   readonly target: string;
@@ -87,6 +102,10 @@ export interface Ofproto {
 
   setBundle(bundle: BundleConfig): void;
   removeBundle(name: string): void;
+
+  /** All mirrors of the bridge, in order. */
+  setMirrors(mirrors: readonly MirrorConfig[]): void;
+  mirrorStats(id: string): { readonly packets: number; readonly bytes: number } | null;
 
   setConfig(config: OfprotoConfig): void;
   controllerStatus(): readonly ControllerStatus[];

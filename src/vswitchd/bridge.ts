@@ -100,6 +100,7 @@ export class Bridge {
         this.ofproto.removeBundle(port.name);
       }
     }
+    this.ofproto.setMirrors(spec.mirrors.map(({ config }) => config));
   }
 
   private async addInterface(spec: InterfaceSpec): Promise<void> {

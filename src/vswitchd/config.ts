@@ -9,6 +9,7 @@ import type {
   BundleConfig,
   ControllerConfig,
   FlowTableConfig,
+  MirrorConfig,
   OfprotoConfig,
   PortVlanConfig,
 } from '../ofproto/ofproto.ts';
@@ -48,7 +49,13 @@ export interface BridgeSpec {
   readonly hwaddr: Uint8Array | null;
   readonly stp: boolean;
   readonly controllerRows: readonly Row[];
+  readonly mirrors: readonly MirrorSpec[];
   readonly ofproto: Omit<OfprotoConfig, 'datapathId' | 'rundir'>;
+}
+
+export interface MirrorSpec {
+  readonly row: Row;
+  readonly config: MirrorConfig;
 }
 
 export interface SwitchSpec {
@@ -102,6 +109,7 @@ function readBridge(row: Row): BridgeSpec {
     hwaddr: parseMac(otherConfig.get('hwaddr')),
     stp: row.boolean('stp_enable') || row.boolean('rstp_enable'),
     controllerRows,
+    mirrors: row.refs('mirrors').flatMap((mirror) => readMirror(mirror, name)),
     ofproto: {
       failMode: row.string('fail_mode') === 'secure' ? 'secure' : 'standalone',
       controllers: controllerRows.map(readController),
@@ -198,6 +206,32 @@ function readController(row: Row): ControllerConfig {
     rateLimit: row.integer('controller_rate_limit'),
     burstLimit: row.integer('controller_burst_limit'),
   };
+}
+
+/** `ovs-vswitchd.conf.db(5)`, "Mirror TABLE". */
+function readMirror(row: Row, bridge: string): MirrorSpec[] {
+  const name = row.string('name');
+  const [port] = row.refs('output_port');
+  const vlan = row.integer('output_vlan');
+  if (!port && vlan === null) {
+    log.err(`bridge ${bridge}: mirror ${name} does not specify output; ignoring`);
+    return [];
+  }
+  if (port && vlan !== null) {
+    log.err(`bridge ${bridge}: mirror ${name} specifies both output port and output vlan; ignoring output vlan`);
+  }
+  const names = (column: string): string[] => row.refs(column).map((one) => one.string('name'));
+  const all = row.boolean('select_all');
+  const config: MirrorConfig = {
+    id: row.uuid,
+    name,
+    receivedBy: all ? 'all' : names('select_src_port'),
+    sentBy: all ? 'all' : names('select_dst_port'),
+    vlans: row.integers('select_vlan'),
+    output: port ? { port: port.string('name') } : { vlan: vlan ?? 0 },
+    snaplen: row.integer('snaplen') ?? 0,
+  };
+  return [{ row, config }];
 }
 
 const WIRE_VERSIONS: Readonly<Record<string, number>> = {

@@ -107,6 +107,24 @@ const DATABASE_NAMES: Readonly<Record<string, string>> = {
 /** Counters of Linux for which the database has no word. */
 const NOT_KEPT: ReadonlySet<string> = new Set(['rx_length_errors', 'rx_fifo_errors']);
 
+/** Counters of mirrors. */
+export function writeMirrors(txn: Transaction, bridge: Bridge): void {
+  for (const { row } of bridge.spec.mirrors) {
+    if (row.isDeleted) continue;
+    const stats = bridge.ofproto.mirrorStats(row.uuid);
+    if (!stats) continue;
+    write(
+      txn,
+      row,
+      'statistics',
+      new Map([
+        ['tx_packets', stats.packets],
+        ['tx_bytes', stats.bytes],
+      ]),
+    );
+  }
+}
+
 /** `Controller` rows of a bridge; `full` also writes what changes every second. */
 export function writeControllers(txn: Transaction, bridge: Bridge, full: boolean): void {
   const byTarget = new Map(bridge.ofproto.controllerStatus().map((status) => [status.target, status]));

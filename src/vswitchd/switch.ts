@@ -20,7 +20,7 @@ import { Bridge } from './bridge.ts';
 import { readSwitch, type SwitchSpec } from './config.ts';
 import { Datapaths, type DummyMode } from './datapaths.ts';
 import type { Interface } from './interface.ts';
-import { setPeerCheck, write, writeBridgeStatus, writeControllers, writeStatistics } from './status.ts';
+import { setPeerCheck, write, writeBridgeStatus, writeControllers, writeMirrors, writeStatistics } from './status.ts';
 import { DATABASE, DATABASE_LOCK, SWITCH_TABLES } from './tables.ts';
 
 const log = vlog('bridge');
@@ -174,6 +174,7 @@ export class Switch {
       for (const bridge of this.bridges.values()) {
         writeBridgeStatus(txn, bridge);
         writeStatistics(txn, bridge);
+        writeMirrors(txn, bridge);
         writeControllers(txn, bridge, true);
       }
       txn.set(spec.row, 'cur_cfg', spec.nextCfg);
@@ -241,6 +242,7 @@ export class Switch {
       void this.writeStatus((txn) => {
         for (const bridge of this.bridges.values()) {
           writeStatistics(txn, bridge);
+          writeMirrors(txn, bridge);
           writeControllers(txn, bridge, true);
         }
       });
@@ -338,6 +340,7 @@ const STATUS_COLUMNS: Readonly<Record<string, ReadonlySet<string>>> = {
     'error',
   ]),
   Controller: new Set(['is_connected', 'role', 'status']),
+  Mirror: new Set(['statistics']),
 };
 
 function hasConfig(change: { readonly row: Row; readonly columns: ReadonlySet<string> }): boolean {

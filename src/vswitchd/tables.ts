@@ -36,6 +36,7 @@ export const SWITCH_TABLES: TableRequests = {
     'external_ids',
     'flood_vlans',
     'flow_tables',
+    'mirrors',
   ],
   Port: [
     'name',
@@ -86,6 +87,17 @@ export const SWITCH_TABLES: TableRequests = {
     'is_connected',
     'role',
     'status',
+  ],
+  Mirror: [
+    'name',
+    'select_all',
+    'select_src_port',
+    'select_dst_port',
+    'select_vlan',
+    'output_port',
+    'output_vlan',
+    'snaplen',
+    'statistics',
   ],
   Flow_Table: ['name', 'flow_limit', 'overflow_policy', 'groups', 'prefixes'],
 };

@@ -35,6 +35,7 @@ export function controller(ctx: Ctx, request: ControllerRequest): void {
     actions: request.remaining ?? [],
     actionSet: request.pause ? [...ctx.actionSet] : [],
     conntracked: ctx.conntracked,
+    mirrored: ctx.mirrored,
     userdata: request.userdata ?? null,
   });
   const send: DpAction = {

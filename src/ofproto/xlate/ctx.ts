@@ -53,6 +53,10 @@ export class Ctx {
   readonly origPriority: number;
   /** Tags pushed in so deep that a flow does not show them. */
   hiddenTags = 0;
+  /** Mirrors of this bridge that have had their copy, as bits. */
+  mirrored = 0;
+  /** While a mirror sends: bytes that are kept, 0 for all. */
+  mirrorSnaplen = 0;
 
   constructor(input: XlateInput) {
     this.input = input;

@@ -41,6 +41,9 @@ export function creditEffects(effects: readonly XlateEffect[], stats: EffectStat
       case 'tell':
         e.tell(packets, bytes, usedMs);
         break;
+      case 'mirror':
+        e.mirror.credit(packets, bytes);
+        break;
       case 'group':
         e.group.credit(e.bucket, packets, bytes);
         break;

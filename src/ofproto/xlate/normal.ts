@@ -1,14 +1,15 @@
 /** NORMAL: the bridge as a learning Ethernet switch with VLANs. */
+import type { FlowKey } from '../../flow/key.ts';
 import { OFS } from '../../flow/layout.ts';
-import { macText } from '../mac-learning.ts';
 import { OFPP } from '../../openflow/ports.ts';
+import { macText } from '../mac-learning.ts';
 import type { Ctx } from './ctx.ts';
 import { sendTo } from './output.ts';
 import { ETH_TYPE, hasVlan, VLAN_CFI } from './prereq.ts';
 import type { XlateBundle } from './types.ts';
 
 /** The tags of a packet inside the switch: outer, then inner. A VID of 0 is none. */
-interface Tags {
+export interface Tags {
   readonly tpid: number;
   readonly vid: number;
   readonly pcp: number;
@@ -55,7 +56,8 @@ export function normal(ctx: Ctx): void {
   if (!entry) {
     ctx.note('detail', 'no learned MAC for destination, flooding');
     for (const bundle of bridge.bundles()) {
-      if (bundle !== inBundle && bundle.isFloodable && carries(ctx, bundle, inside)) send(ctx, bundle, inside);
+      if (bundle === inBundle || !bundle.isFloodable || bridge.mirrors?.isOutput(bundle)) continue;
+      if (carries(ctx, bundle, inside)) send(ctx, bundle, inside);
     }
   } else if (entry.port === inBundle) {
     ctx.note('detail', 'learned port is input port, dropping');
@@ -65,13 +67,19 @@ export function normal(ctx: Ctx): void {
   }
 }
 
-function readTags(ctx: Ctx, bundle: XlateBundle): Tags {
+export function readTags(ctx: Ctx, bundle: XlateBundle): Tags {
   const { flow, wc } = ctx;
+  if (hasVlan(flow)) {
+    // A tunnel's outer tag takes its priority from this one.
+    if (bundle.vlan.mode === 'dot1q-tunnel') wc.set32(OFS.vlan_tpid, 0xffffffff);
+    wc.set16(OFS.vlan2_tci, wc.get16(OFS.vlan2_tci) | VLAN_CFI);
+  }
+  return tagsOf(flow);
+}
+
+export function tagsOf(flow: FlowKey): Tags {
   const tci = flow.get16(OFS.vlan_tci);
   if ((tci & VLAN_CFI) === 0) return { tpid: 0, vid: 0, pcp: 0, inner: null };
-  // A tunnel's outer tag takes its priority from this one.
-  if (bundle.vlan.mode === 'dot1q-tunnel') wc.set32(OFS.vlan_tpid, 0xffffffff);
-  wc.set16(OFS.vlan2_tci, wc.get16(OFS.vlan2_tci) | VLAN_CFI);
   const inner = flow.get16(OFS.vlan2_tci);
   return {
     tpid: flow.get16(OFS.vlan_tpid),
@@ -91,7 +99,7 @@ const trunks = ({ vlan }: XlateBundle, vid: number): boolean => {
   return vlan.trunks.length === 0 || vlan.trunks.includes(vid) || (isNative && vid === vlan.tag);
 };
 
-function admitsVid(ctx: Ctx, { vid }: Tags, bundle: XlateBundle): boolean {
+export function admitsVid(ctx: Ctx, { vid }: Tags, bundle: XlateBundle): boolean {
   const { vlan } = bundle;
   switch (vlan.mode) {
     case 'access':
@@ -124,7 +132,7 @@ function admitsVid(ctx: Ctx, { vid }: Tags, bundle: XlateBundle): boolean {
 }
 
 /** From the tags on the wire of a port to those inside the switch. */
-function enter(tags: Tags, bundle: XlateBundle): Tags {
+export function enter(tags: Tags, bundle: XlateBundle): Tags {
   const native = bundle.vlan.tag ?? 0;
   switch (bundle.vlan.mode) {
     case 'access':
@@ -154,7 +162,7 @@ function leave(tags: Tags, bundle: XlateBundle): Tags {
   }
 }
 
-function carries(ctx: Ctx, bundle: XlateBundle, tags: Tags): boolean {
+export function carries(ctx: Ctx, bundle: XlateBundle, tags: Tags): boolean {
   switch (bundle.vlan.mode) {
     case 'access':
       // A tag inside the one that is taken off would make it a packet of another VLAN.
@@ -169,7 +177,7 @@ function carries(ctx: Ctx, bundle: XlateBundle, tags: Tags): boolean {
   }
 }
 
-function send(ctx: Ctx, bundle: XlateBundle, inside: Tags): void {
+export function send(ctx: Ctx, bundle: XlateBundle, inside: Tags): void {
   const port = bundle.ports.find((p) => p.mayEnable) ?? bundle.ports[0];
   if (!port) return;
   const { flow } = ctx;
@@ -246,7 +254,7 @@ const reservedNumbers = RESERVED.map(([address, bits]) => ({
   span: 2 ** (48 - bits),
 }));
 
-function isReserved(u8: Uint8Array): boolean {
+export function isReserved(u8: Uint8Array): boolean {
   let address = 0;
   for (let i = 0; i < 6; i++) address = address * 256 + u8[OFS.eth_dst + i];
   return reservedNumbers.some(({ value, span }) => address >= value && address < value + span);

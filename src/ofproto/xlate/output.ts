@@ -7,6 +7,7 @@ import { EXPLICIT_MISS } from '../packet-in-reason.ts';
 import { commitActions } from './commit.ts';
 import { controller } from './controller.ts';
 import { type Ctx, MAX_DEPTH, onCopy } from './ctx.ts';
+import { mirrorSent } from './mirror.ts';
 import { normal } from './normal.ts';
 import { finishFreezing, runActionSet, xlateTable } from './table.ts';
 import { outputTunnel, terminate } from './tunnel.ts';
@@ -66,19 +67,24 @@ export function sendTo(ctx: Ctx, ofport: number, truncate = 0): void {
     ctx.note('warn', 'OFPPC_NO_FWD set, skipping output');
   } else if (port.bundle?.vlan.protected && ctx.bridge.port(ctx.flow.get32(OFS.in_port))?.bundle?.vlan.protected) {
     ctx.note('warn', 'Flow is between protected ports, skipping output.');
+  } else if (port.peer && ctx.mirrorSnaplen > 0) {
+    ctx.note('warn', 'Mirror truncate to ODPP_NONE, skipping output');
   } else if (port.peer) {
     throughPatch(ctx, port, port.peer);
   } else if (ctx.flow.get32(OFS.packet_type) !== 0) {
     ctx.note('warn', 'Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.');
   } else if (port.tunnel) {
-    outputTunnel(ctx, port, port.tunnel, truncate);
+    outputTunnel(ctx, port, port.tunnel, truncate || ctx.mirrorSnaplen);
+    mirrorSent(ctx, port);
   } else if (port.dpPort !== null) {
     if (truncate > 0) ctx.actions.push({ kind: 'trunc', maxLen: truncate });
     commitActions(ctx);
+    if (ctx.mirrorSnaplen > 0) ctx.actions.push({ kind: 'trunc', maxLen: ctx.mirrorSnaplen });
     const tunnelPort = terminate(ctx, port);
     ctx.actions.push(
       tunnelPort === null ? { kind: 'output', port: port.dpPort } : { kind: 'tnl_pop', port: tunnelPort },
     );
+    mirrorSent(ctx, port);
   }
 }
 
@@ -104,6 +110,7 @@ function throughPatch(ctx: Ctx, from: XlatePort, peer: NonNullable<XlatePort['pe
     conntracked: ctx.conntracked,
     wasMpls: ctx.wasMpls,
     exit: ctx.exit,
+    mirrored: ctx.mirrored,
   };
   ctx.effects.push({ kind: 'patch', from, to: peer.port });
   ctx.bridge = peer.bridge;
@@ -113,6 +120,7 @@ function throughPatch(ctx: Ctx, from: XlatePort, peer: NonNullable<XlatePort['pe
   ctx.inActionSet = false;
   ctx.inGroup = false;
   ctx.inPacketOut = false;
+  ctx.mirrored = 0;
   // Neither registers nor tunnels cross.
   flow.w.fill(0, OFS.tun_id >> 2);
   flow.set32(OFS.in_port, peer.port.ofport);
@@ -139,6 +147,7 @@ function throughPatch(ctx: Ctx, from: XlatePort, peer: NonNullable<XlatePort['pe
   ctx.inPacketOut = saved.inPacketOut;
   ctx.conntracked = saved.conntracked;
   ctx.wasMpls = saved.wasMpls;
+  ctx.mirrored = saved.mirrored;
   // An `exit` there ends that bridge's part only; an error ends everything.
   if (ctx.error === 'OK') ctx.exit = saved.exit;
 }

@@ -7,9 +7,14 @@ import { FLOW_WORDS, OFS } from '../../flow/layout.ts';
 import { Match } from '../../flow/match.ts';
 import { fieldMaskBytes, setFieldMask } from '../../flow/subfield.ts';
 import type { Ofpact } from '../../openflow/actions/types.ts';
+import { type GroupType, OFPG_ANY } from '../../openflow/messages-ext.ts';
 import { OFPP } from '../../openflow/ports.ts';
+import { Group } from '../group.ts';
 import { macText } from '../mac-learning.ts';
+import { Mirrors } from '../mirrors.ts';
+import type { MirrorConfig } from '../ofproto.ts';
 import { connect, TestBridge } from './test-bridge.ts';
+import type { XlateBundle } from './types.ts';
 
 /** Small, seeded, and quicker than drawing each number from fast-check. */
 export class Random {
@@ -216,6 +221,10 @@ function randomAction(r: Random, table: number, depth = 0): Ofpact {
         },
         { kind: 'controller', maxLen: 64, controllerId: 0, reason: 1, userdata: null, pause: false, meterId: null },
         { kind: 'ct_clear' },
+        { kind: 'group', groupId: 1 + r.below(3) },
+        { kind: 'group', groupId: 1 + r.below(3) },
+        { kind: 'group', groupId: 1 + r.below(3) },
+        { kind: 'meter', meterId: 1 },
         { kind: 'exit' },
       ]);
     case 17:
@@ -277,5 +286,49 @@ export function randomNetwork(r: Random): TestBridge {
       }
     }
   }
+  br0.meters.set(1, 7);
+  for (let id = 1; id <= 3; id++) br0.groups.set(id, randomGroup(r, id));
+  if (r.chance(40)) br0.mirrors = new Mirrors(randomMirrors(r), (name) => bundleNamed(br0, name), null);
   return br0;
+}
+
+function bundleNamed(bridge: TestBridge, name: string): XlateBundle | undefined {
+  return [...bridge.bundles()].find((bundle) => bundle.name === name);
+}
+
+function randomMirrors(r: Random): MirrorConfig[] {
+  const ports = ['p1', 'p2', 'p3', 'p4', 'p9'];
+  const some = (): string[] => ports.filter(() => r.chance(40));
+  return Array.from({ length: 1 + r.below(3) }, (_, i) => ({
+    id: `${i}`,
+    name: `m${i}`,
+    receivedBy: r.chance(30) ? 'all' : some(),
+    sentBy: r.chance(30) ? 'all' : some(),
+    vlans: r.chance(50) ? [] : [5, 6],
+    output: r.chance(60) ? { port: r.of(['p2', 'p3', 'p4']) } : { vlan: r.of([5, 6, 9]) },
+    snaplen: r.of([0, 0, 64]),
+  }));
+}
+
+function randomGroup(r: Random, id: number): Group {
+  const type = r.of<GroupType>(['all', 'select', 'select', 'select', 'indirect', 'ff']);
+  const buckets = Array.from({ length: type === 'indirect' ? 1 : 1 + r.below(4) }, (_, bucketId) => ({
+    bucketId,
+    weight: type === 'select' ? r.below(4) : 0,
+    watchPort: type === 'ff' ? r.of([1, 2, 77]) : OFPP.NONE,
+    watchGroup: OFPG_ANY,
+    actions: [
+      ...(r.chance(50) ? [setFieldAction(r)] : []),
+      r.chance(20) && id < 3
+        ? ({ kind: 'group', groupId: id + 1 } as const)
+        : ({ kind: 'output', port: r.of([1, 2, 3, 4, 9]), maxLen: 0 } as const),
+    ],
+  }));
+  const fields = ['ip_src', 'ip_dst', 'tcp_dst', 'eth_src', 'vlan_vid'].filter(() => r.chance(40));
+  const hash = {
+    selectionMethod: r.of(['hash', 'hash', 'dp_hash', '']),
+    selectionMethodParam: BigInt(r.below(100)),
+    fields: FIELDS.filter((f) => fields.includes(f.name)).map((field) => ({ field, value: fieldMaskBytes(field) })),
+  };
+  return new Group(id, type, buckets, type === 'select' && r.chance(70) ? hash : null);
 }

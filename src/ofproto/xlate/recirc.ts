@@ -25,6 +25,8 @@ export interface FrozenState {
   readonly actions: readonly Ofpact[];
   readonly actionSet: readonly Ofpact[];
   readonly conntracked: boolean;
+  /** Mirrors of the bridge that have had their copy. */
+  readonly mirrored?: number;
   /** Of a `controller` action. */
   readonly userdata: Uint8Array | null;
 }
@@ -95,6 +97,7 @@ function stateKey(s: FrozenState): string {
       s.actions,
       s.actionSet,
       s.conntracked,
+      s.mirrored ?? 0,
       s.userdata,
     ],
     (_, value: unknown) =>

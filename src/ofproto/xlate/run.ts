@@ -4,6 +4,7 @@ import { DP_WORDS, OFS } from '../../flow/layout.ts';
 import { OFPM_SLOWPATH } from '../../openflow/messages-ext.ts';
 import { runActions } from './actions.ts';
 import { Ctx } from './ctx.ts';
+import { mirrorReceived } from './mirror.ts';
 import { mayReceive } from './output.ts';
 import { FRAG_LATER, isFromTunnel, isIpAny, isMplsType, VLAN_CFI } from './prereq.ts';
 import { type FrozenState, thawRegisters } from './recirc.ts';
@@ -42,7 +43,7 @@ function start(ctx: Ctx): void {
   if (input.actions) {
     ctx.inPacketOut = !input.isTrace;
     ctx.ruleCookie = 0xffffffffffffffffn;
-    runActions(ctx, input.actions, true);
+    if (mirrorReceived(ctx, ctx.bridge.port(flow.get32(OFS.in_port)))) runActions(ctx, input.actions, true);
     return;
   }
   const inPort = flow.get32(OFS.in_port);
@@ -56,7 +57,8 @@ function start(ctx: Ctx): void {
   if (port && port.config !== 0 && port.config & 0xc) ctx.wc.u8.fill(0xff, OFS.eth_dst, OFS.eth_dst + 6);
   // The first lookup does not deepen the recursion.
   ctx.table = -1;
-  xlateTable(ctx, { table: 0, inPort, honorsMiss: true, mayPacketIn: true });
+  const mayBegin = (): boolean => mirrorReceived(ctx, port);
+  xlateTable(ctx, { table: 0, inPort, honorsMiss: true, mayPacketIn: true, mayBegin });
   ctx.table = 0;
 }
 
@@ -69,6 +71,7 @@ function thaw(ctx: Ctx, state: FrozenState, recircId: number): void {
   ctx.stack = [...state.stack];
   ctx.actionSet = [...state.actionSet];
   ctx.conntracked = state.conntracked;
+  ctx.mirrored = state.mirrored ?? 0;
   ctx.table = state.table;
   ctx.ruleCookie = state.cookie;
   ctx.input.observer?.enter({ type: 'bridge', bridge: ctx.bridge });

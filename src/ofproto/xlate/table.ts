@@ -22,6 +22,8 @@ export interface TableStep {
   readonly mayPacketIn: boolean;
   /** `resubmit(…,ct)`: match on the connection's original direction. */
   readonly ctOrig?: boolean;
+  /** Asked before the first rule of a packet does anything; false stops it there. */
+  readonly mayBegin?: () => boolean;
 }
 
 export function xlateTable(ctx: Ctx, step: TableStep): void {
@@ -43,6 +45,11 @@ export function xlateTable(ctx: Ctx, step: TableStep): void {
   const { observer } = ctx.input;
   observer?.enter({ type: 'table', table: ctx.table, rule: found.rule, miss: found.miss });
   const deeper = step.table <= oldTable ? 1 : 0;
+  if (step.mayBegin && !step.mayBegin()) {
+    observer?.leave();
+    ctx.table = oldTable;
+    return;
+  }
   if (found.rule) {
     descend(ctx, found.rule, found.rule.actions, found.rule.cookie, deeper);
   } else if (found.miss === 'packet-in') {
@@ -192,6 +199,7 @@ export function finishFreezing(ctx: Ctx): void {
     actions: ctx.frozenActions,
     actionSet: [...ctx.actionSet],
     conntracked: ctx.conntracked,
+    mirrored: ctx.mirrored,
     userdata: null,
   });
   ctx.actions.push({ kind: 'recirc', id });

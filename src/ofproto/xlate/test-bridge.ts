@@ -5,6 +5,7 @@ import { MacLearning } from '../mac-learning.ts';
 import type { PortVlanConfig } from '../ofproto.ts';
 import { Rule } from '../rule.ts';
 import { FlowTables } from '../tables.ts';
+import type { XlateMirrors } from './mirror.ts';
 import type { XlateBridge, XlateBundle, XlateGroup, XlatePort } from './types.ts';
 
 export type TestPort = {
@@ -28,6 +29,9 @@ export class TestBridge implements XlateBridge {
   wantsPacketInOnMiss = false;
   readonly vlanLimit = 2;
   readonly groups = new Map<number, XlateGroup>();
+  /** From OpenFlow meters to the datapath's. */
+  readonly meters = new Map<number, number>();
+  mirrors: XlateMirrors | null = null;
   private readonly portMap = new Map<number, TestPort>();
   private readonly bundleList: XlateBundle[] = [];
 
@@ -77,8 +81,8 @@ export class TestBridge implements XlateBridge {
     return this.groups.get(id) ?? null;
   }
 
-  meter(): number | null {
-    return null;
+  meter(id: number): number | null {
+    return this.meters.get(id) ?? null;
   }
 }
 

@@ -7,6 +7,7 @@ import type { MacLearning } from '../mac-learning.ts';
 import type { PortVlanConfig } from '../ofproto.ts';
 import type { Rule } from '../rule.ts';
 import type { FlowTable, FlowTables } from '../tables.ts';
+import type { XlateMirror, XlateMirrors } from './mirror.ts';
 import type { RecircTable } from './recirc.ts';
 import type { XlateTunnels } from './tunnel.ts';
 
@@ -74,6 +75,8 @@ export interface XlateBridge {
   readonly wantsPacketInOnMiss: boolean;
   /** Can the datapath carry out `ct`? Without it flows that use it are refused. */
   readonly hasConntrack?: boolean;
+  /** Null, or absent, where there are none. */
+  readonly mirrors?: XlateMirrors | null;
   /** What the bridge's own ports may use in one packet; `vlan-limit`, 0 to 2. */
   readonly vlanLimit: number;
   port(ofport: number): XlatePort | undefined;
@@ -104,6 +107,7 @@ export type XlateEffect =
       readonly isGratuitousArp: boolean;
     }
   | { readonly kind: 'tell'; readonly tell: (packets: number, bytes: number, usedMs: number) => void }
+  | { readonly kind: 'mirror'; readonly mirror: XlateMirror }
   | { readonly kind: 'group'; readonly group: XlateGroup; readonly bucket: number }
   | { readonly kind: 'fin_timeout'; readonly rule: Rule; readonly idle: number; readonly hard: number }
   | {
