@@ -165,7 +165,8 @@ export function makeTcpTracker(views: ArenaViews): TcpTracker {
     let end = (seq + size - (u8[l4 + 12] >> 4) * 4 + (flags & SYN ? 1 : 0) + (flags & FIN ? 1 : 0)) | 0;
     let window = (u8[l4 + 14] << 8) | u8[l4 + 15];
     let ack = be32(l4 + 8);
-    if (state < TCPS.SYN_SENT) {
+    const isFirst = state < TCPS.SYN_SENT;
+    if (isFirst) {
       // The first we see of this peer.
       if (flags & SYN && otherScale & SCALE_SEEN) {
         scale = scaleOption(l4);
@@ -193,7 +194,8 @@ export function makeTcpTracker(views: ArenaViews): TcpTracker {
       end = seq;
     }
 
-    const skew = (i32[dst + LO] - ack) | 0;
+    // What a peer acknowledges first may be of before we looked.
+    const skew = isFirst ? 0 : (i32[dst + LO] - ack) | 0;
     const isResetInPlace = !(flags & RST) || Math.abs((first - i32[src + LO]) | 0) <= 1;
     if (
       isLiberal ||

@@ -186,18 +186,15 @@ export function makeTracker(arena: ArenaViews, ctAt: number, alloc: Alloc, write
     let state = 0;
     if (e !== 0) {
       const verdict = isError ? VERDICT.ESTABLISHED : update(e, direction, l4, clock);
-      if (verdict === VERDICT.INVALID) {
-        describe(b, i, k, CS.INV | CS.TRK, zone, e, false);
-        return;
-      }
       if (verdict === VERDICT.REOPEN) {
         table.remove(e);
         e = 0;
         isTranslated = false;
       } else {
-        state = isError ? CS.REL : verdict === VERDICT.NEW ? CS.NEW : CS.EST;
-        if (direction === 1 && state !== CS.NEW) state |= CS.RPL;
-        if (i32[e + E_FLAGS] & FLAG.RELATED) state |= CS.REL;
+        state = isError ? CS.REL : verdict === VERDICT.INVALID ? CS.INV : verdict === VERDICT.NEW ? CS.NEW : CS.EST;
+        if (direction === 1 && state & (CS.REL | CS.EST)) state |= CS.RPL;
+        if (i32[e + E_FLAGS] & FLAG.RELATED && state !== CS.INV) state |= CS.REL;
+        // Invalid packets of a connection are translated as well, so that its inside does not show.
         if (isTranslated) state |= before & (CS.SNAT | CS.DNAT);
         else if (action & CT_FLAG.NAT && i32[e + E_FLAGS] & (FLAG.SNAT | FLAG.DNAT)) {
           translatePacket(b, i, e, direction, isError);
@@ -220,11 +217,11 @@ export function makeTracker(arena: ArenaViews, ctAt: number, alloc: Alloc, write
         }
       }
     }
-    if (e !== 0 && action & CT_FLAG.COMMIT) {
+    if (e !== 0 && action & CT_FLAG.COMMIT && !(state & CS.INV)) {
       if (action & CT_FLAG.MARK) setWords(e + E_MARK, pc + CT_CODE.MARK, pc + CT_CODE.MARK_MASK, 1);
       if (action & CT_FLAG.LABEL) setWords(e + E_LABEL, pc + CT_CODE.LABEL, pc + CT_CODE.LABEL_MASK, 4);
     }
-    describe(b, i, k, state | CS.TRK, zone, e, state !== CS.INV);
+    describe(b, i, k, state | CS.TRK, zone, e, (state & CS.INV) === 0);
   }
 
   function setWords(at: number, value: number, mask: number, n: number): void {

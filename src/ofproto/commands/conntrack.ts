@@ -210,6 +210,8 @@ function parseZones(text: string): number[] {
     .map((z) => (number(z) ?? invalid('invalid zone')) & 0xffff);
 }
 
+const isIpv4 = (text: string): boolean => text.split('.').every((part) => Number(part) <= 255);
+
 function parseTuple(text: string): { proto: number; tuple: CtTupleFilter } {
   const t: { -readonly [K in keyof CtTupleFilter]: CtTupleFilter[K] } = { ...NO_TUPLE };
   let proto = 0;
@@ -223,7 +225,7 @@ function parseTuple(text: string): { proto: number; tuple: CtTupleFilter } {
       case 'ct_ipv6_dst': {
         const isV6 = key.startsWith('ct_ipv6');
         if (bytes !== 0 && bytes !== (isV6 ? 16 : 4)) return invalid(`the L3 protocol does not match ${value}`);
-        const address = (isV6 ? parseIpv6(value) : parseIpv4(value)) ?? bad(key);
+        const address = (isV6 ? parseIpv6(value) : isIpv4(value) ? parseIpv4(value) : null) ?? bad(key);
         bytes = address.length;
         if (key.endsWith('src')) t.src = address;
         else t.dst = address;
