@@ -4,6 +4,7 @@
  * to ask, and where that is missing its absence is what the command reports.
  */
 import { existsSync } from 'node:fs';
+import { type CommandUsage, commandList } from '../base/command-list.ts';
 import { applyVlogOption, HELP_OPTIONS, VLOG_HELP, VLOG_OPTIONS, versionText } from '../base/common-options.ts';
 import { ovsFatal, writeAll } from '../base/fatal.ts';
 import { getoptOrExit, type OptionSpec, type ParsedOption } from '../base/getopt.ts';
@@ -74,6 +75,50 @@ const COMMANDS: ReadonlyMap<string, readonly [number, number]> = new Map([
   ['parse-actions', [1, MANY]],
   ['normalize-actions', [2, MANY]],
 ]);
+
+/** As `list-commands` tells them. */
+const USAGE: CommandUsage = [
+  ['add-dp', 'dp [iface...]'],
+  ['del-dp', 'dp'],
+  ['add-if', 'dp iface...'],
+  ['del-if', 'dp iface...'],
+  ['set-if', 'dp iface...'],
+  ['dump-dps', ''],
+  ['show', '[-s] [dp...]'],
+  ['dump-flows', '[-m] [--names] [dp] [filter=..] [type=..] [pmd=..]'],
+  ['add-flow', '[dp] flow actions'],
+  ['mod-flow', '[dp] flow actions'],
+  ['get-flow', '[dp] ufid'],
+  ['del-flow', '[dp] flow'],
+  ['add-flows', '[dp] file'],
+  ['mod-flows', '[dp] file'],
+  ['del-flows', '[dp] [file]'],
+  ['offload-stats-show', '[dp]'],
+  ['dump-conntrack', '[-m] [-s] [dp] [zone=N]'],
+  ['flush-conntrack', '[dp] [zone=N] [ct-orig-tuple] [ct-reply-tuple]'],
+  ['cache-get-size', '[dp]'],
+  ['cache-set-size', 'dp cache <size>'],
+  ['ct-stats-show', '[dp] [zone=N]'],
+  ['ct-bkts', '[dp] [gt=N]'],
+  ['ct-set-maxconns', '[dp] maxconns'],
+  ['ct-get-maxconns', '[dp]'],
+  ['ct-get-nconns', '[dp]'],
+  ['ct-enable-tcp-seq-chk', '[dp]'],
+  ['ct-disable-tcp-seq-chk', '[dp]'],
+  ['ct-get-tcp-seq-chk', '[dp]'],
+  ['ct-set-limits', '[dp] [default=L] [zone=N,limit=L]...'],
+  ['ct-del-limits', '[dp] zone=N1[,N2]...'],
+  ['ct-get-limits', '[dp] [zone=N1[,N2]...]'],
+  ['ipf-set-enabled', '[dp] v4|v6'],
+  ['ipf-set-disabled', '[dp] v4|v6'],
+  ['ipf-set-min-frag', '[dp] v4|v6 minfragment'],
+  ['ipf-set-max-nfrags', '[dp] maxfrags'],
+  ['ipf-get-status', '[dp]'],
+  ['help', ''],
+  ['list-commands', ''],
+  ['parse-actions', 'actions'],
+  ['normalize-actions', 'actions'],
+];
 
 export async function main(argv: readonly string[]): Promise<void> {
   vlogSetProgram(PROGRAM);
@@ -152,8 +197,8 @@ function withoutDaemon(command: string, args: readonly string[]): never {
 }
 
 function listCommands(): void {
-  const lines = [...COMMANDS.keys()].map((name) => `  ${name}\n`);
-  writeAll(1, `The available commands are:\n${lines.join('')}`);
+  const known = USAGE.filter(([name]) => COMMANDS.has(name) || name === 'help' || name === 'list-commands');
+  writeAll(1, commandList(known));
 }
 
 function help(): void {
@@ -161,6 +206,11 @@ function help(): void {
     1,
     `${PROGRAM}: Open vSwitch datapath management utility
 usage: ${PROGRAM} [OPTIONS] COMMAND [ARG...]
+  add-dp DP [IFACE...]     add new datapath DP (with IFACEs)
+  del-dp DP                delete local datapath DP
+  add-if DP IFACE...       add each IFACE as a port on DP
+  set-if DP IFACE...       reconfigure each IFACE within DP
+  del-if DP IFACE...       delete each IFACE from DP
   dump-dps                 display names of all datapaths
   show                     show basic info on all datapaths
   show DP...               show basic info on each DP
@@ -172,6 +222,15 @@ usage: ${PROGRAM} [OPTIONS] COMMAND [ARG...]
   get-flow [DP] ufid:UFID    fetch flow corresponding to UFID
   del-flow [DP] FLOW         delete FLOW from DP
   del-flows [DP] [FILE]      delete all or specified flows from DP
+  cache-get-size [DP]             Show the current size for all caches
+  cache-set-size DP CACHE SIZE  Set cache size for a specific cache
+  dump-conntrack [DP] [zone=ZONE]  display conntrack entries for ZONE
+  flush-conntrack [DP] [zone=ZONE] [ct-tuple]delete matched conntrack entries in ZONE
+  ct-stats-show [DP] [zone=ZONE] [verbose] CT connections grouped by protocol
+  ct-bkts [DP] [gt=N] display connections per CT bucket
+Each IFACE on add-dp, add-if, and set-if may be followed by
+comma-separated options.  See ovs-dpctl(8) for syntax, or the
+Interface table in ovs-vswitchd.conf.db(5) for an options list.
 For COMMAND dump-flows, add-flow, add-flows, mod-flow,
 mod-flows, del-flow and del-flows, DP is optional if there is
 only one datapath.

@@ -1,4 +1,5 @@
 /** `ovs-ofctl`: speaks OpenFlow to a switch (ovs-ofctl(8)). */
+import { commandList } from '../base/command-list.ts';
 import { applySslOption, applyVlogOption, SSL_OPTIONS, VLOG_OPTIONS } from '../base/common-options.ts';
 import { applyDaemonOption, DAEMON_OPTIONS, daemonLaunch } from '../base/daemon.ts';
 import { getoptOrExit, type OptionSpec } from '../base/getopt.ts';
@@ -17,9 +18,21 @@ import { MISC_COMMANDS } from './ofctl/misc.ts';
 import { MONITOR_COMMANDS } from './ofctl/monitor.ts';
 import { PCAP_COMMANDS } from './ofctl/pcap.ts';
 import { SHOW_COMMANDS } from './ofctl/show.ts';
+import { USAGE } from './ofctl/usage.ts';
+
+const ABOUT_ITSELF: readonly Command[] = [
+  { name: 'help', min: 0, max: Number.POSITIVE_INFINITY, run: async () => print(helpText()) },
+  {
+    name: 'list-commands',
+    min: 0,
+    max: Number.POSITIVE_INFINITY,
+    run: async () => print(commandList(USAGE.filter(([name]) => COMMANDS.has(name)))),
+  },
+];
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map(
   [
+    ...ABOUT_ITSELF,
     ...SHOW_COMMANDS,
     ...FLOW_COMMANDS,
     ...GROUP_COMMANDS,

@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { clock } from '../base/clock.ts';
+import { type CommandUsage, commandList } from '../base/command-list.ts';
 import { applyVlogOption, HELP_OPTIONS, VLOG_HELP, VLOG_OPTIONS, versionText } from '../base/common-options.ts';
 import { ovsDbdir, ovsPkgdatadir } from '../base/dirs.ts';
 import { errorCode } from '../base/errno.ts';
@@ -77,6 +78,35 @@ Other options:
   -V, --version               display version information
 `;
 
+/** As `list-commands` tells them. */
+const USAGE: CommandUsage = [
+  ['create', '[db [schema]]'],
+  ['create-cluster', 'db contents local'],
+  ['join-cluster', 'db name local remote...'],
+  ['compact', '[db [dst]]'],
+  ['convert', '[db [schema [dst]]]'],
+  ['needs-conversion', ''],
+  ['db-name', '[db]'],
+  ['db-version', '[db]'],
+  ['db-cksum', '[db]'],
+  ['db-cid', 'db'],
+  ['db-sid', 'db'],
+  ['db-local-address', 'db'],
+  ['db-is-clustered', 'db'],
+  ['db-is-standalone', 'db'],
+  ['schema-name', '[schema]'],
+  ['schema-version', '[schema]'],
+  ['schema-cksum', '[schema]'],
+  ['query', '[db] trns'],
+  ['transact', '[db] trns'],
+  ['show-log', '[db]'],
+  ['check-cluster', 'db...'],
+  ['compare-versions', 'a op b'],
+  ['help', ''],
+  ['list-commands', ''],
+  ['cluster-to-standalone', 'db clusterdb'],
+];
+
 /** Exit status, 0 if nothing is returned. */
 // biome-ignore lint/suspicious/noConfusingVoidType: most commands say nothing
 type Handler = (args: string[], more: number) => number | void;
@@ -112,7 +142,9 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   transact: { min: 1, max: 2, run: (args) => transact(args, true) },
   'cluster-to-standalone': { min: 2, max: 2, run: ([, db]) => notClustered(db!) },
   'show-log': { min: 0, max: 1, run: ([db = defaultDb()], more) => show(db, more) },
+  'check-cluster': { min: 1, max: MANY, run: checkCluster },
   help: { min: 0, max: MANY, run: () => writeAll(1, help()) },
+  'list-commands': { min: 0, max: MANY, run: () => writeAll(1, commandList(USAGE)) },
 };
 
 vlogSetProgram(PROGRAM);
@@ -199,6 +231,14 @@ function notClustered(db: string): never {
 
 function clustered(): never {
   throw new Error('clustered databases are not supported; use a standalone database (see "create")');
+}
+
+/** There are no clusters here whose logs could be compared; files of another kind are refused as the original does. */
+function checkCluster(dbs: string[]): never {
+  for (const db of dbs) {
+    if (!isClustered(db)) throw new OvsdbError('ovsdb error', `${db}: cannot identify file type`);
+  }
+  return clustered();
 }
 
 function schemaOf(db: string): DatabaseSchema {
