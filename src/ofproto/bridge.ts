@@ -15,7 +15,7 @@ import type { PhyPort } from '../openflow/messages.ts';
 import { OFPM_ALL } from '../openflow/messages-ext.ts';
 import { OFPP } from '../openflow/ports.ts';
 import type { Backer } from './backer.ts';
-import { Bundle, sameVlan } from './bundle.ts';
+import { Bundle, sameNumbers, sameVlan } from './bundle.ts';
 import { DEFAULT_PREFIXES } from './classifier.ts';
 import type { OfConn } from './conn.ts';
 import { ConnMgr, FAIL_OPEN_PRIORITY, isPassive } from './connmgr.ts';
@@ -258,6 +258,7 @@ export class Bridge implements Ofproto, XlateBridge {
 
   setBundle(config: BundleConfig): void {
     let bundle = this.bundleTable.get(config.name);
+    const hasSamePorts = bundle !== undefined && sameNumbers(bundle.config.ofports, config.ofports);
     if (!bundle) {
       bundle = new Bundle(config);
       this.bundleTable.set(config.name, bundle);
@@ -267,7 +268,8 @@ export class Bridge implements Ofproto, XlateBridge {
       this.backer.revalidateAll();
     }
     bundle.config = config;
-    this.refreshBundles();
+    // Every bundle is set at every change of the configuration.
+    if (!hasSamePorts) this.refreshBundles();
   }
 
   removeBundle(name: string): void {

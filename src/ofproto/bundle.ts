@@ -35,6 +35,6 @@ export function sameVlan(a: PortVlanConfig, b: PortVlanConfig): boolean {
   );
 }
 
-function sameNumbers(a: readonly number[], b: readonly number[]): boolean {
+export function sameNumbers(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((n, i) => n === b[i]);
 }

@@ -267,8 +267,11 @@ export function bundleOf(port: PortSpec, ofports: readonly number[]): BundleConf
   return { name: port.name, ofports, vlan: port.vlan };
 }
 
+let collator: Intl.Collator | null = null;
+
 function byName(a: { readonly name: string }, b: { readonly name: string }): number {
-  return a.name.localeCompare(b.name, 'en', { numeric: true });
+  collator ??= new Intl.Collator('en', { numeric: true });
+  return collator.compare(a.name, b.name);
 }
 
 function integer(text: string | undefined): number | null {
