@@ -2,7 +2,7 @@
  * How a packet tells its journey: what the PMD writes down of a packet that somebody looks for, as a record of words in a
  * ring of its own.
  *
- * Nobody looking costs one question a burst. Somebody looking costs a comparison a packet (`makeFilter`); only packets
+ * Nobody looking costs one question a burst. Somebody looking costs a comparison a packet (`makeFilters`); only packets
  * that match leave their burst and go alone, in their order, through code that tells. Where the ring has no room for
  * another journey the packet takes the ordinary way, uncounted but for `JOURNEYS_LOST`: traffic slows down to the speed
  * of the reader only for packets that are told.
@@ -79,33 +79,49 @@ const MAX_CODE = 1024;
 /** Bytes of headers shown before and after each action. */
 const SHOWN = 96;
 
-export type Filter = (slot: number) => number;
+export interface Filters {
+  /** The first of slots `i` to `n` - 1, the first of which is at word `slots`, that any filter matches; `n` when none does. */
+  first(slots: number, i: number, n: number): number;
+  /** A bit for each filter that matches the key at this word. */
+  which(slot: number): number;
+}
 
-/** `at`: the first filter, `end`: behind the last. Returns, for a key slot, a bit for each filter that matches. */
-export function makeFilter(i32: Int32Array, at: number, end: number): Filter {
+/** `at`: the first filter, `end`: behind the last. Most packets are let go by the first word looked at. */
+export function makeFilters(i32: Int32Array, at: number, end: number): Filters {
   const tests: string[] = [];
-  for (let f = 0; at < end; f++) {
+  while (at < end) {
     const n = i32[at + 2];
-    const words: string[] = [];
-    for (let j = 0; j < n; j++) {
-      const w = at + FILTER_HEAD + j * 3;
-      words.push(`((i32[k + ${i32[w]}] ^ ${i32[w + 1]}) & ${i32[w + 2]}) === 0`);
-    }
-    tests.push(`(${words.length > 0 ? words.join(' && ') : 'true'} ? ${1 << f} : 0)`);
+    const words = Array.from({ length: n }, (_, j) => at + FILTER_HEAD + j * 3);
+    // Addresses and ports tell packets apart soonest, the Ethernet type last.
+    words.sort((a, b) => telling(i32[b]) - telling(i32[a]));
+    const equal = words.map((w) => {
+      const word = `i32[k + ${i32[w]}]`;
+      return i32[w + 2] === -1 ? `${word} === ${i32[w + 1]}` : `((${word} ^ ${i32[w + 1]}) & ${i32[w + 2]}) === 0`;
+    });
+    tests.push(words.length > 0 ? equal.join(' && ') : 'true');
     at += FILTER_HEAD + n * 3;
   }
   // The source is made of numbers alone.
-  return new Function('i32', `'use strict'; return (k) => ${tests.join(' | ') || '0'};`)(i32) as Filter;
+  return new Function(
+    'i32',
+    `'use strict'; return {
+first(slots, i, n) {
+for (let k = slots + i * ${SLOT_WORDS}; i < n; i++, k += ${SLOT_WORDS}) if (${tests.map((t) => `(${t})`).join(' || ')}) break;
+return i; },
+which(k) { return ${tests.map((t, f) => `(${t} ? ${1 << f} : 0)`).join(' | ')}; } };`,
+  )(i32) as Filters;
 }
+
+const telling = (word: number): number => (word >= 8 && word <= 10 ? 2 : word === 6 ? 0 : 1);
 
 export interface Teller extends ActionTeller {
   /** The journey being told, 0 for none. */
   readonly id: number;
-  readonly matches: Filter;
+  readonly filters: Filters;
   /** Is there room for a journey? */
   hasRoom(): boolean;
-  /** Packet `i`, received at `port`, begins; `filters` are the bits of those that matched. */
-  received(b: PacketBatch, i: number, port: number, queue: number, filters: number): void;
+  /** Packet `i`, received at `port`, begins; `bits` are those of the filters that match. */
+  received(b: PacketBatch, i: number, port: number, queue: number, bits: number): void;
   /** Packet 0 goes on with journey `id`, on behalf of the slow path. */
   executed(b: PacketBatch, journey: number): void;
   emc(flow: number): void;
@@ -135,7 +151,7 @@ export function makeTeller(arena: ArenaViews, at: number, ring: RecordRing | nul
     wants.push(i32[f]);
     slowNs.push(i32[f + 1] * 1000);
   }
-  const matches = makeFilter(i32, filtersAt, end);
+  const filters = makeFilters(i32, filtersAt, end);
   const words = new Int32Array(MAX_WORDS);
   const bytes = new Uint8Array(words.buffer);
   const start = new Float64Array(1);
@@ -203,14 +219,14 @@ export function makeTeller(arena: ArenaViews, at: number, ring: RecordRing | nul
     get id() {
       return id;
     },
-    matches,
+    filters,
     hasRoom: () => out.reserve(MAX_WORDS) >= 0,
 
-    received(b, i, port, queue, filters) {
+    received(b, i, port, queue, bits) {
       id = idBase | next;
       next = next === 0xffffff ? 1 : next + 1;
       begin(RECORD_KIND.RECEIVED, b, i);
-      words[HEAD.FILTERS] = filters;
+      words[HEAD.FILTERS] = bits;
       words[HEAD.PORT] = port;
       words[HEAD.QUEUE] = queue;
     },
@@ -318,9 +334,9 @@ export function makeTeller(arena: ArenaViews, at: number, ring: RecordRing | nul
   };
 
   /** What has an upcall is not over: whether it is dropped, or slow, only the slow path will know. */
-  function anyWants(filters: number, took: number): boolean {
+  function anyWants(bits: number, took: number): boolean {
     for (let f = 0; f < wants.length; f++) {
-      if (!(filters & (1 << f))) continue;
+      if (!(bits & (1 << f))) continue;
       const want = wants[f];
       if (want & WANT.ALL || want & flags || flags & WANT.UPCALLS) return true;
       if (want & WANT.SLOW && took >= slowNs[f]) return true;

@@ -380,10 +380,9 @@ export function makePmd(options: PmdOptions) {
 
   /** A burst in which somebody looks for packets: those that match go alone, all in their order. */
   function receiveWatched(t: Teller, q: RxQueue, n: number): void {
+    const { slots } = first;
     let from = 0;
-    for (let i = 0; i < n; i++) {
-      const filters = t.matches(first.slots + i * SLOT_WORDS);
-      if (filters === 0) continue;
+    for (let i = t.filters.first(slots, 0, n); i < n; i = t.filters.first(slots, i + 1, n)) {
       if (!t.hasRoom()) {
         f64[statsAt + PMD_STAT.JOURNEYS_LOST]++;
         continue;
@@ -392,7 +391,7 @@ export function makePmd(options: PmdOptions) {
       from = i + 1;
       alone ??= new PacketBatch(alloc);
       alone.n = 0;
-      t.received(first, i, q.no, q.q, filters);
+      t.received(first, i, q.no, q.q, t.filters.which(slots + i * SLOT_WORDS));
       runner.transfer(first, i, alone, true);
       beginTelling(t);
       process(alone, 1, 0);

@@ -80,6 +80,8 @@ export interface JourneySource {
   neighborOf(pmdId: number, neighbor: number): number;
   /** Packets that matched but found no room to be told. */
   journeysLost(): number;
+  /** Packets dropped so far, by the numbers of `DROP`. */
+  drops(): { readonly reason: number; readonly packets: number }[];
 }
 
 /** What a meter lets through. */

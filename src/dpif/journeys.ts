@@ -1,5 +1,6 @@
 /** Journeys of the user-space datapath: filters as commands for its PMDs, their records as objects. */
 
+import { DROP_REASONS } from '../datapath/drop-reason.ts';
 import { FLOW_ID } from '../datapath/flow-entry.ts';
 import { FILTER_HEAD, MAX_FILTERS, WANT } from '../datapath/journey.ts';
 import { readRecord } from '../datapath/journey-record.ts';
@@ -67,6 +68,13 @@ export class NetdevJourneys implements JourneySource {
   neighborOf(pmdId: number, neighbor: number): number {
     const others = this.host.hosts().filter((h) => h.id !== pmdId);
     return others[neighbor]?.id ?? -1;
+  }
+
+  drops(): { reason: number; packets: number }[] {
+    return Array.from({ length: DROP_REASONS }, (_, reason) => ({
+      reason,
+      packets: this.host.hosts().reduce((n, h) => n + this.host.f64[h.statsAt + PMD_STAT.DROPS + reason], 0),
+    }));
   }
 
   journeysLost(): number {

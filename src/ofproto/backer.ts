@@ -15,6 +15,7 @@ import { OFPP } from '../openflow/ports.ts';
 import { Bridge } from './bridge.ts';
 import { executePacketOut } from './handlers/packet-out.ts';
 import { JourneyCollector } from './journey/collector.ts';
+import { DropLedger } from './journey/drops.ts';
 import type { OfPort } from './ofport.ts';
 import type { Ofproto, OfprotoBacker } from './ofproto.ts';
 import { Revalidator } from './revalidator.ts';
@@ -48,6 +49,8 @@ export class Backer implements OfprotoBacker {
   readonly upcalls: UpcallHandler;
   /** Null where the datapath's packets cannot tell. */
   readonly journeys: JourneyCollector | null;
+  /** What the tables dropped, by port, table and rule. */
+  readonly drops = new DropLedger();
   private readonly bridgeTable = new Map<string, Bridge>();
   private readonly byDpPort = new Map<number, PortOwner>();
   private readonly patches = new Map<string, PortOwner>();
@@ -160,7 +163,9 @@ export class Backer implements OfprotoBacker {
   }
 
   translate(input: Omit<XlateInput, 'recirc' | 'nowMs'>): XlateResult {
-    return xlateFlow({ ...input, recirc: this.recirc, tunnels: this.tunnels, nowMs: clock.nowMs() });
+    const result = xlateFlow({ ...input, recirc: this.recirc, tunnels: this.tunnels, nowMs: clock.nowMs() });
+    if (result.actions.length > 0) return result;
+    return { ...result, effects: [...result.effects, this.drops.effect(input.bridge, input.flow, result)] };
   }
 
   /** For revalidation; null when the megaflow's bridge or port is gone. */

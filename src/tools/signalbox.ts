@@ -15,6 +15,7 @@ Commands:
                            show what the switch knows, and remove it all
   journey [FILTER]         tell the journeys of packets as they pass
                            (journey --help says more)
+  why-drop                 what is dropped, where and why
 ${VLOG_HELP(PROGRAM)}
 Other options:
   -h, --help               display this help message
@@ -54,6 +55,10 @@ async function main(args: readonly string[]): Promise<void> {
     case 'journey': {
       const { journey } = await import('./signalbox/journey.ts');
       return journey(rest);
+    }
+    case 'why-drop': {
+      const { whyDrop } = await import('./signalbox/why-drop.ts');
+      return whyDrop(rest);
     }
     default:
       ovsFatal(PROGRAM, `unknown command '${command}'; use --help for help`);

@@ -1,6 +1,7 @@
 /** The commands by which people look at bridges and datapaths, in the words of `ovs-vswitchd(8)`. */
 import type { Backer } from '../backer.ts';
 import { registerJourneyCommands } from '../journey/commands.ts';
+import { registerWhyDrop } from '../journey/why-drop.ts';
 import { registerTrace } from '../trace.ts';
 import { registerTunnelCommands } from '../tunnel/commands.ts';
 import { registerBridgeCommands } from './bridge.ts';
@@ -21,4 +22,5 @@ export function registerOfprotoCommands(backers: () => Iterable<Backer>): void {
   registerTunnelCommands(backers);
   registerTrace(backers);
   registerJourneyCommands(backers);
+  registerWhyDrop(backers);
 }

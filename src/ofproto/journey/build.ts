@@ -131,7 +131,7 @@ function slowSteps(c: Context, s: SlowStep): Timed[] {
       }
       const step: Step = { ...at, step: 'translation', bridge: s.bridge.name, translation, installed };
       const told = { atMs: s.atMs, step };
-      return s.result.actions.length > 0 ? [told] : [told, drop(s.telling.drop(s.result))];
+      return s.result.actions.length > 0 ? [told] : [told, drop(s.telling.drop(s.result, s.bridge))];
     }
     case 'overtaken': {
       const megaflow = s.flow ? megaflowStory(c, s.flow) : null;
@@ -284,7 +284,7 @@ function replay(c: Context, flow: DpFlow | undefined): Replayed {
     isTrace: true,
   });
   const isCurrent = sameActions(c.backer.installable(result), flow.actions);
-  if (isEmpty && isCurrent) c.dropByTables = telling.drop(result);
+  if (isEmpty && isCurrent) c.dropByTables = telling.drop(result, entry.bridge);
   c.collector.toldIn.set(flow.ufid, c.number);
   if (toldIn !== null && isCurrent) return { replay: null, replayed_in: toldIn };
   return { replay: { ...telling.story(key, result, entry.bridge), is_current: isCurrent }, replayed_in: null };

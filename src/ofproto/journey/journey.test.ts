@@ -24,10 +24,11 @@ import { registerJourneyCommands } from './commands.ts';
 import type { JourneyOptions } from './session.ts';
 import type { Step, Story } from './story.ts';
 import { storyText } from './text.ts';
+import { type DropRow, registerWhyDrop } from './why-drop.ts';
 
 const VLAN = { mode: 'trunk', tag: null, trunks: [], cvlans: [], priorityTags: 'no', protected: false } as const;
 const PORTS = ['p1', 'p2', 'p3', 'p4'];
-const ROUNDS = 80;
+const ROUNDS = 100;
 const PACKETS = 40;
 const TEXT = { format: 'text' } as const;
 
@@ -68,6 +69,7 @@ describe('journeys', () => {
     bridge.flushFlows();
     registerTrace(() => [backer]);
     registerJourneyCommands(() => [backer]);
+    registerWhyDrop(() => [backer]);
   });
 
   afterEach(async () => {
@@ -262,6 +264,33 @@ describe('journeys', () => {
     await runCommand('journey/stop', [name], TEXT);
     await assert.rejects(runCommand('journey/show', [name], TEXT), /no such session/);
     await assert.rejects(runCommand('journey/start', ['--only=some'], TEXT), /not one of/);
+  });
+
+  it('says what was dropped where, how fast, and tells one of each', async () => {
+    flow('table=0,priority=9,udp,nw_dst=10.0.0.2,cookie=0x7,actions=drop');
+    flow('table=0,priority=9,udp,nw_dst=10.0.0.3,actions=resubmit(,3)');
+    for (let i = 0; i < 5; i++) give('p1', udp(2));
+    give('p2', udp(2));
+    give('p1', udp(3));
+    clock.resume();
+    const looking = runCommand('why-drop/show', ['--bridge=br0', '--seconds=0.2', '--format=json'], TEXT);
+    give('p1', udp(2));
+    const rows = JSON.parse(await looking) as DropRow[];
+    const shown = rows.map(
+      (r) => `${r.reason} ${r.bridge} ${r.port} ${r.table} ${r.cookie} ${r.packets} ${r.per_second > 0}`,
+    );
+    assert.deepEqual(shown, [
+      'drop-rule br0 p1 0 0x7 6 true',
+      'drop-rule br0 p2 0 0x7 1 false',
+      'no-match br0 p1 3 null 1 false',
+    ]);
+    assert.equal(rows[0].journey?.in_port.name, 'p1');
+    const text = await runCommand('why-drop/show', ['--seconds=0'], TEXT);
+    assert.match(
+      text,
+      /^drop-rule +0\.0\/s +6 +br0 +p1 +rule in table 0 of br0: cookie=0x7, priority=9,udp,nw_dst=10\.0\.0\.2 actions=drop$/m,
+    );
+    await assert.rejects(runCommand('why-drop/show', ['--bridge=br9'], TEXT), /br9: unknown bridge/);
   });
 
   // ---- random tables ----

@@ -2,7 +2,7 @@
  * Listens to a translation for a story: the text of `ofproto/trace`, which step made the megaflow look at which bits, and,
  * should nothing come of it, why.
  */
-import { type DropReason, SLOW_DROP_REASON, type SlowDropName } from '../../datapath/drop-reason.ts';
+import { type DropReason, SLOW_DROP_REASON } from '../../datapath/drop-reason.ts';
 import { formatDpActions } from '../../flow/dp-text.ts';
 import { FlowKey, type FlowMask } from '../../flow/key.ts';
 import { FLOW_WORDS } from '../../flow/layout.ts';
@@ -14,6 +14,7 @@ import { namesOf } from '../trace.ts';
 import { formatMegaflow } from '../xlate/flow-text.ts';
 import { TraceText } from '../xlate/trace-text.ts';
 import type { XlateObserver, XlatePlace, XlateResult, XlateStep } from '../xlate/types.ts';
+import { whyDropped } from './drops.ts';
 import type { TranslationStory } from './story.ts';
 
 interface Cause {
@@ -32,7 +33,6 @@ export class Telling implements XlateObserver {
   /** When the translation was over, on the kernel's monotonic clock. */
   atMs = 0;
   private lastTable: TablePlace | null = null;
-  private bridge = '';
   private lastNote = '';
   private isReceiveDisabled = false;
 
@@ -45,7 +45,6 @@ export class Telling implements XlateObserver {
       this.attribute(`lookup in table ${place.table}`);
       this.lastTable = place;
     } else this.attribute(this.because);
-    if (place.type === 'bridge') this.bridge = place.bridge.name;
     this.text.enter(place);
   }
 
@@ -83,22 +82,10 @@ export class Telling implements XlateObserver {
   }
 
   /** Why nothing came of it. */
-  drop(result: XlateResult): DropReason {
-    const named = (name: SlowDropName, detail: string): DropReason => ({ name, text: detail });
-    if (result.error !== 'OK') return named('translation-error', `translation failed: ${result.error}`);
-    if (this.isReceiveDisabled) return named('recv-disabled', SLOW_DROP_REASON['recv-disabled'].text);
-    const place = this.lastTable;
-    if (!place) return named('no-output', this.lastNote || SLOW_DROP_REASON['no-output'].text);
-    const where = `table ${place.table} of ${this.bridge}`;
-    if (!place.rule) return named('no-match', `no rule of ${where} matched`);
-    const { rule } = place;
-    const match = formatMatch(rule.match, rule.priority);
-    const cookie = rule.cookie === 0n ? '' : `cookie=0x${rule.cookie.toString(16)}, `;
-    const actions = formatActions(rule.actions);
-    const isDrop = rule.actions.length === 0;
-    const text = `rule in ${where}: ${cookie}${match || 'priority=32768'} actions=${actions}`;
-    if (isDrop) return named('drop-rule', text);
-    return named('no-output', this.lastNote ? `${this.lastNote}; last ${text}` : `nothing to output; last ${text}`);
+  drop(result: XlateResult, bridge: Bridge): DropReason {
+    if (this.isReceiveDisabled) return { name: 'recv-disabled', text: SLOW_DROP_REASON['recv-disabled'].text };
+    const { name, text } = whyDropped(bridge, result);
+    return { name, text: name === 'no-output' && this.lastNote ? `${this.lastNote}; ${text}` : text };
   }
 
   story(flow: FlowKey, result: XlateResult, bridge: Bridge): TranslationStory {
