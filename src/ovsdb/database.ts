@@ -100,6 +100,13 @@ export function diffRefs(
   }
 }
 
+/** Whether a row was and is the same to an index, as far as that can be told at a glance. */
+function sameColumns(columns: readonly ColumnSchema[], { old, new: now }: RowChange): boolean {
+  if (old === null || now === null) return false;
+  for (const { index } of columns) if (old.data[index] !== now.data[index]) return false;
+  return true;
+}
+
 export class Database {
   readonly schema: DatabaseSchema;
   readonly tables = new Map<string, Table>();
@@ -122,32 +129,35 @@ export class Database {
 
   applyChanges(changes: Changes): void {
     for (const [table, rows] of changes) {
-      for (const [uuid, change] of rows) this.dropIndexes(table, uuid, change.old);
+      for (const [uuid, change] of rows) this.dropIndexes(table, uuid, change);
     }
     for (const [table, rows] of changes) {
       for (const [uuid, change] of rows) {
         if (change.new === null) table.rows.delete(uuid);
         else table.rows.set(uuid, change.new);
         this.rowCount += (change.new === null ? 0 : 1) - (change.old === null ? 0 : 1);
-        this.addIndexes(table, change.new);
+        this.addIndexes(table, change);
         this.countRefs(table, uuid, change.old, change.new);
       }
     }
   }
 
-  private dropIndexes(table: Table, uuid: Uuid, row: Row | null): void {
-    if (row === null) return;
-    table.schema.indexes.forEach((columns, i) => {
-      const key = indexKey(columns, row);
+  private dropIndexes(table: Table, uuid: Uuid, change: RowChange): void {
+    const { old } = change;
+    if (old === null) return;
+    for (const [i, columns] of table.schema.indexes.entries()) {
+      if (sameColumns(columns, change)) continue;
+      const key = indexKey(columns, old);
       if (table.indexes[i]!.get(key) === uuid) table.indexes[i]!.delete(key);
-    });
+    }
   }
 
-  private addIndexes(table: Table, row: Row | null): void {
+  private addIndexes(table: Table, change: RowChange): void {
+    const row = change.new;
     if (row === null) return;
-    table.schema.indexes.forEach((columns, i) => {
-      table.indexes[i]!.set(indexKey(columns, row), row.uuid);
-    });
+    for (const [i, columns] of table.schema.indexes.entries()) {
+      if (!sameColumns(columns, change)) table.indexes[i]!.set(indexKey(columns, row), row.uuid);
+    }
   }
 
   private countRefs(table: Table, uuid: Uuid, before: Row | null, after: Row | null): void {

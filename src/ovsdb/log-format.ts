@@ -32,6 +32,22 @@ export function headerText(length: number, digest: string, magic: string = MAGIC
   return `OVSDB ${magic} ${length} ${digest}\n`;
 }
 
+interface Header {
+  readonly magic: string;
+  readonly length: number;
+  readonly digest: string;
+}
+
+function parseHeader(line: string): Header | null {
+  const m = HEADER.exec(line);
+  return m === null ? null : { magic: m[1]!, length: Number(m[2]), digest: m[3]! };
+}
+
+// Not `Buffer.from(...)`, which would copy.
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+}
+
 export interface LogRecord {
   readonly json: JsonObject;
   /** Where the record begins and ends in the file. */
@@ -54,8 +70,8 @@ export class LogReader {
     this.name = name;
     this.bytes = bytes;
     if (bytes.length === 0) throw new OvsdbError('ovsdb error', `${name}: cannot identify file type`);
-    const first = Buffer.from(bytes.subarray(0, MAX_HEADER)).toString('latin1').split('\n')[0]!;
-    const magic = HEADER.exec(first)?.[1];
+    const first = latin1(bytes.subarray(0, MAX_HEADER)).split('\n')[0]!;
+    const magic = parseHeader(first)?.magic;
     if (magic !== MAGIC_STANDALONE && magic !== MAGIC_CLUSTER) {
       throw new OvsdbError('ovsdb error', `${name}: unexpected file format`);
     }
@@ -68,12 +84,12 @@ export class LogReader {
     if (offset >= bytes.length) return null;
     const window = bytes.subarray(offset, offset + MAX_HEADER);
     const newline = window.indexOf(NEWLINE);
-    const line = Buffer.from(newline < 0 ? window : window.subarray(0, newline)).toString('latin1');
-    const m = newline < 0 ? null : HEADER.exec(line);
-    const length = Number(m?.[2]);
-    if (m === null || m[1] !== this.magic || !Number.isSafeInteger(length)) {
+    const line = latin1(newline < 0 ? window : window.subarray(0, newline));
+    const header = newline < 0 ? null : parseHeader(line);
+    if (header === null || header.magic !== this.magic || !Number.isSafeInteger(header.length)) {
       throw new OvsdbError('syntax error', `${name}: parse error at offset ${offset} in header line "${line}"`);
     }
+    const { length } = header;
     const start = offset + newline + 1;
     const end = start + length;
     if (end > bytes.length) {
@@ -84,8 +100,8 @@ export class LogReader {
     const body = bytes.subarray(start, end);
     const digest = sha1(body);
     const where = `${name}: ${length} bytes starting at offset ${start}`;
-    if (digest !== m[3]) {
-      throw new OvsdbError('syntax error', `${where} have SHA-1 hash ${digest} but should have hash ${m[3]}`);
+    if (digest !== header.digest) {
+      throw new OvsdbError('syntax error', `${where} have SHA-1 hash ${digest} but should have hash ${header.digest}`);
     }
     const json = this.parse(body, where);
     this.goodEnd = end;
