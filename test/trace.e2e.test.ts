@@ -17,6 +17,7 @@ const RULES: readonly (readonly [bridge: string, rule: string])[] = [
   ['br0', 'in_port=6,ip actions=output(port=2,max_len=100),output:3,in_port,output:77,output:6'],
   ['br0', 'in_port=7,tcp actions=clear_actions,write_actions(output:2,set_field:1.1.1.1->ip_dst),goto_table:7'],
   ['br0', 'table=7 actions=write_actions(dec_ttl,output:3)'],
+  ['br0', 'priority=40000,dl_src=50:54:00:00:00:00/ff:ff:ff:ff:ff:00 actions=NORMAL'],
 ];
 
 const TRACES: readonly (readonly string[])[] = [
@@ -33,6 +34,11 @@ const TRACES: readonly (readonly string[])[] = [
   ['br0', 'recirc_id=55'],
   ['br0', 'in_port=1,arp', '-generate'],
   ['in_port(2),eth(src=00:01:02:03:04:05,dst=00:01:02:03:04:06),eth_type(0x800),ipv4(proto=6,frag=no),tcp(dst=7)'],
+  ['br0', 'in_port=1,dl_src=50:54:00:00:00:05,dl_dst=50:54:00:00:00:05', '-generate'],
+  ['br0', 'in_port=2,dl_src=50:54:00:00:00:06,dl_dst=50:54:00:00:00:05', '-generate'],
+  ['br0', 'in_port=2,dl_src=50:54:00:00:00:05,dl_dst=50:54:00:00:00:06', '-generate'],
+  ['br0', 'in_port=1,dl_src=50:54:00:00:00:07,dl_dst=50:54:00:00:00:05'],
+  ['br0', 'in_port=1', '50540000000550540000000708004500001400000000ff0000000102030405060708'],
   ['br0', 'in_port=1', '5005aabb'],
   ['br0', 'in_port=1', '50540000000a50540000000b0806xx'],
   ['foo', 'in_port=1'],

@@ -71,7 +71,9 @@ function trace(request: Request): string {
       packet: request.packet,
       ...(actions ? { actions } : {}),
       observer: text,
+      // A packet, imaginary or not, is a packet: its addresses are learned and its `learn` actions done.
       isTrace: request.packet === null,
+      sideEffects: request.packet !== null,
     });
     actions = null;
     const unchanged = next.flow.equals(result.finalFlow);
@@ -167,10 +169,6 @@ function parseRequest(backers: Backers, args: readonly string[], hasActions: boo
   } else if (generate) {
     packet = composePacket(flow);
     if (payload && packet) packet = Uint8Array.of(...packet, ...payload);
-    const metadata = flow;
-    flow = new FlowKey();
-    extractFlow(packet, flow);
-    copyMetadata(metadata, flow);
   }
   let actions: readonly Ofpact[] | null = null;
   if (actionsText !== undefined) {

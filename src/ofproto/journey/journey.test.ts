@@ -370,6 +370,8 @@ describe('journeys', () => {
         const no = bridge.ofportOf(port);
         const hex = Buffer.from(packet).toString('hex');
         const before = await runCommand('ofproto/trace', ['br0', `in_port=${no}`, hex], TEXT);
+        // A trace of a packet learns from it.
+        await backer.inForce();
         const seen = give(port, packet);
         const story = one(session.fetch());
         told++;

@@ -50,6 +50,7 @@ export function normal(ctx: Ctx): void {
   const isGratuitousArp = isGratuitous(ctx);
   const mac = macText(flow.u8, OFS.eth_src);
   if (!isNobodys && bridge.macs?.mayLearn(mac, inside.vid)) {
+    if (ctx.input.sideEffects) learnNow(ctx, mac, inside.vid, inBundle, isGratuitousArp);
     ctx.effects.push({ kind: 'learn_mac', bridge, mac, vlan: inside.vid, bundle: inBundle, isGratuitousArp });
   }
   const entry = bridge.macs?.lookup(macText(flow.u8, OFS.eth_dst), inside.vid, ctx.input.nowMs);
@@ -65,6 +66,13 @@ export function normal(ctx: Ctx): void {
     ctx.note('detail', 'forwarding to learned port');
     send(ctx, entry.port, inside);
   }
+}
+
+/** Before the lookup, which for a packet to its own sender must already find it. */
+function learnNow(ctx: Ctx, mac: string, vlan: number, bundle: XlateBundle, isGratuitousArp: boolean): void {
+  const { bridge, input } = ctx;
+  const isNew = bridge.macs?.learn(mac, vlan, bundle, isGratuitousArp, bundle.ports.length > 1, input.nowMs);
+  if (isNew) ctx.note('detail', `learned that ${mac} is on port ${bundle.name} in VLAN ${vlan}`);
 }
 
 export function readTags(ctx: Ctx, bundle: XlateBundle): Tags {
