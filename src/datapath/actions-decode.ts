@@ -2,9 +2,10 @@
  * Reads back what `encodeActions` wrote, so that a journey tells the actions that really ran. What a `userspace` action
  * means is known where its number was given out.
  */
-import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
+import type { CtAction, DpAction, UserspaceAction } from '../flow/dp-actions.ts';
 import { FlowKey } from '../flow/key.ts';
 import { OP, SET_HEADERS, SET_RANGES } from './actions-code.ts';
+import { CT_CODE, CT_FLAG, HELPER } from './ct/code.ts';
 
 export interface DecodedAction {
   /** Null for what this file has no words for. */
@@ -79,9 +80,46 @@ export function decodeAction(code: Int32Array, at: number, userspace: Userspace)
       return { kind: 'meter', id: b };
     case OP.DROP:
       return { kind: 'drop', reason: a };
+    case OP.TNL_POP:
+      return { kind: 'tnl_pop', port: be32(b) };
+    case OP.CT:
+      return { kind: 'ct', ct: decodeCt(code, at + 1) };
+    case OP.CT_CLEAR:
+      return { kind: 'ct_clear' };
     default:
+      // A `tnl_push` does not carry all that its text says.
       return null;
   }
+}
+
+function decodeCt(code: Int32Array, at: number): CtAction {
+  const flags = code[at + CT_CODE.FLAGS];
+  const has = (bit: number): boolean => (flags & bit) !== 0;
+  const bytes = (word: number, n: number): Uint8Array => new Uint8Array(code.slice(at + word, at + word + n).buffer);
+  const n = has(CT_FLAG.NAT_V6) ? 4 : 1;
+  const address = (word: number): Uint8Array | null => (has(CT_FLAG.ADDRESSES) ? bytes(word, n) : null);
+  const helper = Object.entries(HELPER).find(([, number]) => number === code[at + CT_CODE.HELPER]);
+  return {
+    commit: has(CT_FLAG.COMMIT),
+    force: has(CT_FLAG.FORCE),
+    zone: code[at + CT_CODE.ZONE],
+    mark: has(CT_FLAG.MARK) ? { value: be32(code[at + CT_CODE.MARK]), mask: be32(code[at + CT_CODE.MARK_MASK]) } : null,
+    label: has(CT_FLAG.LABEL) ? { value: bytes(CT_CODE.LABEL, 4), mask: bytes(CT_CODE.LABEL_MASK, 4) } : null,
+    helper: helper?.[0] ?? null,
+    timeout: null,
+    nat: has(CT_FLAG.NAT)
+      ? {
+          type: has(CT_FLAG.NAT_SRC) ? 'src' : has(CT_FLAG.NAT_DST) ? 'dst' : null,
+          addrMin: address(CT_CODE.ADDR_MIN),
+          addrMax: address(CT_CODE.ADDR_MAX),
+          portMin: code[at + CT_CODE.PORT_MIN],
+          portMax: code[at + CT_CODE.PORT_MAX],
+          persistent: false,
+          hash: false,
+          random: has(CT_FLAG.RANDOM),
+        }
+      : null,
+  };
 }
 
 function decodeSet(code: Int32Array, at: number): DpAction {

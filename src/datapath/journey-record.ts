@@ -22,7 +22,8 @@ export type JourneyEvent = { readonly ns: number } & (
       readonly userspace: UserspaceAction | null;
       readonly isSent: boolean;
     }
-  | { readonly type: 'actions'; readonly level: number; readonly actions: readonly DpAction[] }
+  /** A name stands for what this file has no words for. */
+  | { readonly type: 'actions'; readonly level: number; readonly actions: readonly (DpAction | string)[] }
   | {
       readonly type: 'step';
       readonly level: number;
@@ -145,7 +146,7 @@ function readEvent(
       };
     case EVENT.ACTIONS: {
       const list = decodeActions(code.words, 0, code.words.length, userspace);
-      return { ns, type: 'actions', level: w[a], actions: list.flatMap(({ action }) => (action ? [action] : [])) };
+      return { ns, type: 'actions', level: w[a], actions: list.map(({ action, op }) => action ?? opName(op)) };
     }
     case EVENT.STEP: {
       const at = w[a + 1] - code.first;

@@ -217,7 +217,13 @@ function eventStep(c: Context, event: JourneyEvent, at: { ns: number; pmd: numbe
     case 'upcall':
       return { ...at, step: 'upcall', reason: event.reason, is_sent: event.isSent };
     case 'actions':
-      return { ...at, step: 'actions', level: event.level, actions: formatDpActions(event.actions, names) };
+      return {
+        ...at,
+        step: 'actions',
+        level: event.level,
+        actions:
+          event.actions.map((a) => (typeof a === 'string' ? a : formatDpActions([a], names))).join(',') || 'drop',
+      };
     case 'step': {
       const action = event.action ? formatDpActions([event.action], names) : event.name;
       if (event.action?.kind === 'output' || isOnlyRecirc(event.action)) return null;

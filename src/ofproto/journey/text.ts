@@ -138,16 +138,15 @@ function stepLines(step: Step, style: Style, verdict: Story['verdict']): string[
     case 'controller':
       return [`${style.good('handed to the controllers')}${step.table === null ? '' : ` by table ${step.table}`}`];
     case 'actions':
-      return [`${'  '.repeat(step.level)}actions: ${style.bold(step.actions === '' ? 'drop' : step.actions)}`];
+      return [`${'  '.repeat(step.level)}actions: ${style.bold(step.actions)}`];
     case 'action': {
       const changes = step.changes.map((change) => `  ${style.note(change)}`);
       return [step.action, ...changes].map((line) => '  '.repeat(step.level + 1) + line);
     }
-    case 'recirculated':
-      return [
-        `${style.note('recirculated')} (id 0x${step.recirc_id.toString(16)}), looked up again as`,
-        `  ${step.flow}`,
-      ];
+    case 'recirculated': {
+      const what = step.recirc_id === 0 ? '' : `${style.note('recirculated')} (id 0x${step.recirc_id.toString(16)}), `;
+      return [`${what}looked up again as`, `  ${step.flow}`];
+    }
     case 'sent': {
       const no = step.port.of_port;
       const port = `${step.port.name}${no === null ? '' : ` (port ${no})`}`;

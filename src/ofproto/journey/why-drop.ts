@@ -66,7 +66,7 @@ export async function whyDrop(backer: Backer, ms: number): Promise<DropRow[]> {
   const seconds = Math.max((performance.now() - started) / 1000, 1e-3);
   return counts(backer).map((c) => {
     const fresh = c.packets - (before.get(nameOf(c)) ?? 0);
-    const journey = stories.findLast((s) => isOf(s, c)) ?? null;
+    const journey = stories.find((s) => isOf(s, c)) ?? null;
     return { ...c, per_second: ms > 0 ? Math.max(0, fresh) / seconds : 0, journey };
   });
 }
