@@ -144,8 +144,12 @@ export class PmdHost {
   afterDone(fn: () => void): void {
     this.whenDone.push({ seq: this.sent, fn });
     Atomics.store(this.arena.i32, this.controlAt + CONTROL.WANTS_DONE, 1);
-    // The PMD may have been done before it could see that.
-    if (this.whenDone.length - this.whenDoneHead === 1) setImmediate(() => this.runDone());
+    // The PMD may have been done before it could see that. Upcalls that wait are drained first, and that runs what is due.
+    if (this.whenDone.length - this.whenDoneHead === 1)
+      setImmediate(() => {
+        const done = this.done();
+        if (this.upcalls.peek() < 0) this.runDone(done);
+      });
   }
 
   private record(words: number, fill: (i32: Int32Array, at: number) => void, isPacket: boolean): void {
@@ -297,6 +301,8 @@ export class PmdHost {
   /** Hands upcalls to `receiver`, up to a turn's worth; true when there may be more. Runs what waited for the PMD. */
   drain(receiver: (upcall: UpcallRecord) => void): boolean {
     const { i32 } = this.arena;
+    // Read before the upcalls: what is done by then has no upcall left that would miss what its end takes away.
+    const done = this.done();
     let n = 0;
     for (let at = this.upcalls.peek(); at >= 0; at = this.upcalls.peek()) {
       if (n++ === UPCALL_TURN) return true;
@@ -313,7 +319,7 @@ export class PmdHost {
         this.upcalls.release();
       }
     }
-    this.runDone();
+    this.runDone(done);
     this.drainJourneys();
     return false;
   }
@@ -352,9 +358,12 @@ export class PmdHost {
     }
   }
 
-  private runDone(): void {
+  private done(): number {
+    return Atomics.load(this.arena.i32, this.controlAt + CONTROL.DONE);
+  }
+
+  private runDone(done: number): void {
     const list = this.whenDone;
-    const done = Atomics.load(this.arena.i32, this.controlAt + CONTROL.DONE);
     while (this.whenDoneHead < list.length && ((done - list[this.whenDoneHead].seq) | 0) >= 0)
       list[this.whenDoneHead++].fn();
     if (this.whenDoneHead === list.length) {

@@ -22,7 +22,7 @@ async function until(what: string, condition: () => boolean): Promise<void> {
   const deadline = performance.now() + 5000;
   while (!condition()) {
     if (performance.now() > deadline) assert.fail(`timed out waiting for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
+    await new Promise((resolve) => setImmediate(resolve));
   }
 }
 
@@ -202,9 +202,21 @@ for (const mode of ['main', 'workers', 'two workers'] as const) {
       assert.deepEqual(upcalls[0].userspace, userspace);
     });
 
+    it('loses no packet that an execution sends back, however it meets the PMD', async () => {
+      clear();
+      const key = new FlowKey();
+      key.set32(OFS.in_port, 2);
+      const userspace = { type: 'slow_path', reasons: 8 } as const;
+      const deadline = performance.now() + 1500;
+      for (let i = 1; i <= 3000 && performance.now() < deadline; i++) {
+        dpif.execute(udp(i), key, [{ kind: 'userspace', userspace }], -1);
+        await until(`packet ${i}`, () => upcalls.length === i);
+      }
+    });
+
     it('refuses what it cannot do, and keeps working', async () => {
       clear();
-const nsh: DpAction = { kind: 'set', header: 'nsh', key: new FlowKey(), mask: new FlowKey() };
+      const nsh: DpAction = { kind: 'set', header: 'nsh', key: new FlowKey(), mask: new FlowKey() };
       assert.ok(dpif.flowPut(...udpMatch(1, 1007), [nsh], -1, null) === null);
       const port = await dpif.portAdd(devices[0], 2);
       assert.deepEqual(port, { error: 'Device or resource busy' });

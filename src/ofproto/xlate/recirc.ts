@@ -42,18 +42,24 @@ export class RecircTable {
   private readonly states = new Map<number, FrozenState>();
   private readonly ids = new Map<string, number>();
   private readonly keys = new Map<number, string>();
+  /** Handed out since the last `retain`: the packet or megaflow that will carry the id may not be there yet. */
+  private readonly recent = new Set<number>();
   private next = 1;
 
   /** The id of this state, a new one if there is none yet. */
   allocate(state: FrozenState): number {
     const key = stateKey(state);
     const known = this.ids.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      this.recent.add(known);
+      return known;
+    }
     while (this.next === 0 || this.states.has(this.next)) this.next = (this.next + 1) >>> 0;
     const id = this.next++;
     this.states.set(id, state);
     this.ids.set(key, id);
     this.keys.set(id, key);
+    this.recent.add(id);
     return id;
   }
 
@@ -61,14 +67,15 @@ export class RecircTable {
     return this.states.get(id);
   }
 
-  /** Forgets all ids but those still in use by a megaflow, in key or actions. */
+  /** Forgets all ids but those still in use by a megaflow, in key or actions, and those handed out since last time. */
   retain(used: ReadonlySet<number>): void {
     for (const [id, key] of this.keys) {
-      if (used.has(id)) continue;
+      if (used.has(id) || this.recent.has(id)) continue;
       this.states.delete(id);
       this.ids.delete(key);
       this.keys.delete(id);
     }
+    this.recent.clear();
   }
 
   get size(): number {
