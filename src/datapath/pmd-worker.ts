@@ -12,6 +12,7 @@ import { RecordRing } from '../base/record-ring.ts';
 import { bindToCore } from '../linux/affinity.ts';
 import { drainEventFd, signalEventFd } from '../linux/eventfd.ts';
 import { PollSet } from '../linux/poll.ts';
+import { wakeAsUsual, yieldCore } from '../linux/scheduling.ts';
 import { openNetdevPort } from '../netdev/index.ts';
 import type { PortSpec } from '../netdev/netdev.ts';
 import { FramePool } from '../packet/frame.ts';
@@ -80,6 +81,7 @@ function run(data: PmdWorkerData): void {
   let sleepSet: PollSet | null = null;
   let mustPoll = false;
   const wakes = new Map<number, boolean>();
+  wakeAsUsual();
   if (data.core >= 0) bindToCore(data.core);
 
   const pmd = makePmd({
@@ -168,10 +170,14 @@ function run(data: PmdWorkerData): void {
   let idleSinceMs = lastMs;
   let wasBusy = false;
   let wasSpurious = false;
+  let yields = false;
 
   while (isRunning) {
     const n = pmd.run();
-    if (pmd.takeUpcalls()) tellMain();
+    if (pmd.takeUpcalls()) {
+      tellMain();
+      yields = true;
+    }
     // The round read the clock as it began: the time since the one before is that one's.
     const ms = f64[nowAt];
     f64[data.statsAt + (wasBusy ? PMD_STAT.BUSY_NS : PMD_STAT.IDLE_NS)] += (ms - lastMs) * 1e6;
@@ -183,7 +189,14 @@ function run(data: PmdWorkerData): void {
       continue;
     }
     const set = sleepSet ?? prepareSleep();
-    if (mustPoll || ms - idleSinceMs < SPIN_MS) continue;
+    if (mustPoll || ms - idleSinceMs < SPIN_MS) {
+      // The main thread, which is to answer, may have nowhere to run but here.
+      if (yields) {
+        yields = false;
+        yieldCore();
+      }
+      continue;
+    }
     Atomics.store(i32, data.controlAt + CONTROL.SLEEPING, 1);
     wasBusy = pmd.run() !== 0;
     if (!wasBusy) {

@@ -35,6 +35,7 @@ export interface Libc {
   eventfd(initial: number, flags: number): number;
   mmap(at: number, length: number, protection: number, flags: number, fd: number, offset: number): number;
   munmap(at: number, length: number): number;
+  sched_yield(): number;
   setns(fd: number, type: number): number;
   if_nametoindex(name: string): number;
   syscall(number: number, a: number, b: Uint8Array, c: number): number;
@@ -58,6 +59,7 @@ const SIGNATURES = [
   'int eventfd(unsigned int, int)',
   'intptr_t mmap(intptr_t, size_t, int, int, int, int64_t)',
   'int munmap(intptr_t, size_t)',
+  'int sched_yield()',
   'int setns(int, int)',
   'unsigned int if_nametoindex(const char *)',
   'int64_t syscall(int64_t, int64_t, void *, int64_t)',

@@ -26,6 +26,7 @@ import { getoptOrExit, type OptionSpec } from '../base/getopt.ts';
 import { Unixctl } from '../base/unixctl.ts';
 import { vlogSetProgram } from '../base/vlog.ts';
 import { lockFile } from '../linux/file-lock.ts';
+import { wakePromptly } from '../linux/scheduling.ts';
 import { registerSwitchCommands } from '../vswitchd/commands.ts';
 import type { DummyMode } from '../vswitchd/datapaths.ts';
 import { Switch } from '../vswitchd/switch.ts';
@@ -88,6 +89,8 @@ async function main(args: readonly string[]): Promise<void> {
   const unixctl = await Unixctl.listen(unixctlPath, PROGRAM).catch((error: Error) => ovsFatal(PROGRAM, error.message));
   registerCommonCommands();
   if (dummy !== 'none') registerTimeCommands();
+  // New flows and controllers wait for this thread; packets do not.
+  wakePromptly();
   const self = new Switch({ remote: operands[0] ?? defaultRemote, dummy });
   registerSwitchCommands(self);
 
