@@ -8,6 +8,7 @@
 import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
+import type { TLSSocket } from 'node:tls';
 import { absInDir, ovsRundir } from './dirs.ts';
 import { errorText } from './errno.ts';
 import { keepAtExit, unlinkAtExit } from './fatal.ts';
@@ -22,6 +23,8 @@ export interface Stream {
   readonly name: string;
   /** The peer's address without its port, empty for local streams. */
   readonly peer: string;
+  /** The common name of the certificate that the peer showed. */
+  readonly peerId?: string | null;
   /** Bytes accepted by `write` but not yet by the system. */
   readonly bufferedBytes: number;
   /** Sends `bytes`, which must not change afterwards. False when the caller had better wait for `onDrain`. */
@@ -219,6 +222,13 @@ class SocketStream implements Stream {
 
   get bufferedBytes(): number {
     return this.socket.writableLength;
+  }
+
+  get peerId(): string | null {
+    // Only a TLS socket can be asked; without its module loaded there is no class to test for.
+    const { getPeerCertificate } = this.socket as Partial<TLSSocket>;
+    const name = getPeerCertificate?.call(this.socket as TLSSocket)?.subject?.CN;
+    return typeof name === 'string' ? name : (name?.[0] ?? null);
   }
 
   write(bytes: Uint8Array): boolean {

@@ -17,6 +17,8 @@ export interface ConnectionOptions {
   readonly probeIntervalMs?: number | undefined;
   readonly maxBackoffMs?: number | undefined;
   readonly readOnly?: boolean;
+  /** What role-based access control takes its clients for. */
+  readonly role?: string;
 }
 
 export const DEFAULT_PROBE_MS = 5000;
@@ -32,6 +34,7 @@ export class Connection {
   /** Null for an accepted stream, which is over when it is closed. */
   private readonly remote: string | null;
   private readonly readOnly: boolean;
+  private readonly role: string;
   private rpc: JsonRpc | null = null;
   private attempt: AbortController | null = null;
   private timer: Disposable | null = null;
@@ -50,6 +53,7 @@ export class Connection {
     this.remote = remote;
     this.onEnd = onEnd;
     this.readOnly = options.readOnly ?? false;
+    this.role = options.role ?? '';
     this.reconnect = new Reconnect(
       {
         name,
@@ -108,7 +112,7 @@ export class Connection {
     this.rpc = rpc;
     this.seenBytes = 0;
     this.reconnect.connected(clock.nowMs());
-    const session = new Session(this.server, rpc, this.readOnly);
+    const session = new Session(this.server, rpc, this.readOnly, this.role);
     this.session = session;
     this.server.sessions.add(session);
     rpc.onClose((error) => this.lost(rpc, error));

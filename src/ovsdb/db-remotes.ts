@@ -185,12 +185,14 @@ function fromRow(table: Table, row: Row): Wanted | null {
     return typeof value === 'number' ? value : undefined;
   };
   const readOnly = first('read_only');
+  const role = first('role');
   return {
     target,
     options: {
       maxBackoffMs: number('max_backoff'),
       probeIntervalMs: number('inactivity_probe'),
       readOnly: readOnly === true,
+      role: typeof role === 'string' ? role : '',
     },
     row: { table, uuid: row.uuid },
   };

@@ -10,6 +10,7 @@ import { checkIntegrity } from './integrity.ts';
 import type { Json, JsonObject } from './json.ts';
 import { applyMutation, mutationsFromJson } from './mutation.ts';
 import { ObjectParser } from './parser.ts';
+import { type Client, Rbac } from './rbac.ts';
 import { columnsFromJson, defaultData, type Row, rowToJson, withColumns } from './row.ts';
 import type { ColumnSchema } from './schema.ts';
 import { Transaction } from './transaction.ts';
@@ -20,6 +21,8 @@ export interface ExecuteContext {
   readOnly?: boolean;
   /** The database is the server's own. */
   reserved?: boolean;
+  /** On whose behalf; rules of the database may apply to it. */
+  client?: Client;
   /** Milliseconds since the request arrived. */
   elapsedMs?: number;
 }
@@ -127,6 +130,10 @@ class Operation {
     return symbol.uuid;
   };
 
+  private get rbac(): Rbac | null {
+    return Rbac.of(this.txn.db, this.context.client);
+  }
+
   private table(): Table {
     const name = this.p.required('table', 'id') as string;
     const table = this.txn.db.tables.get(name);
@@ -172,6 +179,7 @@ class Operation {
     const values = columnsFromJson(table.schema, rowJson, this.named);
     this.checkWritable();
     const row = this.txn.insert(table, uuid ?? newUuid(), withColumns(defaultData(table.schema), values));
+    this.rbac?.insert(table, row);
     return { uuid: ['uuid', row.uuid] };
   }
 
@@ -250,6 +258,7 @@ class Operation {
       throw syntaxError(this.p.json, details, 'constraint violation');
     }
     const condition = this.where(table);
+    this.rbac?.update(table, values.keys(), this.matching(table, condition));
     return this.each(table, condition, (row) => this.txn.update(table, row, values));
   }
 
@@ -261,6 +270,8 @@ class Operation {
     this.checkWritable();
     const mutations = mutationsFromJson(table.schema, mutationsJson, this.named);
     const condition = this.where(table);
+    const columns = mutations.map(({ column }) => column);
+    this.rbac?.mutate(table, columns, this.matching(table, condition));
     return this.each(table, condition, (row) => {
       const values = new Map<ColumnSchema, Datum>();
       for (const mutation of mutations) {
@@ -277,6 +288,7 @@ class Operation {
     this.p.finish();
     this.checkWritable();
     const condition = this.where(table);
+    this.rbac?.delete(table, this.matching(table, condition));
     return this.each(table, condition, (row) => this.txn.delete(table, row));
   }
 

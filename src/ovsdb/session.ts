@@ -15,6 +15,7 @@ import { stringifyJson } from './json.ts';
 import type { LockClient } from './lock-table.ts';
 import { type MonitorVersion, MonitorView } from './monitor.ts';
 import { executeTransaction } from './operations.ts';
+import type { Client } from './rbac.ts';
 import type { Relay } from './relay.ts';
 import { schemaFromJson, schemaToJson } from './schema.ts';
 import type { OvsdbServer } from './server.ts';
@@ -64,6 +65,7 @@ export class Session implements LockClient {
   readonly server: OvsdbServer;
   readonly rpc: JsonRpc;
   readonly readOnly: boolean;
+  private readonly client: Client;
   readonly locks = new Map<string, 'lock' | 'steal'>();
   dbChangeAware = false;
   locksLost = 0;
@@ -75,10 +77,11 @@ export class Session implements LockClient {
   private largestReply = 0;
   private closed = false;
 
-  constructor(server: OvsdbServer, rpc: JsonRpc, readOnly: boolean) {
+  constructor(server: OvsdbServer, rpc: JsonRpc, readOnly: boolean, role = '') {
     this.server = server;
     this.rpc = rpc;
     this.readOnly = readOnly;
+    this.client = { role, id: rpc.stream.peerId ?? null };
   }
 
   get locksHeld(): number {
@@ -188,6 +191,7 @@ export class Session implements LockClient {
       readOnly: this.readOnly || this.server.replication.isBackup,
       elapsedMs: Math.round(clock.nowMs() - startMs),
       reserved: store.name === '_Server',
+      client: this.client,
     };
     const outcome = executeTransaction(store.db, params, context);
     if (outcome instanceof OvsdbError) {
