@@ -162,6 +162,8 @@ export interface Dpif {
    */
   execute(packet: Uint8Array, key: FlowKey, actions: readonly DpAction[], pmdId: number, journey?: number): void;
   readonly journeys?: JourneySource;
+  /** Counters of each PMD in the places of `PMD_STAT`, where there are PMDs. */
+  pmdStats?(): readonly { readonly id: number; readonly stats: Float64Array }[];
   /** Without it the datapath has no meters. */
   readonly meters?: DpMeters;
 

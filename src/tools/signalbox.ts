@@ -16,6 +16,7 @@ Commands:
   journey [FILTER]         tell the journeys of packets as they pass
                            (journey --help says more)
   why-drop                 what is dropped, where and why
+  top                      ports, caches, threads, megaflows and rules, live
 ${VLOG_HELP(PROGRAM)}
 Other options:
   -h, --help               display this help message
@@ -59,6 +60,10 @@ async function main(args: readonly string[]): Promise<void> {
     case 'why-drop': {
       const { whyDrop } = await import('./signalbox/why-drop.ts');
       return whyDrop(rest);
+    }
+    case 'top': {
+      const { top } = await import('./signalbox/top.ts');
+      return top(rest);
     }
     default:
       ovsFatal(PROGRAM, `unknown command '${command}'; use --help for help`);

@@ -2,6 +2,7 @@
 import type { Backer } from '../backer.ts';
 import { registerJourneyCommands } from '../journey/commands.ts';
 import { registerWhyDrop } from '../journey/why-drop.ts';
+import { registerTop } from '../top.ts';
 import { registerTrace } from '../trace.ts';
 import { registerTunnelCommands } from '../tunnel/commands.ts';
 import { registerBridgeCommands } from './bridge.ts';
@@ -23,4 +24,5 @@ export function registerOfprotoCommands(backers: () => Iterable<Backer>): void {
   registerTrace(backers);
   registerJourneyCommands(backers);
   registerWhyDrop(backers);
+  registerTop(backers);
 }
