@@ -202,8 +202,9 @@ export class Backer implements OfprotoBacker {
     this.revalidator.ruleChanged(bridge.tables.tables[rule.table], rule);
   }
 
-  macsChanged(_bridge: Bridge): void {
-    this.revalidator.macsChanged();
+  /** The entry of a MAC table that changed; null when it may be any. */
+  macsChanged(key: string | null): void {
+    this.revalidator.macsChanged(key);
   }
 
   revalidateAll(): void {

@@ -100,7 +100,7 @@ export class Bridge implements Ofproto, XlateBridge {
     this.hasConntrack = backer.dpif.conntrack !== undefined;
     this.meters = new Meters(this);
     this.connmgr = new ConnMgr(this);
-    this.macs.onChange = () => backer.macsChanged(this);
+    this.macs.onChange = (key) => backer.macsChanged(key);
     this.tables.listener = {
       added: (rule) => {
         this.ruleChanged(rule);

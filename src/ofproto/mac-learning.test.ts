@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MacLearning } from './mac-learning.ts';
+import { MacLearning, macKey } from './mac-learning.ts';
 
 const A = '02:00:00:00:00:01';
 const B = '02:00:00:00:00:02';
@@ -75,4 +75,16 @@ test('changes that move packets are told, refreshes are not', () => {
   macs.removePort('p1');
   assert.equal(changes, 2);
   assert.equal(macs.size, 0);
+});
+
+test('a change says which address it concerns, so that only flows that asked for it are looked at', () => {
+  const macs = table();
+  const keys: (string | null)[] = [];
+  macs.onChange = (key) => keys.push(key);
+  macs.learn(A, 7, 'p1', false, false, 0);
+  macs.learn(A, 7, 'p2', false, false, 1);
+  macs.delete(A, 7);
+  assert.deepEqual(keys, [macKey(A, 7), macKey(A, 7), macKey(A, 7)]);
+  macs.flush();
+  assert.equal(keys.at(-1), null);
 });

@@ -30,6 +30,9 @@ const hex: readonly string[] = Array.from({ length: 256 }, (_, i) => i.toString(
 export const macText = (b: Uint8Array, ofs = 0): string =>
   `${hex[b[ofs]]}:${hex[b[ofs + 1]]}:${hex[b[ofs + 2]]}:${hex[b[ofs + 3]]}:${hex[b[ofs + 4]]}:${hex[b[ofs + 5]]}`;
 
+/** What names an entry. */
+export const macKey = (mac: string, vlan: number): string => `${vlan} ${mac}`;
+
 export class MacLearning<P> {
   /** In order of last use: the oldest first. */
   private readonly entries = new Map<string, MacEntry<P>>();
@@ -40,7 +43,8 @@ export class MacLearning<P> {
   /** VLANs in which nothing is learned, so that all is flooded. */
   private floodVlans: ReadonlySet<number> = new Set();
   revision = 0;
-  onChange: () => void = () => {};
+  /** `key` names the one entry that changed; null when it may be any. */
+  onChange: (key: string | null) => void = () => {};
 
   readonly stats = { learned: 0, expired: 0, evicted: 0, moved: 0, staticEntries: 0 };
 
@@ -81,7 +85,7 @@ export class MacLearning<P> {
   }
 
   lookup(mac: string, vlan: number, nowMs: number): MacEntry<P> | null {
-    const e = this.entries.get(`${vlan} ${mac}`);
+    const e = this.entries.get(macKey(mac, vlan));
     return e && (e.isStatic || e.expiresMs > nowMs) ? e : null;
   }
 
@@ -107,7 +111,7 @@ export class MacLearning<P> {
   /** A packet from `mac` came in by `port`. Returns whether an address is new or moved. */
   learn(mac: string, vlan: number, port: P, isGratuitousArp: boolean, fromBond: boolean, nowMs: number): boolean {
     if (!this.mayLearn(mac, vlan)) return false;
-    const key = `${vlan} ${mac}`;
+    const key = macKey(mac, vlan);
     let e = this.entries.get(key);
     if (e?.isStatic) return false;
     if (e && e.expiresMs <= nowMs) {
@@ -121,7 +125,7 @@ export class MacLearning<P> {
       e = { mac, vlan, port, expiresMs: nowMs + this.agingMs, isStatic: false, lockedUntilMs: 0 };
       if (isGratuitousArp && !fromBond) e.lockedUntilMs = nowMs + GRATUITOUS_ARP_LOCK_MS;
       this.put(e);
-      this.changed();
+      this.changed(e);
       return true;
     }
     if (fromBond && isGratuitousArp) {
@@ -138,25 +142,26 @@ export class MacLearning<P> {
     this.put(e);
     if (moved) {
       this.stats.moved++;
-      this.changed();
+      this.changed(e);
     }
     return moved;
   }
 
   /** A static entry replaces a learned one and never ages. */
   addStatic(mac: string, vlan: number, port: P): void {
-    const old = this.entries.get(`${vlan} ${mac}`);
+    const old = this.entries.get(macKey(mac, vlan));
     if (old) this.drop(old);
-    this.put({ mac, vlan, port, expiresMs: Number.POSITIVE_INFINITY, isStatic: true, lockedUntilMs: 0 });
-    this.changed();
+    const e = { mac, vlan, port, expiresMs: Number.POSITIVE_INFINITY, isStatic: true, lockedUntilMs: 0 };
+    this.put(e);
+    this.changed(e);
   }
 
   /** `fdb/del`. Returns whether there was one. */
   delete(mac: string, vlan: number): boolean {
-    const e = this.entries.get(`${vlan} ${mac}`);
+    const e = this.entries.get(macKey(mac, vlan));
     if (!e) return false;
     this.drop(e);
-    this.changed();
+    this.changed(e);
     return true;
   }
 
@@ -176,7 +181,6 @@ export class MacLearning<P> {
 
   /** Ages entries out. Returns when it wants to be called again, or null. */
   run(nowMs: number): number | null {
-    let changed = false;
     let next: number | null = null;
     for (const e of this.entries.values()) {
       if (e.isStatic) continue;
@@ -186,9 +190,8 @@ export class MacLearning<P> {
       }
       this.stats[e.expiresMs > nowMs ? 'evicted' : 'expired']++;
       this.drop(e);
-      changed = true;
+      this.changed(e);
     }
-    if (changed) this.changed();
     return next;
   }
 
@@ -210,12 +213,13 @@ export class MacLearning<P> {
       if (e.isStatic) continue;
       this.drop(e);
       this.stats.evicted++;
+      this.changed(e);
       return;
     }
   }
 
   private put(e: MacEntry<P>): void {
-    const key = `${e.vlan} ${e.mac}`;
+    const key = macKey(e.mac, e.vlan);
     this.entries.set(key, e);
     const list = this.byPort.get(e.port) ?? new Map();
     this.byPort.set(e.port, list.set(key, e));
@@ -223,7 +227,7 @@ export class MacLearning<P> {
   }
 
   private unlink(e: MacEntry<P>): void {
-    const key = `${e.vlan} ${e.mac}`;
+    const key = macKey(e.mac, e.vlan);
     this.entries.delete(key);
     const list = this.byPort.get(e.port);
     list?.delete(key);
@@ -235,8 +239,8 @@ export class MacLearning<P> {
     if (e.isStatic) this.stats.staticEntries--;
   }
 
-  private changed(): void {
+  private changed(e: MacEntry<P> | null = null): void {
     this.revision++;
-    this.onChange();
+    this.onChange(e === null ? null : macKey(e.mac, e.vlan));
   }
 }

@@ -9,7 +9,7 @@
  * Both work in slices, so that the event loop is never kept long. The first slice is synchronous: few megaflows are
  * done at once.
  *
- * A changed rule concerns a megaflow only if the megaflow's translation looked into the rule's table; and if that lookup
+ * A changed address concerns the megaflows whose translation asked for it. A changed rule concerns a megaflow only if the megaflow's translation looked into the rule's table; and if that lookup
  * was the very first one, only if the two overlap.
  */
 import { clock } from '../base/clock.ts';
@@ -27,21 +27,25 @@ import { Ukey } from './ukey.ts';
 const log = vlog('ofproto_dpif_upcall');
 const dumpedFlow = coverage('dumped_new_flow');
 
-const SLICE_MS = 5;
+/** New flows wait for as long as this. */
+const SLICE_MS = 1;
 /** Beyond so many changed rules in a table, all of the table counts as changed. */
 const RULES_PER_TABLE = 64;
+/** Beyond so many changed addresses, all count as changed. */
+const MACS_PER_PASS = 10_000;
 /** MAC changes gather for this long: a burst of new stations costs one pass. */
 const MAC_DELAY_MS = 5;
 const MIN_FLOW_LIMIT = 1000;
 
 interface Changes {
   all: boolean;
-  macs: boolean;
+  /** Keys of entries of MAC tables. */
+  macs: Set<string> | 'all';
   /** `all` where too many rules changed. */
   readonly tables: Map<FlowTable, Rule[] | 'all'>;
 }
 
-const noChanges = (): Changes => ({ all: false, macs: false, tables: new Map() });
+const noChanges = (): Changes => ({ all: false, macs: new Set(), tables: new Map() });
 
 export class Revalidator {
   maxIdleMs = 10_000;
@@ -96,8 +100,10 @@ export class Revalidator {
     this.soon();
   }
 
-  macsChanged(): void {
-    this.changes.macs = true;
+  macsChanged(key: string | null): void {
+    const { macs } = this.changes;
+    if (key === null || macs === 'all' || macs.size >= MACS_PER_PASS) this.changes.macs = 'all';
+    else macs.add(key);
     this.hasChanges = true;
     this.soon();
   }
@@ -143,7 +149,7 @@ export class Revalidator {
     // What is installed from now on is made from tables that have these changes.
     const { index } = this;
     const byScope = new Map([...changes.tables].map(([table, rules]) => [scopeOf(table), rules]));
-    const isWide = changes.all || changes.macs;
+    const isWide = changes.all || changes.macs === 'all' || changes.macs.size > 0;
     const pass = inSlices(index.ukeys.slice(), (ukey, slot) => {
       const scope = isWide ? 0 : index.scopeAt(slot);
       if (scope !== 0) {
@@ -299,7 +305,8 @@ export class Revalidator {
 const RECIRC_OFS = 4;
 
 function isAffected(ukey: Ukey, changes: Changes): boolean {
-  if (changes.all || (changes.macs && ukey.hasNormal)) return true;
+  if (changes.all) return true;
+  if (ukey.hasNormal && (changes.macs === 'all' || ukey.asksFor(changes.macs))) return true;
   if (changes.tables.size === 0) return false;
   const { tables } = ukey;
   for (let t = 0; t < tables.length; t++) {

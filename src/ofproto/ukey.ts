@@ -11,6 +11,7 @@ import type { FlowTable } from './tables.ts';
 import { creditEffects } from './xlate/effects.ts';
 import type { XlateBridge, XlateEffect, XlateResult } from './xlate/types.ts';
 
+const NO_MACS: readonly string[] = [];
 const scratch: DpFlowStats = { packets: 0, bytes: 0, usedMs: 0, tcpFlags: 0 };
 
 export class Ukey {
@@ -22,6 +23,8 @@ export class Ukey {
   mask: FlowMask;
   effects: readonly XlateEffect[] = [];
   hasNormal = false;
+  /** What the translation asked MAC tables for. */
+  private macs: readonly string[] = [];
   slow = 0;
   /** Tables that the translation looked into. */
   tables: readonly FlowTable[] = [];
@@ -52,15 +55,27 @@ export class Ukey {
     this.slow = result.slow;
     const tables: FlowTable[] = [];
     let firstUses = 0;
+    let macs: string[] | null = null;
     for (const e of result.effects) {
+      if (e.kind === 'mac_lookup') {
+        macs ??= [];
+        macs.push(e.key);
+      }
       if (e.kind !== 'table') continue;
       if (e.table === tables[0]) firstUses++;
       if (!tables.includes(e.table)) tables.push(e.table);
       if (tables.length === 1 && firstUses === 0) firstUses = 1;
     }
     this.tables = tables;
+    this.macs = macs ?? NO_MACS;
     const isFresh = this.key.w[1] === 0;
     this.firstTable = isFresh && firstUses === 1 ? tables[0] : null;
+  }
+
+  /** Did the translation ask for one of these? */
+  asksFor(keys: ReadonlySet<string>): boolean {
+    for (let i = 0; i < this.macs.length; i++) if (keys.has(this.macs[i])) return true;
+    return false;
   }
 
   /** Could a packet of this megaflow meet the rule in the table where it is? */

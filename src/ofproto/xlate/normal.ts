@@ -2,7 +2,7 @@
 import type { FlowKey } from '../../flow/key.ts';
 import { OFS } from '../../flow/layout.ts';
 import { OFPP } from '../../openflow/ports.ts';
-import { macText } from '../mac-learning.ts';
+import { macKey, macText } from '../mac-learning.ts';
 import type { Ctx } from './ctx.ts';
 import { sendTo } from './output.ts';
 import { ETH_TYPE, hasVlan, VLAN_CFI } from './prereq.ts';
@@ -53,7 +53,9 @@ export function normal(ctx: Ctx): void {
     if (ctx.input.sideEffects) learnNow(ctx, mac, inside.vid, inBundle, isGratuitousArp);
     ctx.effects.push({ kind: 'learn_mac', bridge, mac, vlan: inside.vid, bundle: inBundle, isGratuitousArp });
   }
-  const entry = bridge.macs?.lookup(macText(flow.u8, OFS.eth_dst), inside.vid, ctx.input.nowMs);
+  const destination = macText(flow.u8, OFS.eth_dst);
+  ctx.effects.push({ kind: 'mac_lookup', key: macKey(destination, inside.vid) });
+  const entry = bridge.macs?.lookup(destination, inside.vid, ctx.input.nowMs);
   if (!entry) {
     ctx.note('detail', 'no learned MAC for destination, flooding');
     for (const bundle of bridge.bundles()) {

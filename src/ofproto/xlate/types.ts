@@ -106,6 +106,8 @@ export type XlateEffect =
       readonly bundle: XlateBundle;
       readonly isGratuitousArp: boolean;
     }
+  /** Nothing to do: what the translation asked the bridge's MAC table for, and so depends on. `macKey` */
+  | { readonly kind: 'mac_lookup'; readonly key: string }
   | { readonly kind: 'tell'; readonly tell: (packets: number, bytes: number, usedMs: number) => void }
   | { readonly kind: 'mirror'; readonly mirror: XlateMirror }
   | { readonly kind: 'group'; readonly group: XlateGroup; readonly bucket: number }
