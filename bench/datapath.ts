@@ -13,6 +13,7 @@ import { byteSwap32 } from '../src/datapath/extract.ts';
 import { WANT, WATCH_FILTERS } from '../src/datapath/journey.ts';
 import { PMD_STAT } from '../src/datapath/pmd-stats.ts';
 import { TestBed } from '../src/datapath/testing.ts';
+import type { CtAction, DpAction } from '../src/flow/dp-actions.ts';
 import { FlowKey } from '../src/flow/key.ts';
 import { OFS } from '../src/flow/layout.ts';
 import type { NetdevPort } from '../src/netdev/netdev.ts';
@@ -32,10 +33,10 @@ interface Result {
 }
 
 /** Receives `flows` different packets in turn for ever: 64 bytes copied by words into each fresh frame. */
-function generator(bed: TestBed, flows: number): NetdevPort {
+function generator(bed: TestBed, flows: number, prepare?: (frame: Uint8Array, i: number) => void): NetdevPort {
   const { arena, pool } = bed;
   const { u8, i32 } = arena;
-  const n = Math.min(Math.max(flows, 1024), 100_000);
+  const n = Math.min(Math.max(flows, 1024), 200_000);
   const templates = arena.alloc(n * 64);
   for (let i = 0; i < n; i++) {
     const at = templates + i * 64 + 2;
@@ -46,6 +47,7 @@ function generator(bed: TestBed, flows: number): NetdevPort {
     u8[at + 27] = x >> 16;
     u8[at + 34] = x >> 8;
     u8[at + 35] = x;
+    prepare?.(u8.subarray(at, at + FRAME_BYTES), i);
   }
   const u64 = new BigUint64Array(u8.buffer);
   let position = 0;
@@ -183,6 +185,84 @@ function measure(name: string, flows: number, masks: number, withEmc: boolean, i
   return { name, nsPerPacket: whole, mpps: 1000 / whole, stages };
 }
 
+/** Every other packet an answer to the one before; headers with their checksums, for connection tracking looks at them. */
+function makeConversation(frame: Uint8Array, i: number, connections: number): void {
+  const x = (i >> 1) % connections;
+  frame.set([x >> 16, x >> 8, x], 27);
+  frame.set([x >> 8, x | 1], 34);
+  if (i & 1) {
+    for (const [a, b, n] of [
+      [26, 30, 4],
+      [34, 36, 2],
+    ]) {
+      const first = frame.slice(a, a + n);
+      frame.copyWithin(a, b, b + n);
+      frame.set(first, b);
+    }
+  }
+  let sum = 0;
+  for (let h = 14; h < 34; h += 2) sum += (frame[h] << 8) | frame[h + 1];
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  frame[24] = ~sum >> 8;
+  frame[25] = ~sum;
+}
+
+/** Established UDP connections through `ct`, recirculated or not, and one output. */
+function measureConntrack(name: string, connections: number, isRecirculated: boolean): Result {
+  const bed = new TestBed(512);
+  const { pmd, arena, pool } = bed;
+  const env = { arena, frames: { at: 0, bytes: 0 }, byName: new Map() };
+  const out = nullKind.open('out', env);
+  if ('error' in out) throw new Error(out.error);
+  pmd.addPort(
+    1,
+    generator(bed, 2 * connections, (frame, i) => makeConversation(frame, i, connections)),
+  );
+  pmd.addPort(2, nullKind.openPort(out.portSpec(), { arena, pool, now: () => 0 }));
+  const key = new FlowKey();
+  const mask = new FlowKey();
+  key.w[0] = byteSwap32(1);
+  mask.w[0] = -1;
+  mask.w[1] = -1;
+  const ct: CtAction = {
+    commit: true,
+    force: false,
+    zone: 1,
+    mark: null,
+    label: null,
+    helper: null,
+    timeout: null,
+    nat: null,
+  };
+  const rest: DpAction = isRecirculated ? { kind: 'recirc', id: 1 } : { kind: 'output', port: 2 };
+  bed.flow(key, mask, [{ kind: 'ct', ct }, rest]);
+  key.set32(OFS.recirc_id, 1);
+  for (const state of [0x21, 0x22, 0x2a]) {
+    key.set32(OFS.ct_state, state);
+    mask.set32(OFS.ct_state, 0xff);
+    bed.flow(key.clone(), mask.clone(), [{ kind: 'output', port: 2 }]);
+  }
+  pmd.setEmcInsertInverseProbability(connections > 4000 ? 0 : 1);
+  for (let i = 0; i < 40_000; i++) {
+    pmd.run();
+    bed.conntrack.supply();
+  }
+  const rounds = Math.max(1000, Math.ceil((2 * connections) / BURST));
+  const whole = best(Math.ceil(200_000 / rounds), rounds, () => pmd.run());
+  if (bed.conntrack.count !== connections) throw new Error(`${bed.conntrack.count} connections`);
+  if (bed.stat(PMD_STAT.MISS) !== 0) throw new Error('packets missed');
+  return { name, nsPerPacket: whole, mpps: 1000 / whole, stages: {} };
+}
+
+const CONNTRACK: readonly (readonly [string, number, boolean])[] = [
+  ['ct, 1 connection', 1, false],
+  ['ct, 1000 connections', 1000, false],
+  ['ct, 100000 connections', 100_000, false],
+  ['ct and recirculation, 1', 1, true],
+  ['ct and recirculation, 1000', 1000, true],
+  ['ct and recirculation, 100000', 100_000, true],
+];
+
 const CASES: readonly (readonly [string, number, number, boolean, boolean?])[] = [
   ['EMC, 1 flow', 1, 1, true],
   ['EMC, 1000 flows', 1000, 1, true],
@@ -198,7 +278,7 @@ const CASES: readonly (readonly [string, number, number, boolean, boolean?])[] =
  * constants.
  */
 export function benchDatapath(): Result[] {
-  return CASES.map(([name]) => {
+  return [...CASES, ...CONNTRACK].map(([name]) => {
     const run = spawnSync(process.execPath, [fileURLToPath(import.meta.url), '--json', `--only=${name}`], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -215,7 +295,8 @@ function print(r: Result): void {
 if (import.meta.main) {
   const only = process.argv.find((a) => a.startsWith('--only='))?.slice(7);
   const chosen = CASES.find(([name]) => name === only);
-  const results = chosen ? [measure(...chosen)] : benchDatapath();
+  const tracked = CONNTRACK.find(([name]) => name === only);
+  const results = chosen ? [measure(...chosen)] : tracked ? [measureConntrack(...tracked)] : benchDatapath();
   if (process.argv.includes('--json')) console.log(JSON.stringify(results, null, 2));
   else results.forEach(print);
 }

@@ -1,5 +1,5 @@
 /** The program of `garbage.test.ts`: forwards millions of packets and says how many bytes of heap that took. */
-import type { DpAction } from '../flow/dp-actions.ts';
+import type { CtAction, DpAction } from '../flow/dp-actions.ts';
 import { FlowKey } from '../flow/key.ts';
 import { OFS } from '../flow/layout.ts';
 import { byteSwap32 } from './extract.ts';
@@ -13,8 +13,8 @@ function measure(emcInverse: number, actions: readonly DpAction[]): { packets: n
   bed.hasRealClock = true;
   const { u8, i32 } = arena;
   const template = Uint8Array.from([
-    2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0, 1,
-    0, 2, 0, 26,
+    2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0x66, 0xbd, 10, 0, 0, 1, 10, 0, 0, 2,
+    0, 1, 0, 2, 0, 26,
   ]);
   let packets = 0;
   const port = {
@@ -66,6 +66,25 @@ export function garbageRun(): Record<string, { packets: number; bytes: number }>
   const mask = new FlowKey();
   key.set32(OFS.ip_dst, 0x0a000003);
   mask.set32(OFS.ip_dst, 0xffffffff);
+  const ct: CtAction = {
+    commit: true,
+    force: false,
+    zone: 1,
+    mark: { value: 1, mask: 1 },
+    label: null,
+    helper: null,
+    timeout: null,
+    nat: {
+      type: 'src',
+      addrMin: Uint8Array.from([10, 0, 0, 9]),
+      addrMax: null,
+      portMin: 0,
+      portMax: 0,
+      persistent: false,
+      hash: false,
+      random: false,
+    },
+  };
   return {
     emc: measure(1, [{ kind: 'output', port: 1 }]),
     megaflow: measure(0, [{ kind: 'output', port: 1 }]),
@@ -74,6 +93,10 @@ export function garbageRun(): Record<string, { packets: number; bytes: number }>
       { kind: 'push_vlan', tpid: 0x8100, tci: 0x1001 },
       { kind: 'output', port: 1 },
       { kind: 'pop_vlan' },
+      { kind: 'output', port: 1 },
+    ]),
+    conntrack: measure(1, [
+      { kind: 'ct', ct },
       { kind: 'output', port: 1 },
     ]),
   };

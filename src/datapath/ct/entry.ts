@@ -49,7 +49,7 @@ export const FLAG = {
   RELATED: 4,
 } as const;
 
-/** A tuple on its own, in scratch memory. */
+/** A tuple on its own, in scratch memory. Of IPv4 only the first words of the addresses mean something. */
 export const T_KIND = 0;
 export const T_SRC = 1;
 export const T_DST = 5;

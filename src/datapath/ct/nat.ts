@@ -118,12 +118,12 @@ export function makeTranslator(
     tries = 0;
     reverseTuple(i32, original, reply);
     let hash = mix(mix(mix(0, i32[original + T_SRC]), i32[original + T_DST]), i32[original + T_PORTS]);
-    for (let w = 1; w < 4; w++) hash = mix(mix(hash, i32[original + T_SRC + w]), i32[original + T_DST + w]);
+    const isV6 = kindIsV6(i32[original + T_KIND]);
+    if (isV6) for (let w = 1; w < 4; w++) hash = mix(mix(hash, i32[original + T_SRC + w]), i32[original + T_DST + w]);
     hash ^= hash >>> 16;
     const ports = i32[reply + T_PORTS];
     if (!(flags & CT_FLAG.ADDRESSES)) return choosePorts(pc, original, reply, hash, clock);
 
-    const isV6 = kindIsV6(i32[original + T_KIND]);
     // Addresses of the other family translate nothing.
     if (isV6 !== ((flags & CT_FLAG.NAT_V6) !== 0)) return false;
     const to = reply + (flags & CT_FLAG.NAT_SRC ? T_DST : T_SRC);

@@ -100,10 +100,6 @@ export function makePacketReader(views: ArenaViews): PacketReader {
       if (sum(l3, l4, 0) !== 0xffff) return PARSED.INVALID;
       i32[t + T_SRC] = load32(l3 + 12);
       i32[t + T_DST] = load32(l3 + 16);
-      for (let w = 1; w < 4; w++) {
-        i32[t + T_SRC + w] = 0;
-        i32[t + T_DST + w] = 0;
-      }
     } else if (type === ETH_IPV6) {
       isV6 = true;
       proto = i32[k + 7] & 0xff;
@@ -192,10 +188,6 @@ export function makePacketReader(views: ArenaViews): PacketReader {
       l4 = l3 + header;
       i32[t + T_SRC] = load32(l3 + 12);
       i32[t + T_DST] = load32(l3 + 16);
-      for (let w = 1; w < 4; w++) {
-        i32[t + T_SRC + w] = 0;
-        i32[t + T_DST + w] = 0;
-      }
     }
     innerTransport = l4;
     i32[t + T_KIND] = kindOf(zone, proto, isV6);

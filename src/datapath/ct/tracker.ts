@@ -20,6 +20,7 @@ import {
   E_MARK,
   E_PARENT,
   E_STATE,
+  E_TUPLE,
   FLAG,
   kindIsV6,
   kindProto,
@@ -247,6 +248,13 @@ export function makeTracker(arena: ArenaViews, ctAt: number, alloc: Alloc, write
       for (let w = 0; w < 4; w++) i32[k + W.label + w] = i32[e + E_LABEL + w];
     } else i32[k + W.mark] = 0;
     if (!hasTuple) return;
+    if (e !== 0 && (i32[e + E_FLAGS] & FLAG.RELATED) === 0 && !kindIsV6(i32[e + E_KIND])) {
+      i32[k + W.nw_src] = i32[e + E_TUPLE];
+      i32[k + W.nw_dst] = i32[e + E_TUPLE + 1];
+      i32[k + W.ports] = shownPorts(i32[e + E_TUPLE + 2], i32[e + E_KIND]);
+      i32[k + W.proto] = kindProto(i32[e + E_KIND]);
+      return;
+    }
     let t = own;
     if (e !== 0) {
       t = other;
