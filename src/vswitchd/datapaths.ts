@@ -5,6 +5,7 @@
 
 import { vlog } from '../base/vlog.ts';
 import { DpifNetdev } from '../dpif/netdev.ts';
+import { netdevTypes } from '../netdev/index.ts';
 import type { NetdevEnv } from '../netdev/netdev.ts';
 import { createBacker } from '../ofproto/index.ts';
 import type { Ofproto, OfprotoBacker } from '../ofproto/ofproto.ts';
@@ -13,6 +14,9 @@ const log = vlog('ofproto');
 
 /** `--enable-dummy`: absent, plain, `=system`, `=override` (ovs-vswitchd's own tests use them). */
 export type DummyMode = 'none' | 'plain' | 'system' | 'override';
+
+/** What `--enable-dummy=override` leaves as it is: what touches no device of the machine. */
+const KEPT: ReadonlySet<string> = new Set(['patch', 'null']);
 
 export class Datapaths {
   private readonly dummy: DummyMode;
@@ -47,7 +51,7 @@ export class Datapaths {
       case 'system':
         return plain === 'system' || plain === 'internal' ? 'dummy' : plain;
       case 'override':
-        return plain === 'patch' || plain === 'null' ? plain : 'dummy';
+        return KEPT.has(plain) || !netdevTypes().includes(plain) ? plain : 'dummy';
     }
   }
 

@@ -296,16 +296,15 @@ export class Switch {
   }
 }
 
-/** Bytes of packet memory, most of it for megaflows, and how much of it are frames. Simulations need little. */
+/** Bytes of packet memory, most of it for megaflows and ports, and how much of it are frames. Simulations need few frames. */
 const ARENA_BYTES = 768 << 20;
-const SIMULATION_ARENA_BYTES = 96 << 20;
 const FRAME_BYTES = 128 << 20;
 const SIMULATION_FRAME_BYTES = 16 << 20;
 const PAGE = 4096;
 
 function makeEnv({ dummy }: SwitchOptions): NetdevEnv {
   const isSimulation = dummy === 'override';
-  const arena = new Arena(isSimulation ? SIMULATION_ARENA_BYTES : ARENA_BYTES);
+  const arena = new Arena(ARENA_BYTES);
   const bytes = isSimulation ? SIMULATION_FRAME_BYTES : FRAME_BYTES;
   return { arena, frames: { at: arena.alloc(bytes, PAGE), bytes }, byName: new Map() };
 }

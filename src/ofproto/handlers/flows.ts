@@ -60,7 +60,6 @@ export const flowStats: Handler<'flow_stats_request'> = async (bridge, conn, req
 
 export const aggregateStats: Handler<'aggregate_request'> = (bridge, conn, request) => {
   const rules = selected(bridge, request.message);
-  // A rule that does not count makes the sum unknown.
   const sum = (of: (rule: Rule) => number): number => {
     let total = 0;
     for (const rule of rules) total += of(rule);
@@ -68,8 +67,8 @@ export const aggregateStats: Handler<'aggregate_request'> = (bridge, conn, reque
   };
   conn.reply(request, {
     type: 'aggregate_reply',
-    packets: rules.some((r) => r.flags.noPacketCounts) ? -1 : sum((r) => r.packets),
-    bytes: rules.some((r) => r.flags.noByteCounts) ? -1 : sum((r) => r.bytes),
+    packets: sum((r) => r.packets),
+    bytes: sum((r) => r.bytes),
     flows: rules.length,
     nxm: request.message.nxm,
   });
@@ -115,8 +114,9 @@ class StatsOfRule implements FlowStats {
     this.idleAge = Math.floor((now - rule.usedMs) / 1000);
     this.hardAge = Math.floor((now - rule.modifiedMs) / 1000);
     this.importance = rule.importance;
-    this.packets = rule.flags.noPacketCounts ? -1 : rule.packets;
-    this.bytes = rule.flags.noByteCounts ? -1 : rule.bytes;
+    // Rules that need not count count as well, as in the original.
+    this.packets = rule.packets;
+    this.bytes = rule.bytes;
     this.flags = rule.flags;
     this.actions = rule.actions;
   }
