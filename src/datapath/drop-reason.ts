@@ -36,10 +36,7 @@ export const DROP_REASON: readonly DropReason[] = [
   reason('flow-drop', 'the megaflow has no actions: the OpenFlow tables dropped it'),
   reason('drop-action', 'a drop action'),
   reason('no-port', 'output to a port that the datapath does not have (any more)'),
-  reason(
-    'tx-failed',
-    'the device did not take it: its queue is full, it is down, or the packet is longer than its MTU',
-  ),
+  reason('tx-failed', 'the device did not take it: its queue is full'),
   reason('upcall-lost', 'the ring of upcalls was full'),
   reason('recirc-limit', 'recirculated too often'),
   reason('nesting-limit', 'actions nested too deep'),
@@ -51,7 +48,7 @@ export const DROP_REASON: readonly DropReason[] = [
   reason('tunnel', 'a tunnel could not carry it'),
 ];
 
-/** What the slow path decides; found by `JourneyStory.drop`. */
+/** What only the main thread can tell. */
 export const SLOW_DROP_REASON = {
   'no-match': reason('no-match', 'no rule matched in a table, and a miss drops'),
   'drop-rule': reason('drop-rule', 'the rule that matched has no actions that output'),
@@ -59,6 +56,8 @@ export const SLOW_DROP_REASON = {
   'recv-disabled': reason('recv-disabled', 'the port does not receive (no-receive, or not forwarding)'),
   'no-output': reason('no-output', 'nothing the rules asked for could be done with it'),
   'upcall-queue-full': reason('upcall-queue-full', 'too many upcalls of its port waited'),
+  'port-down': reason('port-down', 'the device is down'),
+  mtu: reason('mtu', 'longer than the MTU of the device'),
   'unknown-port': reason('unknown-port', 'it came from a port that no bridge has'),
 } as const;
 export type SlowDropName = keyof typeof SLOW_DROP_REASON;

@@ -32,6 +32,8 @@ interface Context {
   readonly packet: Uint8Array;
   /** What the tables said of a megaflow without actions. */
   dropByTables: DropReason | null;
+  /** Bytes of the packet that a device refused just now. */
+  refused: number;
 }
 
 const stats: DpFlowStats = { packets: 0, bytes: 0, usedMs: 0, tcpFlags: 0 };
@@ -48,6 +50,7 @@ export function buildStory(collector: JourneyCollector, p: Pending, number: numb
     startMs: record.startMs,
     packet: record.packet,
     dropByTables: null,
+    refused: 0,
   };
   const timed: Timed[] = [];
   for (const s of p.slow) timed.push(...slowSteps(context, s));
@@ -234,18 +237,33 @@ function eventStep(c: Context, event: JourneyEvent, at: { ns: number; pmd: numbe
       return { ...at, step: 'recirculated', recirc_id: event.recircId, flow };
     }
     case 'sent': {
-      if (!event.isTaken) return null;
+      if (!event.isTaken) {
+        c.refused = event.length;
+        return null;
+      }
       const by = event.neighbor < 0 ? pmdId : c.collector.source.neighborOf(pmdId, event.neighbor);
       return { ...at, step: 'sent', port: portName(c.backer, event.port), length: event.length, by_pmd: by };
     }
     case 'drop': {
-      const byTables = event.reason === DROP.NO_ACTIONS ? c.dropByTables : null;
-      const reason = byTables ?? DROP_REASON[event.reason] ?? { name: 'unknown', text: `reason ${event.reason}` };
+      const known =
+        event.reason === DROP.NO_ACTIONS ? c.dropByTables : event.reason === DROP.TX ? refusal(c, event.port) : null;
+      const reason = known ?? DROP_REASON[event.reason] ?? { name: 'unknown', text: `reason ${event.reason}` };
       const port = event.port >= 0 ? portName(c.backer, event.port).name : null;
       return { ...at, step: 'drop', reason: reason.name, text: reason.text, port };
     }
   }
 }
+
+/** Why a device did not take a packet, if it can be seen. */
+function refusal(c: Context, port: number): DropReason | null {
+  const netdev = c.backer.dpif.portByNo(port)?.netdev;
+  if (!netdev) return null;
+  if (!netdev.isUp() || !netdev.carrier()) return SLOW_DROP_REASON['port-down'];
+  if (c.refused <= netdev.mtu() + ETHERNET_AND_TAG) return null;
+  return { name: 'mtu', text: `${c.refused} bytes, and the MTU of ${netdev.name} is ${netdev.mtu()}` };
+}
+
+const ETHERNET_AND_TAG = 18;
 
 const isOnlyRecirc = (action: DpAction | null): boolean => action?.kind === 'recirc';
 

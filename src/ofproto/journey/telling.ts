@@ -5,9 +5,7 @@
 import { type DropReason, SLOW_DROP_REASON } from '../../datapath/drop-reason.ts';
 import { formatDpActions } from '../../flow/dp-text.ts';
 import { FlowKey, type FlowMask } from '../../flow/key.ts';
-import { FLOW_WORDS } from '../../flow/layout.ts';
-import { Match } from '../../flow/match.ts';
-import { formatMatch } from '../../flow/match-text.ts';
+import { FLOW_WORDS, OFS } from '../../flow/layout.ts';
 import { formatActions } from '../../openflow/actions/index.ts';
 import type { Bridge } from '../bridge.ts';
 import { namesOf } from '../trace.ts';
@@ -111,11 +109,17 @@ export class Telling implements XlateObserver {
   }
 }
 
-/** Bits that have no field of their own in text (which header there is) go without saying. */
+/** The bits as match fields, in the terms of the packet's protocol, which is not said again. */
 function bitsText(key: FlowKey, mask: FlowKey, flow: FlowKey, names: ReturnType<typeof namesOf>): string {
-  const text = formatMegaflow(key, mask, names);
-  if (text !== '') return text;
-  return formatMatch(new Match(flow, mask), undefined, names);
+  if (mask.get16(OFS.eth_type) !== 0) return formatMegaflow(key, mask, names);
+  const typed = (bits: FlowKey): string => {
+    const both = bits.clone();
+    both.set16(OFS.eth_type, 0xffff);
+    return formatMegaflow(flow, both, names);
+  };
+  const text = typed(mask);
+  const protocol = typed(new FlowKey());
+  return text === protocol ? '' : text.startsWith(`${protocol},`) ? text.slice(protocol.length + 1) : text;
 }
 
 type Why = TranslationStory['why'][number];

@@ -76,7 +76,10 @@ const nameOf = (c: Count): string => `${c.at} ${c.reason} ${c.bridge} ${c.port} 
 function isOf(story: Story, c: Count): boolean {
   if (c.at === 'rule')
     return story.drop?.name === c.reason && story.in_port.name === c.port && story.drop.text.includes(c.text);
-  return story.steps.some((s) => s.step === 'drop' && s.reason === c.reason && (c.at !== 'port' || s.port === c.port));
+  const reasons = c.reason === 'tx-failed' ? ['tx-failed', 'port-down', 'mtu'] : [c.reason];
+  return story.steps.some(
+    (s) => s.step === 'drop' && reasons.includes(s.reason) && (c.at !== 'port' || s.port === c.port),
+  );
 }
 
 function counts(backer: Backer): Count[] {
@@ -106,7 +109,12 @@ function counts(backer: Backer): Count[] {
     const row = (reason: string, text: string, packets: number): void => {
       if (packets > 0) out.push({ ...nowhere, reason, text, at: 'port', bridge, port: netdev.name, packets });
     };
-    row('tx-failed', 'the device did not take them to send', (stats.tx_dropped ?? 0) + (stats.tx_errors ?? 0));
+    const isDown = !netdev.isUp() || !netdev.carrier();
+    row(
+      'tx-failed',
+      `the device did not take them to send${isDown ? ': it is down' : ''}`,
+      (stats.tx_dropped ?? 0) + (stats.tx_errors ?? 0),
+    );
     row('rx-dropped', 'the device dropped them before the switch saw them', stats.rx_dropped ?? 0);
     row('rx-errors', 'the device received them broken', stats.rx_errors ?? 0);
   }
