@@ -20,6 +20,22 @@ const RULES: readonly (readonly [bridge: string, rule: string])[] = [
   ['br0', 'priority=40000,dl_src=50:54:00:00:00:00/ff:ff:ff:ff:ff:00 actions=NORMAL'],
 ];
 
+/** Which bits a megaflow looks at when its packets' headers are written: of rules on a port of their own. */
+const WRITES: readonly (readonly [protocol: string, action: string])[] = [
+  ['tcp,nw_ttl=64', 'dec_ttl'],
+  ['tcp6,nw_ttl=64', 'dec_ttl'],
+  ['icmp,nw_ttl=64,icmp_type=8', 'dec_ttl'],
+  ['udp', 'mod_nw_ttl:7'],
+  ['tcp,nw_src=1.2.3.4', 'mod_nw_src:1.2.3.4'],
+  ['tcp', 'mod_nw_tos:32'],
+  ['tcp6', 'mod_nw_ecn:1'],
+  ['tcp6', 'set_field:::1->ipv6_src'],
+  ['sctp', 'load:5->NXM_OF_IP_SRC[0..3]'],
+  ['tcp', 'push:NXM_NX_REG1[],pop:NXM_OF_IP_SRC[]'],
+  ['arp,arp_op=1', 'set_field:1.2.3.4->arp_spa'],
+  ['tcp', 'mod_tp_dst:5'],
+];
+
 const TRACES: readonly (readonly string[])[] = [
   ['br0', 'in_port=1,tcp,nw_dst=10.1.2.3,nw_ttl=64,tp_dst=80'],
   ['br0', 'in_port=1,arp'],
@@ -110,6 +126,26 @@ test('a trace reads the same from both switches', { timeout: 90_000 }, async (t)
   t.after(() => ours.stop());
   await prepare(theirs);
   await prepare(ours);
+  for (const [i, [flow, action]] of WRITES.entries()) {
+    const [protocol] = flow.split(',');
+    await t.test(`${flow}: ${action}`, () => {
+      for (const sandbox of [ours, theirs]) {
+        const rule = `priority=${50000 + i},in_port=4,${protocol} actions=${action},output:2`;
+        assert.equal(sandbox.run('ovs-ofctl', '-O', 'OpenFlow13', 'add-flow', 'br0', rule).err, '');
+      }
+      const args = ['br0', `in_port=4,${flow}`];
+      // Some headers the original's datapath can't write by itself.
+      assert.equal(text(ours, args), text(theirs, args).replace(/^This flow is handled[^]*$/m, ''));
+      for (const sandbox of [ours, theirs])
+        sandbox.run('ovs-ofctl', '--strict', 'del-flows', 'br0', `priority=${50000 + i},in_port=4,${protocol}`);
+    });
+  }
+  await t.test('icmp_type in a match', () => {
+    for (const sandbox of [ours, theirs])
+      sandbox.run('ovs-ofctl', 'add-flow', 'br0', 'priority=50000,icmp,icmp_type=8 actions=output:2');
+    const args = ['br0', 'in_port=4,icmp,icmp_type=8'];
+    assert.equal(text(ours, args), text(theirs, args));
+  });
   for (const args of TRACES) {
     await t.test(args.join(' ') || 'nothing', () => {
       assert.equal(text(ours, args), text(theirs, args));

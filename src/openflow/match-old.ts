@@ -105,8 +105,8 @@ export function readMatch10(r: Reader): Match {
   if (!(w & W10.NW_PROTO)) set8(m, OFS.ip_proto, proto);
   set32(m, OFS.ip_src, nwSrc, prefixMask((w >>> W10.NW_SRC_SHIFT) & 0x3f));
   set32(m, OFS.ip_dst, nwDst, prefixMask((w >>> W10.NW_DST_SHIFT) & 0x3f));
-  if (!(w & W10.TP_SRC)) set16(m, OFS.tp_src, tpSrc);
-  if (!(w & W10.TP_DST)) set16(m, OFS.tp_dst, tpDst);
+  if (!(w & W10.TP_SRC)) setPort(m, OFS.tp_src, tpSrc);
+  if (!(w & W10.TP_DST)) setPort(m, OFS.tp_dst, tpDst);
   return normalizeMatch(m);
 }
 
@@ -164,6 +164,13 @@ const OLD_FIELDS: readonly (readonly [number, number])[] = [
   [OFS.tp_dst, 2],
 ];
 
+/** Type and code of ICMP stand where ports do, and are one byte wide. */
+const isIcmp = ({ key }: Match): boolean =>
+  (key.get16(OFS.eth_type) === ETH_IPV4 && key.get8(OFS.ip_proto) === 1) ||
+  (key.get16(OFS.eth_type) === ETH_IPV6 && key.get8(OFS.ip_proto) === 58);
+const setPort = (m: Match, ofs: number, value: number): void => set16(m, ofs, value, isIcmp(m) ? 0xff : 0xffff);
+const portFits = (m: Match, ofs: number): boolean => [0, isIcmp(m) ? 0xff : 0xffff].includes(m.mask.get16(ofs));
+
 const isPrefix = (mask: number): boolean => (~mask & (~mask + 1)) === 0;
 const allOrNothing = (u8: Uint8Array, ofs: number, n: number): boolean => {
   for (let i = 1; i < n; i++) if (u8[ofs + i] !== u8[ofs]) return false;
@@ -194,8 +201,8 @@ function commonFits(m: Match): boolean {
     vlanFits &&
     allOrNothing(u8, OFS.in_port, 4) &&
     allOrNothing(u8, OFS.eth_type, 2) &&
-    allOrNothing(u8, OFS.tp_src, 2) &&
-    allOrNothing(u8, OFS.tp_dst, 2) &&
+    portFits(m, OFS.tp_src) &&
+    portFits(m, OFS.tp_dst) &&
     allOrNothing(u8, OFS.ip_proto, 1) &&
     (u8[OFS.ip_tos] === 0 || u8[OFS.ip_tos] === DSCP)
   );
@@ -271,8 +278,8 @@ export function readMatch11(r: Reader): Match {
     set32(m, OFS.ip_dst, nwDst, nwDstMask);
   }
   if (isIp && !(w & W11.NW_PROTO) && PROTOS_WITH_PORTS.has(proto)) {
-    if (!(w & W11.TP_SRC)) set16(m, OFS.tp_src, tpSrc);
-    if (!(w & W11.TP_DST)) set16(m, OFS.tp_dst, tpDst);
+    if (!(w & W11.TP_SRC)) setPort(m, OFS.tp_src, tpSrc);
+    if (!(w & W11.TP_DST)) setPort(m, OFS.tp_dst, tpDst);
   }
   if (ethType === ETH_MPLS || ethType === ETH_MPLS_MCAST) {
     const mask = (w & W11.MPLS_LABEL ? 0 : 0xfffff000) | (w & W11.MPLS_TC ? 0 : 0xe00);

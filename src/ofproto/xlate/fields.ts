@@ -20,6 +20,12 @@ import { type Ctx, maskSubfield } from './ctx.ts';
 import { hasVlan, isIpAny, prereqMet, VLAN_CFI } from './prereq.ts';
 import { noTag } from './tags.ts';
 
+/** Whoever sets one of these is shown only packets of one protocol, or one ARP operation, as the original has it. */
+const NETWORK_FIELDS: ReadonlySet<string> = new Set([
+  ...['ip_src', 'ip_dst', 'ipv6_src', 'ipv6_dst', 'ipv6_label', 'nw_tos', 'nw_ecn', 'nw_ttl'],
+  ...['arp_op', 'arp_spa', 'arp_tpa', 'arp_sha', 'arp_tha'],
+]);
+
 export function setFieldAction(ctx: Ctx, a: OfpactOf<'set_field'>): void {
   const { flow, wc } = ctx;
   const { field } = a;
@@ -28,6 +34,7 @@ export function setFieldAction(ctx: Ctx, a: OfpactOf<'set_field'>): void {
     return;
   }
   lookAtTag(ctx, field);
+  if (NETWORK_FIELDS.has(field.name)) wc.set8(OFS.ip_proto, 0xff);
   setFieldMask(wc, field, a.mask);
   if (a.mask) {
     const value = getField(flow, field);
@@ -126,6 +133,7 @@ export function decTtl(ctx: Ctx, a: OfpactOf<'dec_ttl'>): boolean {
   const { flow, wc } = ctx;
   if (!isIpAny(flow)) return false;
   wc.set8(OFS.ip_ttl, 0xff);
+  wc.set8(OFS.ip_proto, 0xff);
   const ttl = flow.get8(OFS.ip_ttl);
   if (ttl > 1) {
     flow.set8(OFS.ip_ttl, ttl - 1);

@@ -54,7 +54,17 @@ export function formatMegaflow(flow: FlowKey, mask: FlowKey, names?: Names): str
   shown.set16(OFS.l2_kind, 0);
   const key = new FlowKey();
   for (let i = 0; i < FLOW_WORDS; i++) key.w[i] = flow.w[i] & shown.w[i];
-  return withEthernet(new Match(key, shown), names);
+  return asPartsOfPorts(withEthernet(new Match(key, shown), names), shown);
+}
+
+/** Type and code of ICMP lie in the lower bytes of where ports are, and a megaflow shows them so. */
+function asPartsOfPorts(text: string, mask: FlowKey): string {
+  if (!text.includes('icmp_')) return text;
+  return text.replace(/\bicmp_(type|code)=(\d+)(?=,|$)/g, (whole, part: string, value: string) =>
+    mask.get16(part === 'type' ? OFS.tp_src : OFS.tp_dst) === 0xff
+      ? `icmp_${part}=0x${Number(value).toString(16)}/0xff`
+      : whole,
+  );
 }
 
 /** Words of context shown only when they are not zero. */
@@ -85,6 +95,7 @@ function fieldsOf(flow: FlowKey): FlowKey {
     see(OFS.tun_src, OFS.tun_tp_src - OFS.tun_src);
     see(OFS.tun_gbp_id, OFS.tun_erspan_dir - OFS.tun_gbp_id);
   }
+  if (flow.get64(OFS.tun_id) !== 0n) see(OFS.tun_id, 8);
   for (const [first, end] of CONTEXT) for (let i = first; i < end; i++) if (flow.w[i] !== 0) mask.w[i] = -1;
   for (const [ofs, bytes] of WIDE) {
     for (let i = ofs; i < ofs + bytes; i++) if (mask.u8[i] !== 0) mask.u8.fill(0xff, ofs, ofs + bytes);
