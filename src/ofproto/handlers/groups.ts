@@ -21,12 +21,19 @@ export const groupMod: Handler<'group_mod'> = (bridge, conn, request) => {
 };
 
 export function checkGroupMod(bridge: Bridge, mod: GroupMod): string | null {
+  if (hasDuplicateIds(mod.buckets)) return 'OFPGMFC_BAD_BUCKET';
+  if (mod.props && !METHODS.has(mod.props.selectionMethod)) return 'OFPBPC_BAD_VALUE';
   for (const bucket of mod.buckets) {
-    const error = checkFlowActions(bridge, bucket.actions, null, 0);
+    // Groups that a bucket names may come later.
+    const actions = bucket.actions.filter((a) => a.kind !== 'group');
+    const error = checkFlowActions(bridge, actions, null, 0);
     if (error) return error;
   }
   return null;
 }
+
+/** Selection methods that select groups may ask for. */
+const METHODS: ReadonlySet<string> = new Set(['', 'hash', 'dp_hash']);
 
 export function applyGroupMod(bridge: Bridge, mod: GroupMod): string | null {
   const { groupId: id, command } = mod;

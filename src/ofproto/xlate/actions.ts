@@ -110,6 +110,8 @@ const HANDLERS: { readonly [K in OfpactKind]?: Handler<K> } = {
   unroll_xlate: (ctx, a) => {
     ctx.table = a.table;
     ctx.ruleCookie = a.cookie;
+    const cookie = a.cookie === 0n ? '0' : `0x${a.cookie.toString(16)}`;
+    ctx.note('plain', `restored state: table=${a.table}, cookie=${cookie}`);
   },
   ct,
   ct_clear: (ctx) => {
@@ -172,7 +174,7 @@ export function runActions(ctx: Ctx, actions: readonly Ofpact[], isLast: boolean
 }
 
 /** What is left of a list is done after recirculation, in the table and for the rule it belongs to. */
-function keepForLater(ctx: Ctx, rest: readonly Ofpact[]): void {
+export function keepForLater(ctx: Ctx, rest: readonly Ofpact[]): void {
   const last = ctx.frozenActions.findLast((a) => a.kind === 'unroll_xlate');
   if (last?.kind !== 'unroll_xlate' || last.table !== ctx.table || last.cookie !== ctx.ruleCookie) {
     ctx.frozenActions.push({

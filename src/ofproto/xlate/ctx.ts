@@ -49,6 +49,8 @@ export class Ctx {
   /** Table to look up on the packet's return, when there is no remaining action. */
   frozenTable: number | null = null;
   frozenActions: Ofpact[] = [];
+  /** What the datapath shall compute before the packet comes back. */
+  recircHash: { readonly algorithm: 'l4' | 'sym_l4'; readonly basis: number } | null = null;
   /** `skb_priority` on arrival, for `pop_queue`. */
   readonly origPriority: number;
   /** Tags pushed in so deep that a flow does not show them. */
@@ -69,7 +71,7 @@ export class Ctx {
     this.origPriority = input.flow.get32(OFS.skb_priority);
   }
 
-  note(type: 'detail' | 'warn' | 'error' | 'bucket', text: string): void {
+  note(type: 'detail' | 'warn' | 'error' | 'plain', text: string): void {
     this.input.observer?.note({ type, text });
   }
 

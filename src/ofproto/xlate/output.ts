@@ -129,8 +129,8 @@ function throughPatch(ctx: Ctx, from: XlatePort, peer: NonNullable<XlatePort['pe
   if (mayReceive(flow, peer.port)) {
     onCopy(ctx, () => {
       xlateTable(ctx, { table: 0, inPort: peer.port.ofport, honorsMiss: true, mayPacketIn: true });
+      if (!ctx.freezing) runActionSet(ctx);
       if (ctx.freezing) finishFreezing(ctx);
-      else runActionSet(ctx);
     });
   }
   ctx.input.observer?.leave();

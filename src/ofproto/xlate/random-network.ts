@@ -100,6 +100,8 @@ export function randomFlow(r: Random): FlowKey {
 export function isWordOf(flow: FlowKey, word: number): boolean {
   const type = flow.get16(OFS.eth_type);
   const isIp = type === 0x0800;
+  // What has not been back yet has no hash.
+  if (word === OFS.dp_hash >> 2) return flow.get32(OFS.recirc_id) !== 0;
   if (word < 7 || (word >= 11 && word < 18)) return true;
   if (word === 7 || word === 10) return isIp || type === 0x86dd || (word === 7 && type === 0x0806);
   if (word === 8 || word === 9) return isIp || type === 0x0806;
@@ -258,6 +260,7 @@ function randomAction(r: Random, table: number, depth = 0): Ofpact {
 export function randomActions(r: Random, table: number): Ofpact[] {
   const list = Array.from({ length: r.below(5) }, () => randomAction(r, table));
   if (r.chance(60)) list.push({ kind: 'output', port: r.of([1, 2, 3, 4, 9]), maxLen: 0 });
+  if (r.chance(15)) list.push({ kind: 'group', groupId: 1 + r.below(3) });
   if (table < 3 && r.chance(40)) list.push({ kind: 'goto_table', table: table + 1 });
   return list;
 }

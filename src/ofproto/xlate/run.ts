@@ -31,9 +31,8 @@ export function xlateFlow(input: XlateInput): XlateResult {
     input.observer?.enter({ type: 'bridge', bridge: ctx.bridge });
     start(ctx);
   }
+  if (!ctx.freezing) runActionSet(ctx);
   if (ctx.freezing) finishFreezing(ctx);
-  else if (!input.actions) runActionSet(ctx);
-  else if (ctx.actionSet.length > 0) runActionSet(ctx);
   input.observer?.leave();
   return result(ctx);
 }
@@ -75,8 +74,9 @@ function thaw(ctx: Ctx, state: FrozenState, recircId: number): void {
   ctx.table = state.table;
   ctx.ruleCookie = state.cookie;
   ctx.input.observer?.enter({ type: 'bridge', bridge: ctx.bridge });
-  const resume = state.actions.length > 0 ? null : state.resume;
-  ctx.input.observer?.enter({ type: 'thaw', recircId, resume });
+  const { actions } = state;
+  const resume = actions.length > 0 ? state.table : state.resume;
+  ctx.input.observer?.enter({ type: 'thaw', recircId, resume, actions });
   if (state.actions.length > 0) {
     runActions(ctx, state.actions, true);
   } else if (state.resume !== null) {

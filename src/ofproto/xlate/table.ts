@@ -202,6 +202,8 @@ export function finishFreezing(ctx: Ctx): void {
     mirrored: ctx.mirrored,
     userdata: null,
   });
+  if (ctx.recircHash) ctx.actions.push({ kind: 'hash', ...ctx.recircHash });
+  ctx.recircHash = null;
   ctx.actions.push({ kind: 'recirc', id });
   ctx.freezing = false;
   ctx.frozenActions = [];

@@ -33,12 +33,15 @@ export class TraceText implements XlateObserver {
     this.names.push(place.type === 'bridge' ? this.namesOf?.(place.bridge) : here);
     const node: Node = {
       text: this.placeText(place),
-      kind: place.type === 'bridge' || place.type === 'table' ? place.type : 'place',
+      kind: place.type === 'bridge' || place.type === 'table' ? place.type : place.type === 'bucket' ? 'leaf' : 'place',
       steps: [],
     };
     const list = this.lists[this.lists.length - 1];
     if (place.type === 'thaw' && place.resume !== null) {
       node.steps.push({ text: `Resuming from table ${place.resume}`, kind: 'place', steps: [] });
+    }
+    if (place.type === 'thaw' && place.actions && place.actions.length > 0) {
+      node.steps.push({ text: `Restoring actions: ${formatActions(place.actions, here)}`, kind: 'place', steps: [] });
     }
     // The action set follows in the list of the table that began the pipeline.
     const first = place.type === 'action_set' && list[0]?.kind === 'table' ? list[0] : null;
@@ -67,6 +70,8 @@ export class TraceText implements XlateObserver {
         return `bridge("${place.bridge.name}")`;
       case 'action_set':
         return '--. Executing action set:';
+      case 'bucket':
+        return `bucket ${place.id}`;
       case 'thaw':
         return 'thaw';
       case 'table': {
@@ -95,10 +100,10 @@ export class TraceText implements XlateObserver {
         return ` -> ${step.text}`;
       case 'warn':
         return ` >> ${step.text}`;
+      case 'plain':
+        return step.text;
       case 'error':
         return ` >>>> ${step.text} <<<<`;
-      case 'bucket':
-        return step.text;
     }
   }
 }

@@ -3,6 +3,7 @@ import type { DpAction } from '../../flow/dp-actions.ts';
 import type { FlowKey, FlowMask } from '../../flow/key.ts';
 import type { TunnelConfig } from '../../netdev/tunnel-config.ts';
 import type { Ofpact } from '../../openflow/actions/types.ts';
+import type { GroupProps } from '../../openflow/messages-ext.ts';
 import type { MacLearning } from '../mac-learning.ts';
 import type { PortVlanConfig } from '../ofproto.ts';
 import type { Rule } from '../rule.ts';
@@ -61,8 +62,16 @@ export interface XlateGroup {
     readonly watchGroup: number;
     readonly actions: readonly Ofpact[];
   }[];
-  readonly selection: { readonly method: '' | 'hash' | 'dp_hash'; readonly basis: number };
-  /** `bucket` -1 counts for the group alone. */
+  /** How a `select` group picks: by the datapath's hash, a hash of `fields`, or one of the usual headers. */
+  readonly selection: {
+    readonly method: 'dp_hash' | 'hash' | 'l4';
+    readonly algorithm: 'l4' | 'sym_l4';
+    readonly basis: number;
+    readonly fields: GroupProps['fields'];
+    /** For `dp_hash`: places of buckets, a power of two of them, by the hash's last bits. */
+    readonly table: readonly number[];
+  };
+  /** Packets for the group; `bucket` is a place in `buckets`, -1 for all of them. */
   credit(bucket: number, packets: number, bytes: number): void;
 }
 
@@ -184,7 +193,13 @@ export type XlatePlace =
   | { readonly type: 'bridge'; readonly bridge: XlateBridge }
   | { readonly type: 'table'; readonly table: number; readonly rule: Rule | null; readonly miss: TableMissKind | null }
   | { readonly type: 'action_set' }
-  | { readonly type: 'thaw'; readonly recircId: number; readonly resume: number | null };
+  | { readonly type: 'bucket'; readonly id: number }
+  | {
+      readonly type: 'thaw';
+      readonly recircId: number;
+      readonly resume: number | null;
+      readonly actions?: readonly Ofpact[];
+    };
 
 /** Why a table gave no rule: nothing matched, or that and the packet goes to the controllers. */
 export type TableMissKind = 'no match' | 'packet-in';
@@ -193,4 +208,4 @@ export type XlateStep =
   | { readonly type: 'action'; readonly action: Ofpact }
   | { readonly type: 'drop' }
   | { readonly type: 'action_set'; readonly when: 'is' | 'was'; readonly actions: readonly Ofpact[] }
-  | { readonly type: 'detail' | 'warn' | 'error' | 'bucket'; readonly text: string };
+  | { readonly type: 'detail' | 'warn' | 'error' | 'plain'; readonly text: string };
