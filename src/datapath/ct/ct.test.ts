@@ -293,6 +293,63 @@ describe('address translation', () => {
   });
 });
 
+describe('helpers', () => {
+  const control = (t: Bench, text: string, isServer: boolean, seq: number, ack: number): string => {
+    const data = Buffer.from(text);
+    return isServer
+      ? t.send(2, tcp(B, 21, A, 1000, 'AP', { seq, ack, data }))
+      : t.send(1, tcp(A, 1000, B, 21, 'AP', { seq, ack, data }));
+  };
+  const opened = (): Bench => {
+    const t = new Bench('ct(commit,mark=0x9/0xffffffff,helper=ftp)', 'ct(commit,helper=ftp)');
+    t.send(1, tcp(A, 1000, B, 21, 'S', { seq: 99 }));
+    t.send(2, tcp(B, 21, A, 1000, 'SA', { seq: 499, ack: 100 }));
+    assert.equal(t.send(1, tcp(A, 1000, B, 21, 'A', { seq: 100, ack: 500 })), 'est+trk');
+    return t;
+  };
+
+  it('FTP, passive: the data connection is related, once', () => {
+    const t = opened();
+    t.rules('ct', 'ct');
+    assert.equal(control(t, '227 Entering Passive Mode (10,0,0,2,195,80).\r\n', true, 500, 100), 'est+rpl+trk');
+    assert.equal(t.count, 1, 'what is expected is no connection yet');
+    assert.equal(t.send(1, tcp(A, 2000, B, 50001, 'S')), 'new+trk');
+    assert.equal(t.send(1, tcp(A, 2000, B, 50000, 'S')), 'new+rel+trk');
+    assert.equal(t.tuple, '6 10.0.0.1:1000>10.0.0.2:21', 'the tuple is that of the control connection');
+    assert.equal(t.key.get32(OFS.ct_mark), 9);
+    t.rules('ct(commit)', 'ct');
+    assert.equal(t.send(1, tcp(A, 2000, B, 50000, 'S')), 'new+rel+trk');
+    assert.equal(t.send(2, tcp(B, 50000, A, 2000, 'SA', { ack: 1 })), 'est+rel+rpl+trk');
+    assert.equal(t.tuple, '6 10.0.0.1:1000>10.0.0.2:21');
+    assert.equal(t.send(1, tcp(A, 2001, B, 50000, 'S')), 'new+trk');
+    assert.equal(t.bed.conntrack.flush(null), 3);
+  });
+
+  it('FTP, active and extended; addresses of others are not believed', () => {
+    const t = opened();
+    control(t, 'PORT 10,0,0,66,195,80\r\n', false, 100, 500);
+    t.rules('ct', 'ct');
+    assert.equal(t.send(2, tcp(B, 20, '10.0.0.66', 50000, 'S')), 'new+trk');
+    t.rules('ct(commit)', 'ct');
+    control(t, 'PORT 10,0,0,1,195,80\r\n', false, 123, 500);
+    assert.equal(t.send(2, tcp(B, 20, A, 50000, 'S')), 'new+rel+trk');
+    control(t, 'EPRT |1|10.0.0.1|50001|\r\n', false, 145, 500);
+    assert.equal(t.send(2, tcp(B, 20, A, 50000, 'S')), 'new+trk', 'only the last announcement counts');
+    assert.equal(t.send(2, tcp(B, 20, A, 50001, 'S')), 'new+rel+trk');
+    control(t, '229 Entering Extended Passive Mode (|||50002|)\r\n', true, 500, 170);
+    assert.equal(t.send(1, tcp(A, 20, B, 50002, 'S')), 'new+rel+trk');
+    for (const text of ['PORT 1,2', 'PORT 10,0,0,1,999,1', 'PORT ', '227 (', '229 (||', 'EPRT |1|'])
+      control(t, text, text.startsWith('2'), text.startsWith('2') ? 548 : 170, 170);
+  });
+
+  it('TFTP: the answer comes from a port of its own', () => {
+    const t = new Bench('ct(commit,helper=tftp)', 'ct');
+    t.send(1, udp(A, 3000, B, 69, '\0\x01file\0octet\0'));
+    assert.equal(t.send(2, udp(B, 4444, A, 3001)), 'new+trk');
+    assert.equal(t.send(2, udp(B, 4444, A, 3000)), 'new+rel+trk');
+  });
+});
+
 describe('the table', () => {
   it('lets connections go when their time is over', () => {
     const t = new Bench('ct(commit)');

@@ -39,6 +39,9 @@ export const REST_WORDS = 6;
 /** A double. */
 export const E_CREATED = 44;
 export const E_HELPER = 46;
+/** Last of what a helper's connection announced; and of that, the connection. Entries, which may be others' by now. */
+export const E_EXPECTED = 58;
+export const E_OWNER = 59;
 /** Of a related connection: kind and tuple (`T_…`) of the connection that announced it. */
 export const E_PARENT = 48;
 
@@ -60,6 +63,8 @@ export const PROTO = { ICMP: 1, TCP: 6, UDP: 17, ICMPV6: 58, SCTP: 132 } as cons
 
 const KIND_V6 = 0x100;
 const KIND_USED = 0x200;
+/** Not a connection, but one that is expected. */
+export const KIND_EXPECTED = 0x400;
 
 export const kindOf = (zone: number, proto: number, isV6: boolean): number =>
   (zone << 16) | KIND_USED | (isV6 ? KIND_V6 : 0) | proto;

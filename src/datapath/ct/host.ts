@@ -14,6 +14,7 @@ import {
   E_STATE,
   ENTRY_BYTES,
   ENTRY_WORDS,
+  KIND_EXPECTED,
   kindIsV6,
   kindProto,
   kindZone,
@@ -174,6 +175,7 @@ export class Conntrack {
     i32.fill(0, i32[this.at + CT.WHEELS], i32[this.at + CT.WHEELS] + WHEEL_SLOTS * PARTITIONS);
     for (let z = 0; z < ZONES; z++) i32[zones + z * 2 + 1] = 0;
     i32[this.at + CT.COUNT] = 0;
+    i32[this.at + CT.EXPECTED] = 0;
     let free = 0;
     for (const { first, end } of this.extents)
       for (let e = first; e < end; e += ENTRY_WORDS) {
@@ -247,10 +249,10 @@ export class Conntrack {
 
   /** Those of a zone, or all, that are alive. */
   connections(zone: number | null = null): CtConnection[] {
-    const { f64 } = this.arena;
+    const { i32, f64 } = this.arena;
     const found: CtConnection[] = [];
     this.visit((e) => {
-      if (f64[(e + E_EXPIRES) >> 1] > f64[this.clockAt]) found.push(this.read(e));
+      if (!(i32[e + E_KIND] & KIND_EXPECTED) && f64[(e + E_EXPIRES) >> 1] > f64[this.clockAt]) found.push(this.read(e));
     }, zone);
     return found;
   }
@@ -260,8 +262,8 @@ export class Conntrack {
     let n = 0;
     this.visit((e, remove) => {
       if (!isWanted(this.read(e))) return;
+      if (!(this.arena.i32[e + E_KIND] & KIND_EXPECTED)) n++;
       remove();
-      n++;
     }, zone);
     return n;
   }

@@ -23,6 +23,7 @@ import {
   E_WHEEL_PREV,
   E_WHEEL_SECOND,
   ENTRY_WORDS,
+  KIND_EXPECTED,
   kindIsV6,
   kindZone,
   REST_WORDS,
@@ -38,6 +39,8 @@ export const PARTITIONS = 16;
 export const WHEEL_SLOTS = 512;
 /** Seconds ahead that the wheel is used for; half of it, so that what moves on never falls into a slot being emptied. */
 const WHEEL_AHEAD = 255;
+
+const CT_LOCKS = 16;
 
 /** Words of the control block. */
 export const CT = {
@@ -62,9 +65,11 @@ export const CT = {
   DEFAULT_LIMIT: 14,
   /** Connections that could not be made: no room, and zone at its limit. */
   FULL: 15,
-  LOCKS: 16,
+  /** Expected connections. */
+  EXPECTED: CT_LOCKS + PARTITIONS * 16,
+  LOCKS: CT_LOCKS,
 } as const;
-export const CT_WORDS = CT.LOCKS + PARTITIONS * 16;
+export const CT_WORDS = CT.EXPECTED + 16;
 
 export const ZONES = 65536;
 
@@ -216,9 +221,17 @@ export function makeCtTable(arena: ArenaViews, at: number) {
       i32[bucket] = e | direction;
     }
     f64[(e + E_CREATED) >> 1] = f64[clock];
-    Atomics.add(i32, at + CT.COUNT, 1);
-    i32[zones + kindZone(i32[e]) * 2 + 1]++;
+    countEntry(i32[e + E_KIND], 1);
     return e;
+  }
+
+  function countEntry(kind: number, n: number): void {
+    if (kind & KIND_EXPECTED) {
+      Atomics.add(i32, at + CT.EXPECTED, n);
+      return;
+    }
+    Atomics.add(i32, at + CT.COUNT, n);
+    i32[zones + kindZone(kind) * 2 + 1] += n;
   }
 
   function unlink(e: number, direction: number): void {
@@ -235,8 +248,7 @@ export function makeCtTable(arena: ArenaViews, at: number) {
     unlink(e, 0);
     unlink(e, 1);
     unwheel(e);
-    Atomics.sub(i32, at + CT.COUNT, 1);
-    i32[zones + kindZone(i32[e]) * 2 + 1]--;
+    countEntry(i32[e + E_KIND], -1);
     give(e);
   }
 
@@ -307,6 +319,7 @@ export function makeCtTable(arena: ArenaViews, at: number) {
     touch,
     expire,
     hasRoom,
+    hasExpected: (): boolean => i32[at + CT.EXPECTED] !== 0,
     isZoneFull,
     lock: (zone: number): void => lock(i32, lockOf(zone)),
     unlock: (zone: number): void => unlock(i32, lockOf(zone)),

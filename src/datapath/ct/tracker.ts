@@ -15,6 +15,7 @@ import { clearShape, SHAPE } from '../shape.ts';
 import { CT_CODE, CT_FLAG } from './code.ts';
 import {
   E_FLAGS,
+  E_HELPER,
   E_KIND,
   E_LABEL,
   E_MARK,
@@ -34,6 +35,7 @@ import {
   T_WORDS,
   TIMEOUT,
 } from './entry.ts';
+import { makeHelpers } from './helpers.ts';
 import { makeTranslator } from './nat.ts';
 import { makePacketReader, PARSED, reverseTuple } from './packet.ts';
 import { CT, makeCtTable } from './table.ts';
@@ -75,6 +77,7 @@ export function makeTracker(arena: ArenaViews, ctAt: number, alloc: Alloc, write
   const own = memory;
   const other = memory + T_WORDS;
   const translate = makeTranslator(arena, table, reader, write, memory + 64);
+  const helpers = makeHelpers(arena, table, memory + 24);
 
   /** What the state of a packet is whose connection could not be made. */
   let refused: number = CS.INV;
@@ -121,7 +124,7 @@ export function makeTracker(arena: ArenaViews, ctAt: number, alloc: Alloc, write
   }
 
   /** A connection for the packet read last, whose tuple is `own`; 0 when there can be none, and `refused` says how. */
-  function commit(pc: number, l4: number, zone: number, clock: number): number {
+  function commit(pc: number, l4: number, zone: number, expected: number, clock: number): number {
     const action = i32[pc + CT_CODE.FLAGS];
     refused = CS.INV;
     if (!table.hasRoom()) {
@@ -143,6 +146,15 @@ export function makeTracker(arena: ArenaViews, ctAt: number, alloc: Alloc, write
       return 0;
     }
     i32[e + E_FLAGS] = flags;
+    i32[e + E_HELPER] = i32[pc + CT_CODE.HELPER];
+    if (expected !== 0) {
+      // Of the connection that announced it: its tuple, mark and label.
+      i32[e + E_FLAGS] |= FLAG.RELATED;
+      for (let w = 0; w < T_WORDS; w++) i32[e + E_PARENT + w] = i32[expected + E_PARENT + w];
+      i32[e + E_MARK] = i32[expected + E_MARK];
+      for (let w = 0; w < 4; w++) i32[e + E_LABEL + w] = i32[expected + E_LABEL + w];
+      table.remove(expected);
+    }
     const proto = kindProto(i32[own + T_KIND]);
     let seconds: number = TIMEOUT.OTHER_FIRST;
     if (proto === PROTO.TCP) seconds = tcp.open(e, l4, reader.end() - l4);
@@ -185,6 +197,7 @@ export function makeTracker(arena: ArenaViews, ctAt: number, alloc: Alloc, write
       e = 0;
     }
     let state = 0;
+    let announced = 0;
     if (e !== 0) {
       const verdict = isError ? VERDICT.ESTABLISHED : update(e, direction, l4, clock);
       if (verdict === VERDICT.REOPEN) {
@@ -208,11 +221,15 @@ export function makeTracker(arena: ArenaViews, ctAt: number, alloc: Alloc, write
         describe(b, i, k, CS.INV | CS.TRK, zone, 0, false);
         return;
       }
-      state = CS.NEW;
+      direction = 0;
+      const expected = helpers.find(own, clock);
+      state = expected === 0 ? CS.NEW : CS.NEW | CS.REL;
+      announced = expected;
       if (action & CT_FLAG.COMMIT) {
-        e = commit(pc, l4, zone, clock);
+        e = commit(pc, l4, zone, expected, clock);
+        announced = 0;
         if (e === 0) state = refused;
-        else if (i32[e + E_FLAGS] !== 0) {
+        else if (i32[e + E_FLAGS] & (FLAG.SNAT | FLAG.DNAT)) {
           translatePacket(b, i, e, 0, false);
           state |= natBits(i32[e + E_FLAGS], 0);
         }
@@ -222,7 +239,9 @@ export function makeTracker(arena: ArenaViews, ctAt: number, alloc: Alloc, write
       if (action & CT_FLAG.MARK) setWords(e + E_MARK, pc + CT_CODE.MARK, pc + CT_CODE.MARK_MASK, 1);
       if (action & CT_FLAG.LABEL) setWords(e + E_LABEL, pc + CT_CODE.LABEL, pc + CT_CODE.LABEL_MASK, 4);
     }
-    describe(b, i, k, state | CS.TRK, zone, e, (state & CS.INV) === 0);
+    if (e !== 0 && i32[e + E_HELPER] !== 0 && !isError && !(state & CS.INV))
+      helpers.look(e, direction, l4, reader.end(), clock);
+    describe(b, i, k, state | CS.TRK, zone, e !== 0 ? e : announced, (state & CS.INV) === 0);
   }
 
   function setWords(at: number, value: number, mask: number, n: number): void {
