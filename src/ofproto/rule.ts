@@ -132,6 +132,7 @@ function outputs(actions: readonly Ofpact[], port: number): boolean {
         return a.port === port;
       case 'controller':
         return port === 0xfffd;
+      case 'clone':
       case 'write_actions':
         return outputs(a.actions, port);
       default:

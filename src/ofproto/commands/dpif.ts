@@ -20,6 +20,8 @@ export function registerDpifCommands(backers: Backers): void {
   registerCommand('dpif/show', '', 0, 0, () => {
     let text = '';
     for (const backer of backers()) {
+      // A datapath without bridges is kept for the next one, which nobody need know.
+      if ([...backer.bridges].length === 0) continue;
       const { hit, missed } = backer.dpif.stats();
       text += `${datapathName(backer)}: hit:${hit} missed:${missed}\n`;
       const bridges = [...backer.bridges].sort((a, b) => (a.name < b.name ? -1 : 1));
