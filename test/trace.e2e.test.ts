@@ -135,7 +135,7 @@ test('a trace reads the same from both switches', { timeout: 90_000 }, async (t)
       }
       const args = ['br0', `in_port=4,${flow}`];
       // Some headers the original's datapath can't write by itself.
-      assert.equal(text(ours, args), text(theirs, args).replace(/^This flow is handled[^]*$/m, ''));
+      assert.equal(text(ours, args), text(theirs, args).replace(/^This flow is handled[\s\S]*$/m, ''));
       for (const sandbox of [ours, theirs])
         sandbox.run('ovs-ofctl', '--strict', 'del-flows', 'br0', `priority=${50000 + i},in_port=4,${protocol}`);
     });

@@ -10,9 +10,11 @@ import type { OfMessage } from '../../openflow/messages.ts';
 import { BUNDLE_CTRL } from '../../openflow/messages-ext.ts';
 import type { Bridge } from '../bridge.ts';
 import type { OfConn } from '../conn.ts';
+import type { Group } from '../group.ts';
 import type { Rule } from '../rule.ts';
 import type { FlowTables, FlowTablesListener, RuleRemovedReason } from '../tables.ts';
 import { applyFlowMod, checkFlowMod } from './flows.ts';
+import { applyGroupMod, checkGroupMod } from './groups.ts';
 import type { Handler } from './index.ts';
 import { checkPacketOut, executePacketOut } from './packet-out.ts';
 import { applyPortMod, checkPortMod } from './ports.ts';
@@ -87,19 +89,17 @@ export const bundleAdd: Handler<'bundle_add'> = (_bridge, conn, request) => {
 
 /** False when it failed; the connection has then been told which message did. */
 function commit(bridge: Bridge, conn: OfConn, bundle: OpenBundle): boolean {
-  for (const bundled of bundle.messages) {
-    const error = check(bridge, bundled.message);
-    if (error) {
-      conn.error(bundled, error);
-      return false;
-    }
-  }
-  const undo = new Recorder(bridge.tables);
+  const undo = new Recorder(bridge);
   for (const bundled of bundle.messages) {
     const { message } = bundled;
-    if (message.type !== 'flow_mod') continue;
-    undo.remember(message);
-    const error = applyFlowMod(bridge, conn, message, bundled.xid);
+    // What is checked may need what the messages before it bring, as a rule needs its group.
+    let error = check(bridge, message);
+    if (!error && message.type === 'flow_mod') {
+      undo.remember(message);
+      error = applyFlowMod(bridge, conn, message, bundled.xid);
+    } else if (!error && message.type === 'group_mod') {
+      error = applyGroupMod(bridge, message);
+    }
     if (!error) continue;
     undo.rollBack();
     conn.error(bundled, error);
@@ -117,6 +117,8 @@ function check(bridge: Bridge, message: OfMessage): string | null {
   switch (message.type) {
     case 'flow_mod':
       return checkFlowMod(bridge, message);
+    case 'group_mod':
+      return checkGroupMod(bridge, message);
     case 'port_mod':
       return checkPortMod(bridge, message);
     case 'packet_out':
@@ -133,12 +135,18 @@ type Change =
 
 /** Stands between tables and their listener while a bundle is carried out. */
 class Recorder {
+  private readonly bridge: Bridge;
+  /** A changed group is another object, so the list of before is enough. */
+  private readonly groups: readonly (readonly [number, Group])[];
   private readonly tables: FlowTables;
   private readonly listener: FlowTablesListener;
   private readonly changes: Change[] = [];
   private readonly before = new Map<Rule, Pick<Rule, 'actions' | 'cookie' | 'modifiedMs' | 'packets' | 'bytes'>>();
 
-  constructor(tables: FlowTables) {
+  constructor(bridge: Bridge) {
+    const { tables } = bridge;
+    this.bridge = bridge;
+    this.groups = [...bridge.groups];
     this.tables = tables;
     this.listener = tables.listener;
     tables.listener = {
@@ -160,6 +168,8 @@ class Recorder {
 
   rollBack(): void {
     this.tables.listener = {};
+    this.bridge.groups.clear();
+    for (const [id, group] of this.groups) this.bridge.groups.set(id, group);
     for (const change of this.changes.reverse()) {
       if (change.kind === 'added') this.tables.remove(change.rule, 'flush');
       else if (change.kind === 'removed') {
