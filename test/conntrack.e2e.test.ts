@@ -109,6 +109,8 @@ test('a firewall by connection state, and translation of source and destination'
   await c(
     'ovs-vsctl',
     '--timeout=15',
+    // Each port has a thread of its own where there are two cores: both directions meet in one table.
+    ...'set open_vswitch . other_config:pmd-cpu-mask=0x3 --'.split(' '),
     ...`add-br ${bridge} -- set bridge ${bridge} datapath_type=netdev fail-mode=secure`.split(' '),
     ...`-- add-port ${bridge} ${a.port.outer} -- set interface ${a.port.outer} ofport_request=1`.split(' '),
     ...`-- add-port ${bridge} ${b.port.outer} -- set interface ${b.port.outer} ofport_request=2`.split(' '),

@@ -6,6 +6,7 @@ import { OFS } from '../../flow/layout.ts';
 import { UPCALL_KEY } from '../commands.ts';
 import { byteSwap32 } from '../extract.ts';
 import { TestBed, TestPort } from '../testing.ts';
+import { CT } from './table.ts';
 import { type Bytes, checksumError, endpoints, ethernet, icmp, icmpError, ip, tcp, udp } from './testing.ts';
 
 const STATES = ['new', 'est', 'rel', 'rpl', 'inv', 'trk', 'snat', 'dnat'];
@@ -378,6 +379,23 @@ describe('the table', () => {
     assert.equal(t.bed.conntrack.flush(null), 3);
     assert.equal(t.count, 0);
     assert.equal(t.send(1, udp(A, 4, B, 53)), 'new+trk');
+  });
+
+  it('forgets everything when a PMD died with a lock in its hand', () => {
+    const t = new Bench('ct(commit,zone=3)');
+    const { conntrack, arena } = t.bed;
+    t.send(1, udp(A, 1, B, 53));
+    conntrack.recover();
+    assert.equal(t.count, 1, 'nobody held a lock');
+    arena.i32[conntrack.at + CT.LOCKS + 3 * 16] = 1;
+    conntrack.recover();
+    assert.equal(t.count, 0);
+    for (let p = 1; p <= 3000; p++) {
+      assert.equal(t.send(1, udp(A, p, B, 53)), 'new+trk');
+      conntrack.supply();
+    }
+    assert.deepEqual(conntrack.zoneLimit(3), { limit: 0, count: 3000 });
+    assert.equal(conntrack.flush(3), 3000);
   });
 
   it('grows, and every entry comes back', () => {
