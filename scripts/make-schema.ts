@@ -1,7 +1,11 @@
-/** Writes `schema/vswitch.ovsschema`, the schema of `src/ovsdb/vswitch-schema.ts` as a file that any OVSDB tool reads. */
+/** Writes `schema/*.ovsschema`, the schemas of `src/ovsdb/` as files that any OVSDB tool reads. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { vswitchSchemaJson } from '../src/ovsdb/vswitch-schema.ts';
+import { vtepSchemaJson } from '../src/ovsdb/vtep-schema.ts';
 
-const path = join(import.meta.dirname, '..', 'schema', 'vswitch.ovsschema');
-writeFileSync(path, `${JSON.stringify(vswitchSchemaJson(), null, 2)}\n`);
+const write = (name: string, json: unknown) =>
+  writeFileSync(join(import.meta.dirname, '..', 'schema', name), `${JSON.stringify(json, null, 2)}\n`);
+
+write('vswitch.ovsschema', vswitchSchemaJson());
+write('vtep.ovsschema', vtepSchemaJson());

@@ -1,27 +1,16 @@
 /**
- * The schema of the `Open_vSwitch` database (ovs-vswitchd.conf.db(5)), in a notation short enough to read: it creates a new
+ * The schema of the `Open_vSwitch` database (ovs-vswitchd.conf.db(5)), in the notation of `schema-text.ts`: it creates a new
  * database, and lets `ovs-vsctl` judge its arguments before it has spoken to any server.
- *
- * A column is `KEY [= VALUE] [COUNT] [const] [ephemeral]`. KEY and VALUE are an atomic type, with `[min..max]` for integers or
- * `(a|b)` for enumerations, or a reference: `->Table` strong, `~>Table` weak. COUNT is `?` (0 or 1), `*`, `+` or `{min,max}`;
- * without it the column holds exactly one.
  */
-import type { Json } from './json.ts';
-import { type TableSchema, tableFromJson } from './schema.ts';
+import type { TableSchema } from './schema.ts';
+import { lazyTables, type TableTexts, tablesJson } from './schema-text.ts';
 
 export const VSWITCH_SCHEMA_NAME = 'Open_vSwitch';
 export const VSWITCH_SCHEMA_VERSION = '8.3.1';
 /** What the original's file carries; a checksum over its text, by which tools tell that a schema is unmodified. */
 const VSWITCH_SCHEMA_CKSUM = '3012963480 26720';
 
-interface TableText {
-  readonly isRoot?: true;
-  readonly maxRows?: number;
-  readonly indexes?: readonly (readonly string[])[];
-  readonly columns: Readonly<Record<string, string>>;
-}
-
-export const VSWITCH_TABLES: Readonly<Record<string, TableText>> = {
+export const VSWITCH_TABLES: TableTexts = {
   Open_vSwitch: {
     isRoot: true,
     maxRows: 1,
@@ -296,61 +285,10 @@ export const VSWITCH_TABLES: Readonly<Record<string, TableText>> = {
   },
 };
 
-type JsonBase = string | Record<string, unknown>;
-
-const COLUMN = /^(.*?)(?: = (.*?))?( \?| \*| \+| \{(\d+),(\d+)\})?( const)?( ephemeral)?$/;
-const BASE = /^(?:(->|~>)(\w+)|(\w+)(?:\[(-?\d*)\.\.(\d*)\])?(?:\((.*)\))?)$/;
-
-function baseJson(text: string): JsonBase {
-  const [, arrow, table, type, min, max, words] = BASE.exec(text) ?? [];
-  if (arrow === '->') return { type: 'uuid', refTable: table };
-  if (arrow === '~>') return { type: 'uuid', refTable: table, refType: 'weak' };
-  const base: Record<string, unknown> = { type };
-  if (min) base['minInteger'] = Number(min);
-  if (max) base['maxInteger'] = Number(max);
-  if (words) base['enum'] = ['set', words.split('|')];
-  return Object.keys(base).length === 1 ? type : base;
-}
-
-function columnJson(text: string): Record<string, unknown> {
-  const [, key, value, count, least, most, isConst, isEphemeral] = COLUMN.exec(text) ?? [];
-  const type: Record<string, unknown> = { key: baseJson(key) };
-  if (value !== undefined) type['value'] = baseJson(value);
-  if (count !== undefined) {
-    const sign = count.trim();
-    type['min'] = sign === '+' ? 1 : least !== undefined ? Number(least) : 0;
-    type['max'] = sign === '?' ? 1 : most !== undefined ? Number(most) : 'unlimited';
-  }
-  const isPlain = value === undefined && count === undefined && typeof type['key'] === 'string';
-  const column: Record<string, unknown> = { type: isPlain ? type['key'] : type };
-  if (isConst !== undefined) column['mutable'] = false;
-  if (isEphemeral !== undefined) column['ephemeral'] = true;
-  return column;
-}
-
-/** One table as RFC 7047 3.2 writes it. */
-function tableJson(name: string): Record<string, unknown> {
-  const { columns, ...rest } = VSWITCH_TABLES[name];
-  return {
-    ...rest,
-    columns: Object.fromEntries(Object.entries(columns).map(([column, text]) => [column, columnJson(text)])),
-  };
-}
-
 /** The schema as RFC 7047 3.2 writes it. */
 export function vswitchSchemaJson(): Record<string, unknown> {
-  const tables = Object.fromEntries(Object.keys(VSWITCH_TABLES).map((name) => [name, tableJson(name)]));
+  const tables = tablesJson(VSWITCH_TABLES);
   return { name: VSWITCH_SCHEMA_NAME, version: VSWITCH_SCHEMA_VERSION, cksum: VSWITCH_SCHEMA_CKSUM, tables };
 }
 
-const parsed = new Map<string, TableSchema>();
-
-/** One table, parsed when first asked for: a command needs few of them, and is gone before the rest were parsed. */
-export function vswitchTable(name: string): TableSchema | undefined {
-  let table = parsed.get(name);
-  if (table === undefined && Object.hasOwn(VSWITCH_TABLES, name)) {
-    table = tableFromJson(name, tableJson(name) as Json);
-    parsed.set(name, table);
-  }
-  return table;
-}
+export const vswitchTable: (name: string) => TableSchema | undefined = lazyTables(VSWITCH_TABLES);

@@ -24,14 +24,13 @@ import {
   scalarDatum,
   UNLIMITED,
 } from '../../ovsdb/types.ts';
-import { vswitchTable } from '../../ovsdb/vswitch-schema.ts';
 import type { Needs } from './command.ts';
 import { CommandError, type Context } from './context.ts';
-import { RECORD_IDS, TABLE_NAMES } from './record-ids.ts';
+import { target } from './target.ts';
 
 /** A table of the schema this program was made for; callers pass names of such tables. */
 function compiledTable(name: string): TableSchema {
-  const table = vswitchTable(name);
+  const table = target().table(name);
   if (table === undefined) throw new CommandError(`unknown table "${name}"`);
   return table;
 }
@@ -46,7 +45,7 @@ function matching(names: readonly string[], typed: string): string[] {
 }
 
 export function findTable(typed: string): TableSchema {
-  const matches = matching(TABLE_NAMES, typed);
+  const matches = matching(target().tableNames, typed);
   if (matches.length === 0) throw new CommandError(`unknown table "${typed}"`);
   if (matches.length > 1) throw new CommandError(`"${typed}" matches multiple table names: ${matches.join(', ')}`);
   return compiledTable(matches[0]);
@@ -80,7 +79,7 @@ export function findWritableColumn(table: TableSchema, typed: string): ColumnSch
 /** What has to be fetched to find a row of `table` by any of its names. */
 export function recordNeeds(table: string): Needs {
   const needs: Record<string, readonly string[]> = { [table]: [] };
-  for (const id of RECORD_IDS[table] ?? []) {
+  for (const id of target().recordIds[table] ?? []) {
     if (id.nameColumn === null) continue;
     const columns = id.via === null ? [id.nameColumn] : [id.nameColumn, id.via];
     needs[id.nameTable] = [...(needs[id.nameTable] ?? []), ...columns];
@@ -246,13 +245,13 @@ export function findRecord(context: Context, table: TableSchema, record: string,
 }
 
 function findByName(context: Context, table: TableSchema, record: string): Row | undefined {
-  for (const id of RECORD_IDS[table.name] ?? []) {
+  for (const id of target().recordIds[table.name] ?? []) {
     if (id.nameColumn === null) {
       const rows = context.rows(table.name);
       if (record === '.' && rows.length > 0) return rows[0];
       continue;
     }
-    const type = compiledTable(id.nameTable).columnByName.get(id.nameColumn)!.type; // RECORD_IDS names them.
+    const type = compiledTable(id.nameTable).columnByName.get(id.nameColumn)!.type; // `recordIds` names them.
     let name: Atom;
     try {
       name = type.key.type === 'string' ? record : atomFromText(type.key.type, record).atom;

@@ -11,6 +11,8 @@ import { vlog } from '../../base/vlog.ts';
 import type { Idl, Row, RowView, Transaction } from '../../ovsdb/idl.ts';
 import { newUuid, type Uuid } from '../../ovsdb/types.ts';
 
+import { target } from './target.ts';
+
 const log = vlog('vsctl');
 
 /** A command cannot do what was asked; `ovs-vsctl` prints the message and exits with 1. */
@@ -87,9 +89,10 @@ export class Context {
     return [...this.txn.rows(this.idl.table(table))];
   }
 
-  /** The row of the `Open_vSwitch` table, made if there is none. */
+  /** The row of the `Open_vSwitch` table (or whichever is the root), made if there is none. */
   openVswitch(): Row {
-    return this.rows('Open_vSwitch')[0] ?? this.txn.insert(this.idl.table('Open_vSwitch'));
+    const { rootTable } = target();
+    return this.rows(rootTable)[0] ?? this.txn.insert(this.idl.table(rootTable));
   }
 
   /** Rows that the transaction makes. */

@@ -1,5 +1,5 @@
 /** What `ovs-vsctl --help` prints: every command in one line, ways to name rows, options. Paths are those in force. */
-import { identifyingText } from './record-ids.ts';
+import { identifyingText, RECORD_IDS, TABLE_NAMES } from './record-ids.ts';
 
 const COMMANDS = `
 Open vSwitch commands:
@@ -105,7 +105,7 @@ Logging options:
   --no-syslog             equivalent to --verbose=vsctl:syslog:warn
 `;
 
-const CONNECTIONS = `
+export const CONNECTIONS = `
 Active database connection methods:
   tcp:HOST:PORT           PORT at remote HOST
   ssl:HOST:PORT           SSL PORT at remote HOST
@@ -132,7 +132,7 @@ export function helpText(defaultDb: string, logdir: string): string {
   return (
     'ovs-vsctl: ovs-vswitchd management utility\nusage: ovs-vsctl [OPTIONS] COMMAND [ARG...]\n' +
     COMMANDS +
-    identifyingText() +
+    identifyingText({ recordIds: RECORD_IDS, tableNames: TABLE_NAMES }) +
     OPTIONS(defaultDb) +
     LOGGING(logdir) +
     CONNECTIONS

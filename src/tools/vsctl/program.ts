@@ -16,7 +16,7 @@ import { PROGRAM_VERSION_LINE } from '../../base/version.ts';
 import { vlog, vlogSetLevels, vlogSetProgram } from '../../base/vlog.ts';
 import type { Opener } from '../../ovsdb/idl.ts';
 import { OvsdbError } from '../../ovsdb/types.ts';
-import { VSWITCH_SCHEMA_VERSION } from '../../ovsdb/vswitch-schema.ts';
+import { VSWITCH_SCHEMA_NAME, VSWITCH_SCHEMA_VERSION, vswitchTable } from '../../ovsdb/vswitch-schema.ts';
 import { BRIDGE_COMMANDS, BridgeAbsent } from './bridge-commands.ts';
 import type { Command } from './command.ts';
 import { GLOBAL_OPTIONS, parseCommands, splitCommandLine, UsageError } from './command-line.ts';
@@ -24,12 +24,11 @@ import { CommandError } from './context.ts';
 import { DATABASE_COMMANDS } from './db-commands.ts';
 import { helpText } from './help.ts';
 import { PORT_COMMANDS } from './port-commands.ts';
+import { RECORD_IDS, TABLE_NAMES } from './record-ids.ts';
 import { ConnectionFailure, type RunOptions, type RunResult, run } from './run.ts';
 import { SHOW_COMMAND } from './show-command.ts';
 import { SWITCH_COMMANDS } from './switch-commands.ts';
-
-const PROGRAM = 'ovs-vsctl';
-const log = vlog('vsctl');
+import { setTarget, type Target, target } from './target.ts';
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map(
   [...DATABASE_COMMANDS, SHOW_COMMAND, ...BRIDGE_COMMANDS, ...PORT_COMMANDS, ...SWITCH_COMMANDS].map((one) => [
@@ -38,16 +37,33 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map(
   ]),
 );
 
+const VSCTL: Target = {
+  program: 'ovs-vsctl',
+  module: 'vsctl',
+  schemaName: VSWITCH_SCHEMA_NAME,
+  schemaVersion: VSWITCH_SCHEMA_VERSION,
+  rootTable: 'Open_vSwitch',
+  tableNames: TABLE_NAMES,
+  recordIds: RECORD_IDS,
+  commands: COMMANDS,
+  lackedOptions: new Set(),
+  waits: true,
+  table: vswitchTable,
+  help: helpText,
+};
+
 /** Runs the program and ends the process. */
-export async function main(args: readonly string[]): Promise<never> {
-  vlogSetProgram(PROGRAM);
+export async function main(args: readonly string[], which: Target = VSCTL): Promise<never> {
+  setTarget(which);
+  const program = which.program;
+  vlogSetProgram(program);
   vlogSetLevels(null, 'console', 'warn');
   try {
     await execute(args);
   } catch (error) {
     if (error instanceof BridgeAbsent) process.exit(2);
     const known = error instanceof UsageError || error instanceof CommandError || error instanceof ConnectionFailure;
-    if (known || error instanceof OvsdbError) ovsFatal(PROGRAM, error.message.split('\0')[0]);
+    if (known || error instanceof OvsdbError) ovsFatal(program, error.message.split('\0')[0]);
     throw error;
   }
   process.exit(0);
@@ -55,17 +71,20 @@ export async function main(args: readonly string[]): Promise<never> {
 
 /** Runs a command line against a database that `remote` connects to, and gives what it prints. Throws what went wrong. */
 export async function runVsctl(remote: Opener, args: readonly string[]): Promise<string> {
+  setTarget(VSCTL);
   const { globals, local, rest } = splitCommandLine(args, localOptions());
   const settings = applyGlobals(globals);
-  const result = await run(parseCommands(local, rest, COMMANDS), { ...runOptions(settings, args), remote });
+  const result = await run(parseCommands(local, rest, target().commands), { ...runOptions(settings, args), remote });
   return outputText(result, settings);
 }
 
 async function execute(args: readonly string[]): Promise<void> {
   const { globals, local, rest } = splitCommandLine(args, localOptions());
   const settings = applyGlobals(globals);
-  const commands = parseCommands(local, rest, COMMANDS);
-  const called = `Called as ${[PROGRAM, ...args].map(quoteArgument).join(' ')}`;
+  const commands = parseCommands(local, rest, target().commands);
+  const log = vlog(target().module);
+  const program = target().program;
+  const called = `Called as ${[program, ...args].map(quoteArgument).join(' ')}`;
   if (commands.some((command) => command.syntax.writes)) log.info(called);
   else log.dbg(called);
   if (settings.timeoutSeconds > 0) startTimeout(settings.timeoutSeconds);
@@ -73,13 +92,13 @@ async function execute(args: readonly string[]): Promise<void> {
   writeAll(1, outputText(result, settings));
   for (const [name, error] of result.interfaceErrors) {
     const why = error === null ? '' : `: ${error}`;
-    writeAll(2, `${PROGRAM}: Error detected while setting up '${name}'${why}.  See ovs-vswitchd log for details.\n`);
-    writeAll(2, `${PROGRAM}: The default log directory is "${ovsLogdir()}".\n`);
+    writeAll(2, `${program}: Error detected while setting up '${name}'${why}.  See ovs-vswitchd log for details.\n`);
+    writeAll(2, `${program}: The default log directory is "${ovsLogdir()}".\n`);
   }
 }
 
 function localOptions(): string[] {
-  return [...new Set([...COMMANDS.values()].flatMap((one) => one.options.map((option) => option.slice(2))))];
+  return [...new Set([...target().commands.values()].flatMap((one) => one.options.map((option) => option.slice(2))))];
 }
 
 type Settings = ReturnType<typeof applyGlobals>;
@@ -90,7 +109,7 @@ function runOptions(settings: Settings, args: readonly string[]): RunOptions {
     retry: settings.retry || /^p(unix|tcp|ssl):/.test(settings.db),
     wait: settings.wait,
     dryRun: settings.dryRun,
-    comment: `${PROGRAM}${invoker()}: ${[PROGRAM, ...args].map(quoteArgument).join(' ')}`,
+    comment: `${target().program}${invoker()}: ${[target().program, ...args].map(quoteArgument).join(' ')}`,
     leaderOnly: settings.leaderOnly,
   };
 }
@@ -116,14 +135,16 @@ function applyGlobals(globals: readonly { readonly name: string; readonly value:
     leaderOnly: true,
     timeoutSeconds: timeoutFromText(process.env['OVS_CTL_TIMEOUT'] ?? '0') ?? 0,
   };
+  const program = target().program;
   for (const { name, value } of globals) {
     const text = value ?? '';
+    if (target().lackedOptions.has(name)) throw new UsageError(`unrecognized option '--${name}'`);
     switch (name) {
       case 'db':
         settings.db = text;
         break;
       case 'no-syslog':
-        vlogSetLevels('vsctl', 'syslog', 'warn');
+        vlogSetLevels(target().module, 'syslog', 'warn');
         break;
       case 'no-wait':
         settings.wait = false;
@@ -171,15 +192,15 @@ function applyGlobals(globals: readonly { readonly name: string; readonly value:
         settings.style.maxColumnWidth = Math.max(0, Number.parseInt(text, 10) || 0);
         break;
       case 'help':
-        return printAndExit(helpText(settings.db, ovsLogdir()));
+        return printAndExit(target().help(settings.db, ovsLogdir()));
       case 'version':
-        return printAndExit(`${PROGRAM_VERSION_LINE(PROGRAM)}\nDB Schema ${VSWITCH_SCHEMA_VERSION}\n`);
+        return printAndExit(`${PROGRAM_VERSION_LINE(program)}\nDB Schema ${target().schemaVersion}\n`);
       case 'commands':
         return printAndExit(commandsText());
       case 'options':
         return printAndExit(optionsText());
       default:
-        if (!applyVlogOption(PROGRAM, { id: name, value })) applySslOption({ id: name, value });
+        if (!applyVlogOption(program, { id: name, value })) applySslOption({ id: name, value });
     }
   }
   return settings;
@@ -196,7 +217,7 @@ function printAndExit(text: string): never {
 
 /** For shell completion: one line a command, `[OPTIONS],NAME,ARGUMENTS`. */
 function commandsText(): string {
-  return [...COMMANDS.values()]
+  return [...target().commands.values()]
     .map((one) => `${one.options.map((option) => `[${option}] `).join('')},${one.name},${one.usage}\n`)
     .join('');
 }

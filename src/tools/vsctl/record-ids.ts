@@ -3,19 +3,11 @@
  * row that refers to it. `.` is the only row of a table that has at most one. One table for finding and for `--help`.
  */
 import { VSWITCH_TABLES } from '../../ovsdb/vswitch-schema.ts';
+import type { RecordId, Target } from './target.ts';
 
-export interface RecordId {
-  /** Table that has `nameColumn`. */
-  readonly nameTable: string;
-  /** The column whose value the person types; null for the singleton `.`. */
-  readonly nameColumn: string | null;
-  /** The column of `nameTable` that refers to the row; null when the row itself has the name. */
-  readonly via: string | null;
-}
-
-const NAMED = (nameTable: string, nameColumn = 'name'): RecordId => ({ nameTable, nameColumn, via: null });
+export const NAMED = (nameTable: string, nameColumn = 'name'): RecordId => ({ nameTable, nameColumn, via: null });
 const VIA = (nameTable: string, via: string): RecordId => ({ nameTable, nameColumn: 'name', via });
-const SINGLETON = (nameTable: string): RecordId => ({ nameTable, nameColumn: null, via: null });
+export const SINGLETON = (nameTable: string): RecordId => ({ nameTable, nameColumn: null, via: null });
 
 export const RECORD_IDS: Readonly<Record<string, readonly RecordId[]>> = {
   AutoAttach: [VIA('Bridge', 'auto_attach')],
@@ -38,11 +30,11 @@ export const RECORD_IDS: Readonly<Record<string, readonly RecordId[]>> = {
 /** Tables in byte order, so `sFlow` comes last. */
 export const TABLE_NAMES: readonly string[] = Object.keys(VSWITCH_TABLES).sort();
 
-export function identifyingText(): string {
+export function identifyingText({ recordIds, tableNames }: Pick<Target, 'recordIds' | 'tableNames'>): string {
   let out = 'Database commands may reference a row in each table in the following ways:\n';
-  for (const table of TABLE_NAMES) {
+  for (const table of tableNames) {
     out += `  ${table}:\n    by UUID\n`;
-    for (const id of RECORD_IDS[table] ?? []) {
+    for (const id of recordIds[table] ?? []) {
       if (id.nameColumn === null) out += '    as "."\n';
       else if (id.via === null) out += `    by "${id.nameColumn}"\n`;
       else out += `    via "${id.via}" of ${id.nameTable} with matching "${id.nameColumn}"\n`;

@@ -8,10 +8,10 @@ import { vlog } from '../../base/vlog.ts';
 import type { CommitResult, Remote } from '../../ovsdb/idl.ts';
 import { Idl } from '../../ovsdb/idl.ts';
 import type { DatabaseSchema } from '../../ovsdb/schema.ts';
-import { VSWITCH_SCHEMA_NAME, VSWITCH_SCHEMA_VERSION, vswitchTable } from '../../ovsdb/vswitch-schema.ts';
 import { type Command, mergeNeeds, type Needs } from './command.ts';
 import type { ParsedCommand } from './command-line.ts';
 import { CommandError, Context, NotYet } from './context.ts';
+import { target } from './target.ts';
 
 const log = vlog('vsctl');
 
@@ -41,14 +41,14 @@ export class ConnectionFailure extends Error {}
 
 export async function run(commands: readonly ParsedCommand<Command>[], options: RunOptions): Promise<RunResult> {
   const writes = commands.some((command) => command.syntax.writes);
-  const waits = writes && options.wait && !options.dryRun;
+  const waits = writes && options.wait && target().waits && !options.dryRun;
   const base: Needs = {
-    Open_vSwitch: waits ? ['cur_cfg', 'next_cfg'] : [],
+    [target().rootTable]: waits ? ['cur_cfg', 'next_cfg'] : [],
     ...(waits ? { Interface: ['name', 'error', 'ofport'] } : {}),
   };
   const needs = mergeNeeds([base, ...commands.map((command) => command.syntax.needs(command.args, command.options))]);
   const idl = new Idl(options.remote, {
-    database: VSWITCH_SCHEMA_NAME,
+    database: target().schemaName,
     tables: needs,
     serverAware: !isLocal(options.remote),
     assumedSchema: assumedSchema(Object.keys(needs)),
@@ -63,10 +63,10 @@ export async function run(commands: readonly ParsedCommand<Command>[], options: 
 
 /** The schema this program was made for, as far as it is needed. */
 function assumedSchema(names: readonly string[]): DatabaseSchema {
-  const tables = names.flatMap((name) => vswitchTable(name) ?? []);
+  const tables = names.flatMap((name) => target().table(name) ?? []);
   return {
-    name: VSWITCH_SCHEMA_NAME,
-    version: VSWITCH_SCHEMA_VERSION,
+    name: target().schemaName,
+    version: target().schemaVersion,
     cksum: '',
     tables: new Map(tables.map((table) => [table.name, table])),
   };

@@ -1,11 +1,13 @@
-/** `ovs-vsctl show`: the database as an indented outline, leaving out what has its default value. */
+/** `show`: the database as an indented outline, leaving out what has its default value. */
 import type { Row } from '../../ovsdb/idl.ts';
 import { datumsEqual, datumToText, defaultDatum } from '../../ovsdb/types.ts';
-import { command, type Needs } from './command.ts';
+import { type Command, command, type Needs } from './command.ts';
 import type { Context } from './context.ts';
 
 /** By table: the column that names a row, and the columns shown under it, references leading to the next level. */
-const OUTLINE: Readonly<Record<string, { readonly name: string | null; readonly columns: readonly string[] }>> = {
+export type Outline = Readonly<Record<string, { readonly name: string | null; readonly columns: readonly string[] }>>;
+
+const OUTLINE: Outline = {
   Open_vSwitch: { name: null, columns: ['manager_options', 'bridges', 'ovs_version'] },
   Bridge: { name: 'name', columns: ['controller', 'fail_mode', 'datapath_type', 'ports'] },
   Port: { name: 'name', columns: ['tag', 'trunks', 'interfaces'] },
@@ -14,29 +16,41 @@ const OUTLINE: Readonly<Record<string, { readonly name: string | null; readonly 
   Manager: { name: 'target', columns: ['is_connected'] },
 };
 
-export const SHOW_COMMAND = command('show', [0, 0], '', '', {
-  needs: () =>
-    Object.fromEntries(
-      Object.entries(OUTLINE).map(([table, { name, columns }]) => [
-        table,
-        [...(name === null ? [] : [name]), ...columns],
-      ]),
-    ) as Needs,
-  run(context) {
-    for (const row of context.rows('Open_vSwitch')) showRow(context, row, 0);
-  },
-});
+export const SHOW_COMMAND = showCommand(OUTLINE);
 
-function showRow(context: Context, row: Row, level: number): void {
+/** The first table of the outline is where it begins. */
+export function showCommand(outline: Outline): Command {
+  return command('show', [0, 0], '', '', {
+    needs: () =>
+      Object.fromEntries(
+        Object.entries(outline).map(([table, { name, columns }]) => [
+          table,
+          [...(name === null ? [] : [name]), ...columns],
+        ]),
+      ) as Needs,
+    run(context) {
+      for (const row of context.rows(Object.keys(outline)[0])) showRow(context, outline, row, 0);
+    },
+  });
+}
+
+function showRow(context: Context, outline: Outline, row: Row, level: number): void {
   const indent = '    '.repeat(level);
-  const { name, columns } = OUTLINE[row.table.name];
+  const { name, columns } = outline[row.table.name];
   if (name === null) context.print(indent + row.uuid);
   else
     context.print(`${indent}${row.table.name} ${datumToText(row.table.column(name).type, context.txn.get(row, name))}`);
   for (const column of columns) {
     const { type } = row.table.column(column);
     if (type.key.refTable !== null) {
-      for (const referred of context.view(row).refs(column)) showRow(context, referred, level + 1);
+      for (const referred of context.view(row).refs(column)) showRow(context, outline, referred, level + 1);
+      continue;
+    }
+    if (type.value?.refTable != null) {
+      context.print(`${indent}    ${column}:`);
+      for (const [key, referred] of context.view(row).refMap(column)) {
+        context.print(`${indent}        ${key}=${context.view(referred).string('name')}`);
+      }
       continue;
     }
     const datum = context.txn.get(row, column);

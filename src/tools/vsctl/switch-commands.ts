@@ -224,12 +224,12 @@ export const SWITCH_COMMANDS = [
   }),
 ];
 
-function printTargets(context: Context, rows: readonly Row[]): void {
+export function printTargets(context: Context, rows: readonly Row[]): void {
   for (const target of sortedNames(rows.map((row) => context.view(row).string('target')))) context.print(target);
 }
 
 /** A target that nothing could connect to is stored all the same. */
-function warnOfTarget(target: string): void {
+export function warnOfTarget(target: string): void {
   if (!/^p?(tcp|ssl|unix):/.test(target)) log.warn(`target type "${target}" is possibly erroneous`);
 }
 
@@ -238,10 +238,10 @@ function inactivityProbe(context: Context): { inactivity_probe?: number } {
   return text === undefined || text === null ? {} : { inactivity_probe: Number.parseInt(text, 10) || 0 };
 }
 
-function setManagers(context: Context, targets: readonly string[]): void {
+export function setManagers(context: Context, targets: readonly string[], column = 'manager_options'): void {
   const { txn, idl } = context;
   const openVswitch = context.openVswitch();
-  const before = context.view(openVswitch).refs('manager_options');
+  const before = context.view(openVswitch).refs(column);
   const probe = inactivityProbe(context);
   const rows = [...new Set(targets)].map((target) => {
     const old = before.find((row) => context.view(row).string('target') === target);
@@ -250,7 +250,7 @@ function setManagers(context: Context, targets: readonly string[]): void {
     return row;
   });
   for (const row of before) if (!rows.includes(row)) txn.delete(row);
-  txn.set(openVswitch, 'manager_options', rows);
+  txn.set(openVswitch, column, rows);
 }
 
 function deleteSsl(context: Context): void {
