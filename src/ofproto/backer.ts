@@ -101,6 +101,7 @@ export class Backer implements OfprotoBacker {
   }
 
   async close(): Promise<void> {
+    this.journeys?.close();
     this.tunnels[Symbol.dispose]();
     this.revalidator.close();
     for (const bridge of [...this.bridgeTable.values()]) await bridge.destroy();

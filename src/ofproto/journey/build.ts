@@ -14,7 +14,6 @@ import { Ukey } from '../ukey.ts';
 import { formatFlow, formatMegaflow } from '../xlate/flow-text.ts';
 import { changesOf, withHeaders } from './changes.ts';
 import type { JourneyCollector, Part, Pending, SlowStep } from './collector.ts';
-import { wallMsOf } from './collector.ts';
 import type { MegaflowStory, PortName, Step, Story } from './story.ts';
 import { Telling } from './telling.ts';
 
@@ -63,7 +62,7 @@ export function buildStory(collector: JourneyCollector, p: Pending, number: numb
   const wasSeen = steps.some((s) => s.step === 'controller');
   return {
     journey: number,
-    time: isoMicros(wallMsOf(record.startMs)),
+    time: isoMicros(record.startMs + collector.wallOffsetMs),
     bridge: owner?.bridge.name ?? null,
     in_port: portName(backer, record.port),
     queue: record.queue,

@@ -14,7 +14,7 @@ import type { Backer } from '../backer.ts';
 import type { Bridge } from '../bridge.ts';
 import type { XlateResult } from '../xlate/types.ts';
 import { buildStory } from './build.ts';
-import { type JourneyOptions, JourneySession } from './session.ts';
+import { JourneyError, type JourneyOptions, JourneySession } from './session.ts';
 import type { Story } from './story.ts';
 import { Telling } from './telling.ts';
 
@@ -74,7 +74,10 @@ export class JourneyCollector {
   /** Which journey told the translation of a megaflow, and which one's upcall made it. */
   readonly toldIn = new Map<string, number>();
   readonly madeBy = new WeakMap<object, number>();
+  /** From the monotonic clock to the time of day; the same for all stories of a session, so that they keep their order. */
+  wallOffsetMs = 0;
   private isHeard = false;
+  private isClosed = false;
 
   constructor(backer: Backer, source: JourneySource) {
     this.backer = backer;
@@ -85,6 +88,7 @@ export class JourneyCollector {
 
   /** From now on packets that match tell their journey, until the session is closed. Throws what is wrong with the options. */
   start(options: JourneyOptions, onStory?: (story: Story) => void): JourneySession {
+    if (this.isClosed) throw new JourneyError('the datapath is gone');
     const session = new JourneySession(this, options, onStory);
     if (!this.isHeard) {
       this.isHeard = true;
@@ -92,6 +96,7 @@ export class JourneyCollector {
     }
     this.open.add(session);
     this.toldIn.clear();
+    this.wallOffsetMs = clock.wallMs() - monotonicMs();
     this.watch();
     return session;
   }
@@ -100,11 +105,20 @@ export class JourneyCollector {
     if (this.open.delete(session)) this.watch();
   }
 
+  /** Before the datapath goes. */
+  close(): void {
+    for (const session of [...this.open]) session.close();
+    this.isClosed = true;
+    if (this.timer) clearInterval(this.timer);
+    this.timer = null;
+  }
+
   sessions(): Iterable<JourneySession> {
     return this.open;
   }
 
   private watch(): void {
+    if (this.isClosed) return;
     this.watched = [...this.open];
     this.generation = (this.generation + 1) & 0x7fffffff;
     this.source.watch(
@@ -218,6 +232,3 @@ export class JourneyCollector {
     }
   }
 }
-
-/** Wall-clock time of a moment of the monotonic clock. */
-export const wallMsOf = (atMs: number): number => clock.wallMs() - (monotonicMs() - atMs);

@@ -63,7 +63,8 @@ export class JourneySession implements Disposable {
 
   /** Packets that matched some filter but passed without a word, because others were still being told. */
   get untold(): number {
-    return this.collector.source.journeysLost() - this.lostBefore;
+    // Threads that were replaced count anew.
+    return Math.max(0, this.collector.source.journeysLost() - this.lostBefore);
   }
 
   /** Before the story is written: is it worth it? */

@@ -1,0 +1,189 @@
+/** A PMD with somebody looking: packets keep their order, frames are not lost, records are those of their packets. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { RecordRing, ringBytes } from '../base/record-ring.ts';
+import type { DpAction } from '../flow/dp-actions.ts';
+import { FlowKey } from '../flow/key.ts';
+import { OFS } from '../flow/layout.ts';
+import { CMD } from './commands.ts';
+import { DROP } from './drop-reason.ts';
+import { byteSwap32 } from './extract.ts';
+import { WANT, WATCH_FILTERS } from './journey.ts';
+import { type JourneyRecord, readRecord } from './journey-record.ts';
+import { PMD_STAT } from './pmd-stats.ts';
+import { TestBed, TestPort } from './testing.ts';
+
+const RING_WORDS = 1 << 17;
+
+/** The number of a packet stands in its payload, its flow in its address. */
+function packet(flow: number, serial: number): Uint8Array {
+  const p = new Uint8Array(60);
+  p.set([2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0]);
+  p.set([0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, flow], 14);
+  p.set([0, 1, 0, 2, 0, 26, 0, 0, serial >> 8, serial & 0xff], 34);
+  return p;
+}
+
+const serialOf = (p: Uint8Array): number => (p[42] << 8) | p[43];
+
+class Watched {
+  readonly bed = new TestBed();
+  readonly p1 = new TestPort('p1', this.bed);
+  readonly p2 = new TestPort('p2', this.bed);
+  private readonly ringAt: number;
+  private readonly ring: RecordRing;
+
+  constructor() {
+    const { bed } = this;
+    bed.pmd.addPort(1, this.p1);
+    bed.pmd.addPort(2, this.p2);
+    this.ringAt = bed.arena.alloc(ringBytes(RING_WORDS));
+    this.ring = new RecordRing(bed.arena, this.ringAt, RING_WORDS, 'consumer');
+  }
+
+  flow(dst: number, actions: readonly DpAction[]): void {
+    const key = new FlowKey();
+    const mask = new FlowKey();
+    key.w[0] = byteSwap32(1);
+    mask.w[0] = -1;
+    key.set32(OFS.ip_dst, 0x0a000000 + dst);
+    mask.set32(OFS.ip_dst, 0xffffffff);
+    this.bed.flow(key, mask, actions);
+  }
+
+  /** One filter for each destination; none: nobody looks any more. */
+  watch(destinations: readonly number[], want: number = WANT.ALL): void {
+    const word = OFS.ip_dst >> 2;
+    const key = new FlowKey();
+    const filters = destinations.flatMap((dst) => {
+      key.set32(OFS.ip_dst, 0x0a000000 + dst);
+      return [want, 1000, 1, word, key.w[word], -1];
+    });
+    this.bed.command(CMD.WATCH, this.ringAt, RING_WORDS, 1 << 24, 1, WATCH_FILTERS + filters.length, ...filters);
+  }
+
+  /** Packets in, rounds until they are through, what was told. */
+  run(packets: readonly Uint8Array[]): JourneyRecord[] {
+    this.p1.input.push(...packets);
+    const told: JourneyRecord[] = [];
+    while (this.p1.input.length > 0) {
+      this.bed.pmd.run();
+      told.push(...this.drain());
+      for (const { upcalls } = this.bed; upcalls.peek() >= 0; ) upcalls.release();
+    }
+    return told;
+  }
+
+  drain(): JourneyRecord[] {
+    const told: JourneyRecord[] = [];
+    for (let at = this.ring.peek(); at >= 0; at = this.ring.peek()) {
+      told.push(readRecord(this.bed.arena.i32, at, () => undefined));
+      this.ring.release();
+    }
+    return told;
+  }
+}
+
+const output: DpAction = { kind: 'output', port: 2 };
+
+function outputOf(watched: readonly number[]): { out: string[]; told: JourneyRecord[]; stats: number[] } {
+  const w = new Watched();
+  const set = (value: number): DpAction => {
+    const key = new FlowKey();
+    const mask = new FlowKey();
+    key.set8(OFS.ip_ttl, value);
+    mask.set8(OFS.ip_ttl, 0xff);
+    return { kind: 'set', header: 'ipv4', key, mask };
+  };
+  w.flow(1, [output]);
+  w.flow(2, [set(63), output]);
+  w.flow(3, [output, set(7), output]);
+  w.flow(4, []);
+  const free = w.bed.pool.available;
+  if (watched.length > 0) w.watch(watched);
+  let random = 77;
+  const packets = Array.from({ length: 3000 }, (_, serial) => {
+    random = (Math.imul(random, 1103515245) + 12345) & 0x7fffffff;
+    return packet(1 + ((random >> 16) % 5), serial);
+  });
+  const told = w.run(packets);
+  assert.equal(w.bed.pool.available, free, 'every frame is back');
+  const stat = (name: keyof typeof PMD_STAT): number => w.bed.stat(PMD_STAT[name]);
+  return {
+    out: w.p2.output.map((p) => Buffer.from(p).toString('hex')),
+    told,
+    stats: [
+      stat('RECEIVED'),
+      stat('SENT'),
+      stat('MISS'),
+      stat('DROPPED'),
+      w.bed.stat(PMD_STAT.DROPS + DROP.NO_ACTIONS),
+    ],
+  };
+}
+
+test('looking changes neither packets nor the order within a flow, nor counters', () => {
+  const plain = outputOf([]);
+  assert.deepEqual(plain.told, []);
+  for (const watched of [[1], [2, 3], [1, 2, 3, 4, 5]]) {
+    const seen = outputOf(watched);
+    // Bursts are sorted by flow and each action done for all of a flow's packets: what one output sends keeps its order.
+    for (const output of ['01 40', '02 3f', '03 40', '03 07', '04 40', '05 40']) {
+      const of = (list: readonly string[]): string[] =>
+        list.filter((p) => `${p.slice(66, 68)} ${p.slice(44, 46)}` === output);
+      assert.deepEqual(of(seen.out), of(plain.out), `flow and TTL ${output}, ${watched.join()} watched`);
+    }
+    assert.equal(seen.out.length, plain.out.length);
+    assert.deepEqual(seen.stats, plain.stats);
+    for (const record of seen.told) {
+      const flow = record.packet[33];
+      assert.ok(watched.includes(flow));
+      assert.equal(record.filters, 1 << watched.indexOf(flow));
+      const sent = record.events.filter((e) => e.type === 'sent').length;
+      assert.equal(sent, [0, 1, 1, 2, 0, 0][flow]);
+      assert.equal(record.upcalls, flow === 5 ? 1 : 0);
+      assert.equal(
+        record.events.some((e) => e.type === 'drop'),
+        flow === 4,
+      );
+    }
+    const serials = seen.told.map((r) => serialOf(r.packet));
+    assert.deepEqual(
+      serials,
+      [...serials].sort((a, b) => a - b),
+      'told in order',
+    );
+  }
+});
+
+test('where there is no room packets pass in silence, and are counted', () => {
+  const w = new Watched();
+  w.flow(1, [output]);
+  w.watch([1]);
+  w.p1.input.push(...Array.from({ length: 2000 }, (_, serial) => packet(1, serial)));
+  while (w.p1.input.length > 0) w.bed.pmd.run();
+  const told = w.drain();
+  const lost = w.bed.stat(PMD_STAT.JOURNEYS_LOST);
+  assert.ok(told.length > 100 && lost > 100, `${told.length} told, ${lost} lost`);
+  assert.equal(told.length + lost, 2000);
+  assert.deepEqual(
+    w.p2.output.map(serialOf),
+    Array.from({ length: 2000 }, (_, i) => i),
+    'all are forwarded, in order',
+  );
+});
+
+test('only drops; and nobody looks any more', () => {
+  const w = new Watched();
+  w.flow(1, [output]);
+  w.flow(4, []);
+  w.watch([1, 4], WANT.DROPS);
+  const told = w.run([packet(1, 1), packet(4, 2), packet(1, 3)]);
+  assert.deepEqual(
+    told.map((r) => serialOf(r.packet)),
+    [2],
+  );
+  w.watch([]);
+  assert.deepEqual(w.run([packet(4, 4)]), []);
+  assert.equal(w.bed.stat(PMD_STAT.DROPS + DROP.NO_ACTIONS), 2);
+});
