@@ -77,6 +77,11 @@ export class Datapaths {
     return backer.createBridge(name, carried);
   }
 
+  /** Is there a bridge, or was there one, in the datapath of this type? */
+  isUsed(type: string): boolean {
+    return this.types().includes(type) && this.backers.has(this.carriedOutBy(type));
+  }
+
   private carriedOutBy(type: string): string {
     if (type !== 'system' || this.dummy === 'override') return type;
     if (!this.warnedSystem) {

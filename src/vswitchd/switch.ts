@@ -12,6 +12,7 @@ import { vlog } from '../base/vlog.ts';
 import { watchLinks } from '../linux/link.ts';
 import { netdevTypes } from '../netdev/index.ts';
 import type { NetdevEnv } from '../netdev/netdev.ts';
+import { datapathCapabilities } from '../ofproto/features.ts';
 import { Idl, type Remote, type Row, type Transaction } from '../ovsdb/idl.ts';
 import type { Json } from '../ovsdb/json.ts';
 import { schemaFromJson } from '../ovsdb/schema.ts';
@@ -188,6 +189,10 @@ export class Switch {
     write(txn, row, 'iface_types', this.datapaths.interfaceTypes(netdevTypes()));
     write(txn, row, 'datapath_types', this.datapaths.types());
     write(txn, row, 'dpdk_initialized', false);
+    if (row.table.monitored.has('datapaths')) {
+      for (const [type, datapath] of row.refMap('datapaths'))
+        if (this.datapaths.isUsed(String(type))) write(txn, datapath, 'capabilities', datapathCapabilities());
+    }
     write(txn, row, 'dpdk_version', 'none');
     // Start scripts write these with what they know; we only where nobody did.
     const { type, version } = operatingSystem();
@@ -323,6 +328,7 @@ const STATUS_COLUMNS: Readonly<Record<string, ReadonlySet<string>>> = {
     'dpdk_version',
   ]),
   Bridge: new Set(['datapath_version', 'datapath_id']),
+  Datapath: new Set(['capabilities']),
   Port: new Set(['status', 'statistics']),
   Interface: new Set([
     'mac_in_use',

@@ -20,7 +20,9 @@ export const SWITCH_TABLES: TableRequests = {
     'iface_types',
     'dpdk_initialized',
     'dpdk_version',
+    'datapaths',
   ],
+  Datapath: ['capabilities'],
   Bridge: [
     'name',
     'datapath_type',

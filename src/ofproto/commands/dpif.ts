@@ -5,6 +5,7 @@ import { tunnelOptionsText } from '../../netdev/tunnel-config.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import type { Backer } from '../backer.ts';
 import type { Bridge } from '../bridge.ts';
+import { FEATURES } from '../features.ts';
 import { allBridges, type Backers, datapathName, findBridge } from './find.ts';
 import { formatFlow } from './flow-text.ts';
 
@@ -44,7 +45,7 @@ export function registerDpifCommands(backers: Backers): void {
 
   registerCommand('dpif/show-dp-features', 'bridge', 1, 1, ([name]) => {
     findBridge(backers, name, NO_BRIDGE);
-    return FEATURES.map(([feature, value]) => `${feature}: ${value}\n`).join('');
+    return FEATURES.map(([, feature, value]) => `${feature}: ${value}\n`).join('');
   });
 }
 
@@ -68,33 +69,3 @@ export function portTypeText(backer: Backer, netdev: Netdev, isLocal: boolean): 
   if (netdev.type === 'internal') return backer.dpif.type === 'dummy' ? 'dummy-internal' : 'tap';
   return netdev.type;
 }
-
-/** What our datapath can do, under the names of `ovs-appctl dpif/show-dp-features`. */
-const FEATURES: readonly (readonly [string, string | number])[] = [
-  ['Masked set action', 'Yes'],
-  ['Tunnel push pop', 'Yes'],
-  ['Ufid', 'Yes'],
-  ['Truncate action', 'Yes'],
-  ['Clone action', 'Yes'],
-  ['Sample nesting', 10],
-  ['Conntrack eventmask', 'No'],
-  ['Conntrack clear', 'Yes'],
-  ['Max dp_hash algorithm', 1],
-  ['Check pkt length action', 'Yes'],
-  ['Conntrack timeout policy', 'No'],
-  ['Explicit Drop action', 'Yes'],
-  ['Optimized Balance TCP mode', 'No'],
-  ['Conntrack all-zero IP SNAT', 'Yes'],
-  ['MPLS Label add', 'No'],
-  ['Max VLAN headers', 2],
-  ['Max MPLS depth', 3],
-  ['Recirc', 'Yes'],
-  ['CT state', 'Yes'],
-  ['CT zone', 'Yes'],
-  ['CT mark', 'Yes'],
-  ['CT label', 'Yes'],
-  ['CT state NAT', 'Yes'],
-  ['CT orig tuple', 'Yes'],
-  ['CT orig tuple for IPv6', 'Yes'],
-  ['IPv6 ND Extension', 'No'],
-];
