@@ -21,6 +21,8 @@ export class Interface {
   error: string | null = null;
   /** The kernel's number of the device that could not be used; 0 for none. */
   private failedIndex = 0;
+  /** What the device would not have as its MTU: asking again at each change of anything would only fill the log. */
+  private refusedMtu: number | null = null;
   private watch: Disposable | null = null;
   private readonly env: NetdevEnv;
   private readonly onNews: () => void;
@@ -42,6 +44,7 @@ export class Interface {
       return null;
     }
     this.netdev = opened;
+    this.refusedMtu = null;
     const wrong = opened.setConfig(this.spec.options);
     if (wrong !== null) {
       log.warn(`${this.name}: could not set configuration (Invalid argument)`);
@@ -78,8 +81,10 @@ export class Interface {
       if (wrong !== null) log.rl().warn(`interface ${this.name}: setting MAC failed (${wrong})`);
     }
     const mtu = spec.mtuRequest ?? (isInternal ? internalMtu : null);
-    if (mtu !== null && netdev.mtu() !== mtu) {
+    if (mtu !== this.refusedMtu) this.refusedMtu = null;
+    if (mtu !== null && netdev.mtu() !== mtu && this.refusedMtu === null) {
       const wrong = netdev.setMtu(mtu);
+      if (wrong !== null) this.refusedMtu = mtu;
       if (wrong !== null) log.rl().warn(`interface ${this.name}: setting MTU failed (${wrong})`);
     }
   }
