@@ -163,7 +163,7 @@ function formatTransport(key: FlowKey, mask: FlowMask | null, all: boolean, part
   if (flagBits !== 0) {
     const full = (flagBits & TCP_FLAG_SET.allowed) === TCP_FLAG_SET.allowed ? TCP_FLAG_SET.allowed : flagBits;
     parts.push(`tcp_flags(${formatFlagsMasked(key.get16(OFS.tcp_flags), full, TCP_FLAG_SET)})`);
-  } else if (all) parts.push('tcp_flags(0/0)');
+  } else if (all && key.get16(OFS.tcp_flags) !== 0) parts.push('tcp_flags(0/0)');
 }
 
 /** Every label of the stack, with masks as the original writes them. */

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { MANY_ARGS, registerCommand, UnixctlError } from '../../base/commands.ts';
 import { errorText } from '../../base/errno.ts';
+import { unsupportedAction } from '../../datapath/actions-code.ts';
 import type { DpFlow, Dpif } from '../../dpif/dpif.ts';
 import { formatDpActions, parseDpActions, parseDpKey } from '../../flow/dp-text.ts';
 import { Match } from '../../flow/match.ts';
@@ -235,6 +236,7 @@ function putFlow(dpif: Dpif, keyText: string, actionsText: string, isNew: boolea
   const existing = findFlow(dpif, keyText);
   if (isNew && existing) fail('updating flow table (File exists)');
   if (!isNew && !mayCreate && !existing) fail('updating flow table (No such file or directory)');
+  if (unsupportedAction(actions) !== null) fail('updating flow table (Operation not supported)');
   const flow = dpif.flowPut(key, mask, actions, existing?.pmdId ?? -1, existing?.user ?? null);
   if (!flow) fail('updating flow table (No space left on device)');
 }

@@ -5,6 +5,7 @@ import { formatDpActions, formatDpKey } from '../../flow/dp-text.ts';
 import type { FlowKey } from '../../flow/key.ts';
 import { OFS } from '../../flow/layout.ts';
 import { Ukey } from '../ukey.ts';
+import { miniflowBits } from './miniflow.ts';
 
 export interface FlowTextOptions {
   /** All fields that the flow has, looked at or not, and its id. */
@@ -28,7 +29,8 @@ export function formatFlow(dpif: Dpif, flow: DpFlow, options: FlowTextOptions): 
   text += `, packets:${stats.packets}, bytes:${stats.bytes}, used:${formatUsed(stats.usedMs)}`;
   if (stats.tcpFlags !== 0) text += `, flags:${formatTcpFlags(stats.tcpFlags)}`;
   if (isVerbose && hasOrigin) text += ', dp:ovs';
-  return `${text}, actions:${formatDpActions(flow.actions, names)}`;
+  text += `, actions:${formatDpActions(flow.actions, names)}`;
+  return isVerbose && hasOrigin ? `${text}, dp-extra-info:${miniflowBits(flow.key, flow.mask)}` : text;
 }
 
 /** A datapath keeps only what it matches; we know the rest of the packet that the flow was made for. */
