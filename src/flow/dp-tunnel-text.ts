@@ -27,12 +27,71 @@ export function formatTunnel(key: FlowKey, mask: FlowMask | null): string {
     parts.push(`gtpu(flags=${sharpHex(key.u8[OFS.tun_gtpu_flags])},msgtype=${key.u8[OFS.tun_gtpu_msgtype]})`);
   }
   if (shown.u8[OFS.tun_erspan_ver] !== 0) parts.push(formatErspan(key));
+  const options = formatOptions(key, shown, mask);
+  if (options !== '') parts.push(`geneve(${options})`);
   const flags = key.get16(OFS.tun_flags);
   if (mask === null) parts.push(`flags(${flags === 0 ? '' : formatFlags(flags, DP_TUN_FLAG_SET)})`);
   else if (mask.get16(OFS.tun_flags) !== 0) {
     parts.push(`flags(${formatFlagsMasked(flags, mask.get16(OFS.tun_flags), DP_TUN_FLAG_SET, 0x10000)})`);
   }
   return parts.join(',');
+}
+
+/** Which Geneve option stands for a `tun_metadata` field. */
+export interface DpTunnelOption {
+  readonly optionClass: number;
+  readonly type: number;
+  readonly length: number;
+  readonly field: number;
+}
+
+let geneveOptions: readonly DpTunnelOption[] = [];
+
+/** The options that texts may name: those that the process's datapaths decode. */
+export function setDpTunnelOptions(options: readonly DpTunnelOption[]): void {
+  geneveOptions = options;
+}
+
+/** `{class=0x102,type=0x80,len=4,0x7}…`, with a mask behind the value where it is not all ones. */
+function formatOptions(key: FlowKey, shown: FlowMask, mask: FlowMask | null): string {
+  let text = '';
+  for (const o of geneveOptions) {
+    const at = OFS.tun_metadata + 4 * o.field;
+    const bits = shown.u8.subarray(at, at + o.length);
+    if (!bits.some((b) => b !== 0)) continue;
+    const isExact = mask === null || bits.every((b) => b === 0xff);
+    const value = `,${optionHex(key.u8.subarray(at, at + o.length))}${isExact ? '' : `/${optionHex(bits)}`}`;
+    text += `{class=${sharpHex(o.optionClass)},type=${sharpHex(o.type)},len=${o.length}${value}}`;
+  }
+  return text;
+}
+
+const optionHex = (b: Uint8Array): string =>
+  `0x${Buffer.from(b)
+    .toString('hex')
+    .replace(/^0+(?=.)/, '')}`;
+
+/** False when an option is unknown, or not as long as it should be. */
+function parseOptionList(text: string, key: FlowKey, mask: FlowMask): boolean {
+  if (!/^(\{[^{}]*\})*$/.test(text)) return false;
+  for (const [, body] of text.matchAll(/\{([^{}]*)\}/g)) {
+    const m =
+      /^class=(0x[0-9a-f]+|\d+),type=(0x[0-9a-f]+|\d+),len=(0x[0-9a-f]+|\d+)(?:,0x([0-9a-f]+)(?:\/0x([0-9a-f]+))?)?$/i.exec(
+        body,
+      );
+    const o = m && geneveOptions.find((one) => one.optionClass === Number(m[1]) && one.type === Number(m[2]));
+    if (!m || !o || o.length !== Number(m[3])) return false;
+    const ones = 'f'.repeat(o.length * 2);
+    for (const [into, digits] of [
+      [key, m[4] ?? ''],
+      [mask, m[5] ?? ones],
+    ] as const) {
+      if (digits.length > o.length * 2) return false;
+      into.u8.set(Buffer.from(digits.padStart(o.length * 2, '0'), 'hex'), OFS.tun_metadata + 4 * o.field);
+      into.u8[OFS.tun_metadata_present + 7 - (o.field >> 3)] |= 1 << (o.field & 7);
+    }
+  }
+  return true;
 }
 
 function formatErspan(key: FlowKey): string {
@@ -55,11 +114,11 @@ function nonZero(key: FlowKey): FlowMask {
     const value = key.u8.subarray(f.ofs, f.ofs + f.bytes);
     if (value.some((b) => b !== 0)) mask.u8.fill(0xff, f.ofs, f.ofs + f.bytes);
   }
-  for (let i = OFS.tun_gbp_id; i < OFS.tun_erspan_idx + 4; i++) if (key.u8[i] !== 0) mask.u8[i] = 0xff;
+  for (let i = OFS.tun_gbp_id; i < OFS.tun_metadata_present; i++) if (key.u8[i] !== 0) mask.u8[i] = 0xff;
   return mask;
 }
 
-/** Reads what `formatTunnel` writes; false when something is wrong with it. Geneve options are not carried by name here. */
+/** Reads what `formatTunnel` writes; false when something is wrong with it. */
 export function parseTunnel(text: string, key: FlowKey, mask: FlowMask): boolean {
   for (const part of splitArguments(text)) {
     const call = splitCall(part);
@@ -88,6 +147,7 @@ const OPTIONS: Readonly<Record<string, Readonly<Record<string, readonly [ofs: nu
 };
 
 function parseOptions(name: string, args: string, key: FlowKey, mask: FlowMask): boolean {
+  if (name === 'geneve') return parseOptionList(args, key, mask);
   if (name === 'vxlan') {
     const gbp = splitCall(args);
     return gbp?.name === 'gbp' && parseOptions('gbp', gbp.args, key, mask);

@@ -12,6 +12,7 @@ import type { Netdev } from '../netdev/netdev.ts';
 import { TunnelNetdev } from '../netdev/tunnel.ts';
 import type { Ofpact } from '../openflow/actions/types.ts';
 import type { PhyPort } from '../openflow/messages.ts';
+import type { TlvMap } from '../openflow/messages-ext.ts';
 import { OFPM_ALL } from '../openflow/messages-ext.ts';
 import { OFPP } from '../openflow/ports.ts';
 import type { Backer } from './backer.ts';
@@ -71,6 +72,8 @@ export class Bridge implements Ofproto, XlateBridge {
   readonly tables = new FlowTables();
   readonly macs = new MacLearning<XlateBundle>();
   readonly groups = new Map<number, Group>();
+  /** Geneve options by the number of their `tun_metadata` field. */
+  readonly tlvTable = new Map<number, TlvMap>();
   readonly meters: Meters;
   mirrors: Mirrors | null = null;
   readonly connmgr: ConnMgr;

@@ -1,15 +1,21 @@
 /** May these actions stand in a flow of this bridge? What the decoder could not know: groups, meters, support. */
 import type { Match } from '../flow/match.ts';
 import type { Ofpact } from '../openflow/actions/types.ts';
+import { matchedTunMetadata, usedTunMetadata } from './tunnel/metadata.ts';
 import { unsupportedAction, type XlateBridge } from './xlate.ts';
 
 /** An error's name, or null when all is well. `match` and `table` are those of the flow. */
 export function checkFlowActions(
   bridge: XlateBridge,
   actions: readonly Ofpact[],
-  _match: Match | null,
+  match: Match | null,
   _table: number,
 ): string | null {
+  const { tlvTable } = bridge;
+  if (tlvTable) {
+    const fields = [...(match ? matchedTunMetadata(match) : []), ...usedTunMetadata(actions)];
+    if (fields.some((index) => !tlvTable.has(index))) return 'NXFMFC_INVALID_TLV_FIELD';
+  }
   return references(bridge, actions) ?? (unsupportedAction(actions) ? 'OFPBAC_BAD_TYPE' : null);
 }
 

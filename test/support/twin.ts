@@ -38,7 +38,7 @@ export function missingOriginal(): string | null {
 }
 
 /** `kind` says whose `ovs-vswitchd` runs; the database server is the original's in both. */
-export async function startSandbox(kind: 'original' | 'ours'): Promise<Sandbox> {
+export async function startSandbox(kind: 'original' | 'ours', dummy = '--enable-dummy=override'): Promise<Sandbox> {
   const dir = mkdtempSync(join(tmpdir(), `sbx-${kind}-`));
   const env = {
     ...process.env,
@@ -78,7 +78,7 @@ export async function startSandbox(kind: 'original' | 'ours'): Promise<Sandbox> 
   start('ovsdb-server', [join(dir, 'conf.db'), `--remote=p${db}`, '--no-chdir']);
   await until(() => existsSync(join(dir, 'db.sock')), 'the database server');
   run('ovs-vsctl', '--no-wait', `--db=${db}`, 'init');
-  const options = ['--enable-dummy=override', '--disable-system', '--pidfile', '--log-file', db];
+  const options = [dummy, '--disable-system', '--pidfile', '--log-file', db];
   if (kind === 'original') start('ovs-vswitchd', options);
   else start(join(ROOT, 'scripts', 'node26'), [join(ROOT, 'src', 'tools', 'ovs-vswitchd.ts'), ...options]);
   await until(() => existsSync(join(dir, 'ovs-vswitchd.pid')), 'ovs-vswitchd');

@@ -32,6 +32,7 @@ import {
 } from './session.ts';
 import { tableFeatures } from './table-features.ts';
 import { tableDesc, tableMod, tableStats } from './tables.ts';
+import { tlvTableMod, tlvTableRequest } from './tlv.ts';
 
 export type Handler<T extends OfMessageType> = (
   bridge: Bridge,
@@ -86,6 +87,8 @@ const HANDLERS: { readonly [T in OfMessageType]?: Handler<T> } = {
   table_stats_request: tableStats,
   table_desc_request: tableDesc,
   table_features_request: tableFeatures,
+  tlv_table_mod: tlvTableMod,
+  tlv_table_request: tlvTableRequest,
 };
 
 /** Types of messages that have a handler. */
@@ -103,6 +106,7 @@ const CHANGES: ReadonlySet<OfMessageType> = new Set([
   'table_mod',
   'bundle_control',
   'bundle_add',
+  'tlv_table_mod',
 ]);
 
 export function handle(bridge: Bridge, conn: OfConn, request: Request): void | Promise<void> {

@@ -191,7 +191,7 @@ export function describeTunnel(t: Tunnel<unknown>): string {
   text += `, ttl=${c.ttlInherit ? 'inherit' : c.ttl}`;
   if (c.tosInherit) text += ', tos=inherit';
   else if (c.tos !== 0) text += `, tos=${hex(c.tos)}`;
-  if (!c.dontFragment) text += ', df_default=false';
+  if (!c.dontFragment) text += ', df=false';
   if (c.csum) text += ', csum=true';
   return `${text})`;
 }

@@ -5,6 +5,7 @@
 import { clock } from '../../base/clock.ts';
 import type { TunnelOption } from '../../datapath/tunnel-options.ts';
 import type { Dpif } from '../../dpif/dpif.ts';
+import { setDpTunnelOptions } from '../../flow/dp-tunnel-text.ts';
 import type { FlowKey } from '../../flow/key.ts';
 import { OFS } from '../../flow/layout.ts';
 import { TunnelNetdev } from '../../netdev/tunnel.ts';
@@ -95,6 +96,10 @@ export class TunnelSpace<Owner> implements XlateTunnels {
     return network.routes.lookup(ip, mark);
   }
 
+  mayComeFrom(ip: Uint8Array, mark: number): boolean {
+    return network.routes.lookup(ip, mark)?.isLocal ?? false;
+  }
+
   egress(device: string): Egress | null {
     for (const bridge of this.host.bridges) {
       const port = bridge.namedPort(device);
@@ -124,6 +129,10 @@ export class TunnelSpace<Owner> implements XlateTunnels {
 
   heard(bridge: XlateBridge, ip: Uint8Array, mac: Uint8Array, nowMs: number): void {
     network.neighbors.set(bridge.name, ip, mac, nowMs);
+  }
+
+  hasAddress(device: string): boolean {
+    return network.addresses().some((a) => a.device === device);
   }
 
   isOurMac(mac: Uint8Array): boolean {
@@ -157,6 +166,7 @@ export class TunnelSpace<Owner> implements XlateTunnels {
 
   setOptions(options: readonly TunnelOption[]): void {
     this.optionTable = options;
+    setDpTunnelOptions(options);
     this.changed();
     this.host.revalidateAll();
   }

@@ -72,7 +72,6 @@ const CONTEXT: readonly (readonly [first: number, end: number])[] = [
   [OFS.recirc_id >> 2, (OFS.recirc_id >> 2) + 1],
   [OFS.ct_state >> 2, (OFS.skb_priority >> 2) + 1],
   [OFS.ct_label >> 2, (OFS.ct_nw_proto >> 2) + 1],
-  [OFS.tun_metadata >> 2, OFS.tun_metadata_present >> 2],
   [DP_WORDS, FLOW_WORDS],
 ];
 
@@ -94,8 +93,9 @@ function fieldsOf(flow: FlowKey): FlowKey {
     if (flow.get16(OFS.tun_flags) & TUN_FLAG.key) see(OFS.tun_id, 8);
     see(OFS.tun_src, OFS.tun_tp_src - OFS.tun_src);
     see(OFS.tun_gbp_id, OFS.tun_erspan_dir - OFS.tun_gbp_id);
-  }
-  if (flow.get64(OFS.tun_id) !== 0n) see(OFS.tun_id, 8);
+    const [first, end] = [OFS.tun_metadata >> 2, OFS.tun_metadata_present >> 2];
+    for (let i = first; i < end; i++) if (flow.w[i] !== 0) mask.w[i] = -1;
+  } else if (flow.get64(OFS.tun_id) !== 0n) see(OFS.tun_id, 8);
   for (const [first, end] of CONTEXT) for (let i = first; i < end; i++) if (flow.w[i] !== 0) mask.w[i] = -1;
   for (const [ofs, bytes] of WIDE) {
     for (let i = ofs; i < ofs + bytes; i++) if (mask.u8[i] !== 0) mask.u8.fill(0xff, ofs, ofs + bytes);

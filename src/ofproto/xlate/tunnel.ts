@@ -46,6 +46,8 @@ export interface XlateTunnels {
   /** Do routes depend on packets' marks? */
   readonly usesMarks: boolean;
   route(ip: Uint8Array, mark: number): Way | null;
+  /** Is it an address of the machine, by its routes? */
+  mayComeFrom(ip: Uint8Array, mark: number): boolean;
   egress(device: string): Egress | null;
   neighbor(egress: Egress, ip: Uint8Array): Uint8Array | null;
   /** A packet went to this neighbor. */
@@ -54,6 +56,8 @@ export interface XlateTunnels {
   ask(egress: Egress, source: Uint8Array, ip: Uint8Array): void;
   /** Somebody in a bridge said who has an address. */
   heard(bridge: XlateBridge, ip: Uint8Array, mac: Uint8Array, nowMs: number): void;
+  /** Has this device an address? */
+  hasAddress(device: string): boolean;
   isOurMac(mac: Uint8Array): boolean;
   isOurAddress(ip: Uint8Array): boolean;
   /** The datapath port of tunnels that get packets of this protocol and UDP port. */
@@ -135,7 +139,8 @@ export function outputTunnel(ctx: Ctx, port: XlatePort, config: TunnelConfig, tr
   const ttl = outerTtl(ctx, config);
   const mark = config.egressMark || flow.get32(OFS.pkt_mark);
   if (tunnels.usesMarks && config.egressMark === 0) look(wc, OFS.pkt_mark, 4);
-  const way = tunnels.route(remote, mark);
+  const fixed = outerSource(ctx, config);
+  const way = isAny(fixed) || tunnels.mayComeFrom(fixed, mark) ? tunnels.route(remote, mark) : null;
   const egress = way && tunnels.egress(way.device);
   if (!way || !egress) {
     ctx.note('warn', 'native tunnel routing failed');
@@ -143,7 +148,7 @@ export function outputTunnel(ctx: Ctx, port: XlatePort, config: TunnelConfig, tr
   }
   const hop = isAny(way.gateway) ? remote : way.gateway;
   ctx.note('detail', `tunneling to ${formatIp(hop)} via ${way.device}`);
-  const source = outerSource(ctx, config, way.source);
+  const source = isAny(fixed) ? way.source : fixed;
   const dstMac = tunnels.neighbor(egress, hop);
   if (!dstMac) {
     const request = isMapped(hop) ? 'ARP' : 'ND';
@@ -214,14 +219,12 @@ function outerTtl({ flow, wc }: Ctx, config: TunnelConfig): number {
   return flow.get8(OFS.ip_ttl);
 }
 
-function outerSource({ flow, wc }: Ctx, config: TunnelConfig, fromRoute: Uint8Array): Uint8Array {
-  let source = config.local;
-  if (config.localFlow) {
-    look(wc, OFS.tun_src, 4);
-    if (flow.get32(OFS.tun_src) === 0) look(wc, OFS.tun_ipv6_src, 16);
-    source = address(flow, OFS.tun_src, OFS.tun_ipv6_src);
-  }
-  return isAny(source) ? fromRoute : source;
+/** All zeros when the route shall say. */
+function outerSource({ flow, wc }: Ctx, config: TunnelConfig): Uint8Array {
+  if (!config.localFlow) return config.local;
+  look(wc, OFS.tun_src, 4);
+  if (flow.get32(OFS.tun_src) === 0) look(wc, OFS.tun_ipv6_src, 16);
+  return address(flow, OFS.tun_src, OFS.tun_ipv6_src);
 }
 
 /** What the slow path knows of a packet with these headers. */
@@ -304,6 +307,7 @@ export function terminate(ctx: Ctx, port: XlatePort): number | null {
   const { tunnels } = input;
   if (!tunnels?.isInUse || port.ofport !== OFPP.LOCAL) return null;
   const type = flow.get16(OFS.eth_type);
+  if (!tunnels.hasAddress(port.name)) return null;
   if (type === ETH_TYPE.arp) {
     hearArp(ctx, tunnels);
     return null;

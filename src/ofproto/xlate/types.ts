@@ -84,6 +84,8 @@ export interface XlateBridge {
   readonly wantsPacketInOnMiss: boolean;
   /** Can the datapath carry out `ct`? Without it flows that use it are refused. */
   readonly hasConntrack?: boolean;
+  /** The `tun_metadata` fields there are, by number; without it, all. */
+  readonly tlvTable?: ReadonlyMap<number, unknown>;
   /** Null, or absent, where there are none. */
   readonly mirrors?: XlateMirrors | null;
   /** What the bridge's own ports may use in one packet; `vlan-limit`, 0 to 2. */

@@ -184,7 +184,7 @@ function encodeLoads(w: Writer, a: SetField): void {
 
 function encodeLoad2(w: Writer, a: SetField, version: number): void {
   putNx(w, 33, () => {
-    w.zero(6).bytes(encodeOxmEntry(a.field, a.value, a.mask, version) ?? new Uint8Array(0));
+    w.bytes(encodeOxmEntry(a.field, a.value, a.mask, version) ?? new Uint8Array(0));
   });
 }
 
@@ -358,8 +358,9 @@ const setFieldDef = def({
       return setFieldOfSubfield(sf, value, 'load');
     }),
     nx(33, (r) => {
-      zeros(r, 6);
-      return { ...readEntry(r), as: 'load' as const };
+      const a = readEntry(r);
+      // Fields whose length the switch decides are not loaded bit by bit.
+      return a.field.name.startsWith('tun_metadata') ? a : { ...a, as: 'load' as const };
     }),
   ],
 });
