@@ -34,6 +34,8 @@ export class OvsdbServer {
   readonly maxBacklog: number;
   readonly remotes: Remotes;
   readonly replication: Replication;
+  /** Whether `monitor_cond` and its kin are there; clients of old servers may be tested without. */
+  offersConditions = true;
   private readonly serverDatabase = new ServerDatabase();
   private readonly stores = new Map<string, Store>();
   private readonly attached = new Set<Connection>();

@@ -124,6 +124,10 @@ export class Session implements LockClient {
 
   /** The result as JSON text, or undefined when the reply was sent or will be. Throws `OvsdbError`. */
   private call(method: string, params: Json[], id: string): string | undefined {
+    if (method.startsWith('monitor_cond') && !this.server.offersConditions) {
+      this.replyError(id, 'unknown method');
+      return undefined;
+    }
     switch (method) {
       case 'echo':
         return stringifyJson(params);

@@ -3,6 +3,7 @@ import { registerCommand, UnixctlError } from '../../base/commands.ts';
 import { vlog } from '../../base/vlog.ts';
 import { OvsdbError } from '../../ovsdb/error.ts';
 import type { OvsdbServer } from '../../ovsdb/server.ts';
+import { registerTableLogCommands } from './table-log.ts';
 
 const log = vlog('ovsdb_server');
 
@@ -50,6 +51,12 @@ export function registerServerCommands(server: OvsdbServer, exit: () => void): v
     for (const store of server.userStores()) store.commits = 0;
     return '';
   });
+  registerCommand('ovsdb-server/disable-monitor-cond', '', 0, 0, () => {
+    server.offersConditions = false;
+    server.remotes.reconnect();
+    return '';
+  });
+  registerTableLogCommands(server);
   registerReplicationCommands(server);
 }
 
