@@ -172,6 +172,28 @@ describe('connection tracking beside the original', { skip }, () => {
   for (const seed of (process.env.SEEDS ?? '12,17').split(',').map(Number))
     it(`source translation of random traffic, seed ${seed}`, () => same(SNAT, traffic(seed, 100, true)));
 
+  const ZONES = [
+    'table=0,in_port=1,ip,actions=ct(commit,table=1,zone=5,exec(set_field:0x7->ct_mark))',
+    'table=1,ip,actions=ct(commit,table=2,zone=6,nat(src=10.9.9.9),exec(set_field:0x8->ct_mark))',
+    'table=0,in_port=2,ip,actions=ct(table=3,zone=6,nat)',
+    'table=3,ip,actions=ct(table=2,zone=5)',
+    'table=2,actions=controller',
+  ];
+  it('two zones, one behind the other', () => same(ZONES, traffic(31, 80, true)));
+
+  const FORCED = [
+    'table=0,in_port=1,ip,actions=ct(commit,table=1,zone=5)',
+    'table=0,in_port=2,ip,actions=ct(commit,force,table=1,zone=5)',
+    'table=1,actions=controller',
+  ];
+  // By an ICMP error the original forces the connection out; we take errors for no more than news of it.
+  const isIcmpError = (p: Uint8Array): boolean => p[23] === 1 && [3, 4, 5, 11, 12].includes(p[34]);
+  it('forced commits', () =>
+    same(
+      FORCED,
+      traffic(41, 80, false).filter(({ packet }) => !isIcmpError(packet)),
+    ));
+
   it('answers its commands in the same words', async () => {
     await observe(twins[0], PLAIN, traffic(5, 40, false));
     await observe(twins[1], PLAIN, traffic(5, 40, false));

@@ -15,6 +15,8 @@ export const CT_FLAG = {
   /** The range has IPv6 addresses. */
   NAT_V6: 256,
   ADDRESSES: 512,
+  /** A source address gets the same one for all its connections. */
+  PERSISTENT: 1024,
 } as const;
 
 /** Words from the first behind the opcode. */
@@ -78,6 +80,7 @@ export function encodeCt(ct: CtAction): number[] {
     if (nat.type === 'src') flags |= CT_FLAG.NAT_SRC;
     if (nat.type === 'dst') flags |= CT_FLAG.NAT_DST;
     if (nat.random) flags |= CT_FLAG.RANDOM;
+    if (nat.persistent) flags |= CT_FLAG.PERSISTENT;
     if (nat.addrMin?.length === 16) flags |= CT_FLAG.NAT_V6;
     // All zeros mean: keep the address, change the port if need be.
     if (nat.addrMin?.some((b) => b !== 0)) flags |= CT_FLAG.ADDRESSES;

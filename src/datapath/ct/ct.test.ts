@@ -192,7 +192,7 @@ describe('connection states, as the original gives them', () => {
     assert.equal(t.key.get16(OFS.ct_zone), 0);
   });
 
-  it('an invalid packet stays so', () => {
+  it('half a handshake is invalid in every zone', () => {
     const t = new Bench('ct,ct(commit,zone=3)');
     assert.equal(t.send(1, tcp(A, 1001, B, 80, 'SA')), 'inv+trk');
     assert.equal(t.count, 0);

@@ -134,7 +134,9 @@ export function makeTranslator(
     const low = swap32(i32[min + last]) >>> 0;
     const high = swap32(i32[pc + CT_CODE.ADDR_MAX + last]) >>> 0;
     const n = high >= low ? high - low + 1 : 1;
-    const from = (flags & CT_FLAG.RANDOM ? nextRandom() : mix(i32[original + T_SRC], i32[original + T_DST]) >>> 0) % n;
+    // A persistent range is chosen from by the source alone.
+    const other = flags & CT_FLAG.PERSISTENT ? 0 : i32[original + T_DST + last];
+    const from = (flags & CT_FLAG.RANDOM ? nextRandom() : mix(i32[original + T_SRC + last], other) >>> 0) % n;
     for (let w = 0; w < words; w++) i32[to + w] = i32[min + w];
     for (let x = 0; x < n && x < MAX_ADDRESSES && tries < MAX_TRIES; x++) {
       i32[to + last] = swap32(low + ((from + x) % n));

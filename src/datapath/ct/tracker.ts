@@ -176,7 +176,7 @@ export function makeTracker(arena: ArenaViews, ctAt: number, alloc: Alloc, write
     const zone = i32[pc + CT_CODE.ZONE];
     const l4 = b.l4[i];
     const before = b.shape[i] & SHAPE.META ? i32[k + W.state] >>> 24 : 0;
-    const parsed = before & CS.INV ? PARSED.INVALID : reader.read(b, i, k, zone, own);
+    const parsed = reader.read(b, i, k, zone, own);
     if (parsed === PARSED.INVALID) {
       describe(b, i, k, CS.INV | CS.TRK, zone, 0, false);
       return;
