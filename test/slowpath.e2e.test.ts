@@ -14,6 +14,7 @@ function normal(text: string): string {
     .replace(/n_packets=\d+, n_bytes=\d+, (idle_age=\d+, )?/g, '')
     .replace(/recirc_id=(?!0,)(0x)?[0-9a-f]+/g, 'recirc_id=?')
     .replace(/recirc\(0x[0-9a-f]+\)/g, 'recirc(?)')
+    .replace(/(active member mac: )[0-9a-f:]{17}/g, '$1?')
     .replace(/duration[=:][\d.]+s/g, 'duration=?')
     .replace(/xid=0x[0-9a-f]+/g, 'xid=?')
     .replace(/^\d{4}-\d\d-\d\dT.*?\|\d+\|/gm, '')
@@ -75,6 +76,18 @@ describe('beside flows, as the original', { skip: missing ?? false }, () => {
     assert.match(a, /using bucket/);
   }
 
+  /** A wider mask is allowed, and floods in any order. */
+  function actions(flow: string): void {
+    const line = `ovs-appctl ofproto/trace br0 '${flow},dl_src=50:54:00:00:00:01,dl_dst=50:54:00:00:00:02'`;
+    const [a, b] = boxes.map((box) => {
+      const { stdout } = spawnSync('bash', ['-c', line], { env: box.env, encoding: 'utf8' });
+      const [head, tail] = stdout.split(/^Megaflow: .*\nDatapath actions: /m);
+      return { head, outputs: outputs(tail ?? '', /dl_vlan=(\d+)/.exec(flow)?.[1]).sort() };
+    });
+    assert.deepEqual(a, b, line);
+    assert.notEqual(a.head, '', line);
+  }
+
   it('meters', () => {
     ofctl('meter-features br0');
     ofctl('add-meter br0 meter=1,pktps,burst,stats,bands=type=drop,rate=1,burst_size=5');
@@ -122,17 +135,6 @@ describe('beside flows, as the original', { skip: missing ?? false }, () => {
       const ids = [1, 2, 3, 4].map((n) => `--id=@p${n} get port p${n}`).join(' -- ');
       const create = `--id=@m create mirror ${columns}`;
       same(`ovs-vsctl set bridge br0 mirrors=@m -- ${ids} -- ${create} >/dev/null`);
-    };
-    /** A wider mask is allowed, and floods in any order. */
-    const actions = (flow: string): void => {
-      const line = `ovs-appctl ofproto/trace br0 '${flow},dl_src=50:54:00:00:00:01,dl_dst=50:54:00:00:00:02'`;
-      const [a, b] = boxes.map((box) => {
-        const { stdout } = spawnSync('bash', ['-c', line], { env: box.env, encoding: 'utf8' });
-        const [head, tail] = stdout.split(/^Megaflow: .*\nDatapath actions: /m);
-        return { head, outputs: outputs(tail ?? '', /dl_vlan=(\d+)/.exec(flow)?.[1]).sort() };
-      });
-      assert.deepEqual(a, b, line);
-      assert.notEqual(a.head, '', line);
     };
     const all = ['in_port=1', 'in_port=2,dl_vlan=7', 'in_port=3', 'in_port=4', 'in_port=1,dl_vlan=9'].flatMap((f) => [
       f,
@@ -238,6 +240,61 @@ describe('beside flows, as the original', { skip: missing ?? false }, () => {
     ofctl('dump-flows br0');
     ofctl('mod-port br0 p4 up');
     ofctl('del-groups br0');
+    ofctl('del-flows br0');
+  });
+
+  it('bonds', () => {
+    same(
+      'ovs-vsctl add-bond br0 b0 e5 e6 bond_mode=active-backup -- set interface e5 type=dummy ofport_request=5 -- set interface e6 type=dummy ofport_request=6',
+    );
+    ofctl('add-flow br0 actions=normal');
+    // Which is active at first is anybody's choice.
+    for (const box of boxes) box.run('ovs-appctl', 'bond/set-active-member', 'b0', 'e6');
+    const show = (): string => same('ovs-appctl bond/show b0');
+    const flows = (): void => {
+      for (const port of [1, 5, 6]) actions(`in_port=${port}`);
+    };
+    /** Waits for the members' links, then compares. */
+    const links = (text: RegExp): void => {
+      for (const box of boxes) {
+        const deadline = performance.now() + 5000;
+        while (!text.test(box.run('ovs-appctl', 'bond/show', 'b0').out) && performance.now() < deadline);
+      }
+      assert.match(show(), text);
+      flows();
+    };
+    show();
+    same('ovs-appctl bond/show nope');
+    same('ovs-appctl bond/set-active-member b0 e6');
+    same('ovs-appctl bond/set-active-member b0 e7');
+    same('ovs-appctl bond/set-active-member b1 e7');
+    flows();
+    same('ovs-appctl bond/set-active-member b0 e5');
+    links(/member e5: enabled\n {2}active/);
+    same('ovs-appctl bond/disable-member b0 e5');
+    same('ovs-appctl bond/enable-member b0 e5');
+    same('ovs-appctl bond/migrate b0 1 e5');
+    same('ovs-appctl netdev-dummy/set-admin-state e5 down');
+    links(/member e5: disabled/);
+    same('ovs-appctl bond/set-active-member b0 e5');
+    same('ovs-appctl netdev-dummy/set-admin-state e6 down');
+    links(/member e6: disabled/);
+    same('ovs-appctl netdev-dummy/set-admin-state e5 up');
+    links(/member e5: enabled\n {2}active/);
+    same('ovs-appctl netdev-dummy/set-admin-state e6 up');
+    links(/member e6: enabled/);
+    same('ovs-vsctl set port b0 bond_mode=balance-slb bond_updelay=50 bond_downdelay=60');
+    assert.match(show(), /bond_mode: balance-slb/);
+    // Which member a source takes is each one's own; which packets are let in is not.
+    for (const port of [5, 6]) actions(`in_port=${port}`);
+    same('ovs-appctl fdb/add br0 p1 0 50:54:00:00:00:01');
+    same('ovs-appctl fdb/show br0');
+    actions('in_port=5');
+    same('ovs-appctl fdb/flush br0');
+    same('ovs-appctl bond/migrate b0 1 e5');
+    same('ovs-vsctl set port b0 bond_mode=balance-tcp');
+    for (const port of [1, 5]) actions(`in_port=${port}`);
+    same('ovs-vsctl del-port b0');
     ofctl('del-flows br0');
   });
 });

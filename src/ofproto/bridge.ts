@@ -16,6 +16,7 @@ import type { TlvMap } from '../openflow/messages-ext.ts';
 import { OFPM_ALL } from '../openflow/messages-ext.ts';
 import { OFPP } from '../openflow/ports.ts';
 import type { Backer } from './backer.ts';
+import { Bond } from './bond.ts';
 import { Bundle, sameNumbers, sameVlan } from './bundle.ts';
 import { DEFAULT_PREFIXES } from './classifier.ts';
 import type { OfConn } from './conn.ts';
@@ -26,8 +27,8 @@ import { inBandRules } from './in-band.ts';
 import { MacLearning } from './mac-learning.ts';
 import { Meters } from './meters.ts';
 import { Mirrors } from './mirrors.ts';
-import { OfPort, samePhyPort } from './ofport.ts';
-import type { BundleConfig, ControllerStatus, MirrorConfig, Ofproto, OfprotoConfig } from './ofproto.ts';
+import { OfPort, OFPPS, samePhyPort } from './ofport.ts';
+import type { BondConfig, BundleConfig, ControllerStatus, MirrorConfig, Ofproto, OfprotoConfig } from './ofproto.ts';
 import { IMPLICIT_MISS } from './packet-in-reason.ts';
 import { PortTable } from './port-table.ts';
 import { Rule } from './rule.ts';
@@ -217,6 +218,7 @@ export class Bridge implements Ofproto, XlateBridge {
 
   private portChanged(port: OfPort): void {
     if (port.refresh()) this.backer.revalidateAll();
+    port.bundle?.bond?.run();
     if (port.netdev instanceof TunnelNetdev) void this.tunnelChanged(port, port.netdev);
     this.announce(port, this.origin);
     if (port.ofport === OFPP.LOCAL) this.updateInBand();
@@ -238,6 +240,7 @@ export class Bridge implements Ofproto, XlateBridge {
     // The device may tell of its change on the way.
     this.origin = origin;
     if (port.modify(config, mask)) this.backer.revalidateAll();
+    port.bundle?.bond?.run();
     this.announce(port, origin);
     this.origin = null;
   }
@@ -247,7 +250,11 @@ export class Bridge implements Ofproto, XlateBridge {
     const now = port.phyPort();
     if (!before || samePhyPort(before, now)) return;
     port.announced = now;
-    this.connmgr.portStatus('modify', now, before, origin);
+    // Who asked for the change hears of what was asked first, then of what it did to the device.
+    const between = { ...now, state: before.state & ~OFPPS.LIVE };
+    const isTwofold = origin !== null && now.state !== before.state && !samePhyPort(before, between);
+    if (isTwofold) this.connmgr.portStatus('modify', between, before, origin);
+    this.connmgr.portStatus('modify', now, isTwofold ? between : before, origin);
   }
 
   virtualPortStats(ofport: number) {
@@ -273,12 +280,14 @@ export class Bridge implements Ofproto, XlateBridge {
     bundle.config = config;
     // Every bundle is set at every change of the configuration.
     if (!hasSamePorts) this.refreshBundles();
+    this.setBond(bundle, config.bond ?? null);
   }
 
   removeBundle(name: string): void {
     const bundle = this.bundleTable.get(name);
     if (!bundle) return;
     this.bundleTable.delete(name);
+    bundle.bond?.close();
     this.macs.removePort(bundle);
     this.refreshBundles();
     this.backer.revalidateAll();
@@ -292,6 +301,7 @@ export class Bridge implements Ofproto, XlateBridge {
       const ports = bundle.config.ofports.flatMap((n) => this.portTable.get(n) ?? []);
       if (ports.length !== bundle.ports.length || ports.some((p, i) => p !== bundle.ports[i])) {
         bundle.ports = ports;
+        bundle.bond?.setPorts(ports);
         isChanged = true;
       }
       for (const port of ports) owner.set(port, bundle);
@@ -303,6 +313,26 @@ export class Bridge implements Ofproto, XlateBridge {
       isChanged = true;
     }
     if (isChanged) this.backer.revalidateAll();
+  }
+
+  private setBond(bundle: Bundle, config: BondConfig | null): void {
+    if (!config) {
+      bundle.bond?.close();
+      bundle.bond = null;
+      return;
+    }
+    bundle.bond ??= new Bond(bundle.name, config, () => this.backer.revalidateAll());
+    bundle.bond.setConfig(config);
+    bundle.bond.setPorts(bundle.ports);
+  }
+
+  bonds(): Bond[] {
+    return [...this.bundleTable.values()].flatMap((bundle) => bundle.bond ?? []);
+  }
+
+  bondActiveMac(name: string): Uint8Array | null {
+    const bond = this.bundleTable.get(name)?.bond;
+    return bond ? (bond.active?.port.netdev.mac() ?? new Uint8Array(6)) : null;
   }
 
   // ---- mirrors ----
@@ -428,6 +458,7 @@ export class Bridge implements Ofproto, XlateBridge {
   /** Time passes: MACs age, rules expire. Statistics must have been pushed. */
   run(nowMs: number): void {
     this.macs.run(nowMs);
+    for (const bundle of this.bundleTable.values()) bundle.bond?.run();
     if (this.mayExpire) this.tables.expire(nowMs);
   }
 

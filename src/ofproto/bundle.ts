@@ -2,6 +2,7 @@
  * A `Port` of the database as NORMAL sees it: the OpenFlow ports it consists of and its VLAN configuration. The MAC
  * table maps addresses to bundles.
  */
+import type { Bond } from './bond.ts';
 import { OFPPC, type OfPort } from './ofport.ts';
 import type { BundleConfig, PortVlanConfig } from './ofproto.ts';
 import type { XlateBundle } from './xlate/types.ts';
@@ -12,6 +13,7 @@ export class Bundle implements XlateBundle {
   /** Those of the configured port numbers that exist now. */
   ports: readonly OfPort[] = [];
   config: BundleConfig;
+  bond: Bond | null = null;
 
   constructor(config: BundleConfig) {
     this.name = config.name;

@@ -24,6 +24,24 @@ export interface BundleConfig {
   readonly name: string;
   readonly ofports: readonly number[];
   readonly vlan: PortVlanConfig;
+  /** With more than one port; absent or null with one. */
+  readonly bond?: BondConfig | null;
+}
+
+export interface BondConfig {
+  readonly mode: 'active-backup' | 'balance-slb' | 'balance-tcp';
+  readonly upDelayMs: number;
+  readonly downDelayMs: number;
+  readonly rebalanceIntervalMs: number;
+  readonly hashBasis: number;
+  /** Name of the member that is to be active when it can. */
+  readonly primary: string | null;
+  /** Of the member that was active before a restart. */
+  readonly activeMac: Uint8Array | null;
+  readonly allMembersActive: boolean;
+  readonly lacp: 'off' | 'active' | 'passive';
+  /** Without a partner that speaks LACP be an `active-backup` bond. */
+  readonly lacpFallback: boolean;
 }
 
 export interface MirrorConfig {
@@ -102,6 +120,8 @@ export interface Ofproto {
 
   setBundle(bundle: BundleConfig): void;
   removeBundle(name: string): void;
+  /** Address of the active member; null when the bundle is no bond. */
+  bondActiveMac(bundle: string): Uint8Array | null;
 
   /** All mirrors of the bridge, in order. */
   setMirrors(mirrors: readonly MirrorConfig[]): void;

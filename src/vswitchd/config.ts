@@ -6,6 +6,7 @@
 import { VERSION } from '../base/version.ts';
 import { vlog } from '../base/vlog.ts';
 import type {
+  BondConfig,
   BundleConfig,
   ControllerConfig,
   FlowTableConfig,
@@ -36,6 +37,8 @@ export interface PortSpec {
   readonly name: string;
   readonly interfaces: readonly InterfaceSpec[];
   readonly vlan: PortVlanConfig;
+  /** Null with one interface. */
+  readonly bond: BondConfig | null;
 }
 
 export interface BridgeSpec {
@@ -151,7 +154,7 @@ function localPort(name: string): PortSpec {
     mac: null,
     mtuRequest: null,
   };
-  return { row: null, name, interfaces: [iface], vlan: VLAN_TRUNK };
+  return { row: null, name, interfaces: [iface], vlan: VLAN_TRUNK, bond: null };
 }
 
 function readPort(row: Row): PortSpec {
@@ -160,6 +163,7 @@ function readPort(row: Row): PortSpec {
     name: row.string('name'),
     interfaces: row.refs('interfaces').map(readInterface).sort(byName),
     vlan: readVlan(row),
+    bond: row.refs('interfaces').length > 1 ? readBond(row) : null,
   };
 }
 
@@ -194,6 +198,26 @@ export function readVlan(port: RowView): PortVlanConfig {
           ? 'if-nonzero'
           : 'no',
     protected: port.boolean('protected'),
+  };
+}
+
+/** `ovs-vswitchd.conf.db(5)`, "Bonding Configuration". */
+function readBond(port: Row): BondConfig {
+  const config = port.map('other_config');
+  const text = port.optionalString('bond_mode') ?? 'active-backup';
+  const lacp = port.optionalString('lacp');
+  const interval = integer(config.get('bond-rebalance-interval')) ?? 10_000;
+  return {
+    mode: text === 'balance-slb' || text === 'balance-tcp' ? text : 'active-backup',
+    upDelayMs: Math.max(0, port.integer('bond_updelay') ?? 0),
+    downDelayMs: Math.max(0, port.integer('bond_downdelay') ?? 0),
+    rebalanceIntervalMs: interval === 0 ? Number.POSITIVE_INFINITY : Math.max(interval, 1000),
+    hashBasis: integer(config.get('bond-hash-basis')) ?? 0,
+    primary: config.get('bond-primary') ?? null,
+    activeMac: parseMac(port.optionalString('bond_active_slave') ?? undefined),
+    allMembersActive: config.get('all-members-active') === 'true',
+    lacp: lacp === 'active' || lacp === 'passive' ? lacp : 'off',
+    lacpFallback: config.get('lacp-fallback-ab') === 'true',
   };
 }
 
@@ -264,7 +288,7 @@ function readFlowTables(row: Row): Map<number, FlowTableConfig> {
 }
 
 export function bundleOf(port: PortSpec, ofports: readonly number[]): BundleConfig {
-  return { name: port.name, ofports, vlan: port.vlan };
+  return { name: port.name, ofports, vlan: port.vlan, bond: port.bond };
 }
 
 let collator: Intl.Collator | null = null;

@@ -17,6 +17,10 @@ export function writeBridgeStatus(txn: Transaction, bridge: Bridge): void {
   write(txn, row, 'datapath_id', bridge.datapathId.toString(16).padStart(16, '0'));
   write(txn, row, 'datapath_version', '<built-in>');
   for (const iface of bridge.interfaces.values()) writeInterfaceStatus(txn, bridge, iface);
+  for (const { row: port, name } of bridge.spec.ports) {
+    const active = port && !port.isDeleted ? bridge.ofproto.bondActiveMac(name) : null;
+    if (port && active) write(txn, port, 'bond_active_slave', formatMac(active));
+  }
 }
 
 /** Everything of an interface but counters. */

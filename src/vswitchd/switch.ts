@@ -329,7 +329,7 @@ const STATUS_COLUMNS: Readonly<Record<string, ReadonlySet<string>>> = {
   ]),
   Bridge: new Set(['datapath_version', 'datapath_id']),
   Datapath: new Set(['capabilities']),
-  Port: new Set(['status', 'statistics']),
+  Port: new Set(['status', 'statistics', 'bond_active_slave']),
   Interface: new Set([
     'mac_in_use',
     'ifindex',

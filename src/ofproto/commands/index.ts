@@ -5,6 +5,7 @@ import { registerWhyDrop } from '../journey/why-drop.ts';
 import { registerTop } from '../top.ts';
 import { registerTrace } from '../trace.ts';
 import { registerTunnelCommands } from '../tunnel/commands.ts';
+import { registerBondCommands } from './bond.ts';
 import { registerBridgeCommands } from './bridge.ts';
 import { registerConntrackCommands } from './conntrack.ts';
 import { registerDpctlCommands } from './dpctl.ts';
@@ -15,6 +16,7 @@ import { registerUpcallCommands } from './upcall.ts';
 /** Called once; `backers` says which there are when a command comes. */
 export function registerOfprotoCommands(backers: () => Iterable<Backer>): void {
   registerBridgeCommands(backers);
+  registerBondCommands(backers);
   registerFdbCommands(backers);
   registerDpifCommands(backers);
   registerDpctlCommands(backers);

@@ -3,6 +3,7 @@ import type { FlowKey } from '../../flow/key.ts';
 import { OFS } from '../../flow/layout.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import { macKey, macText } from '../mac-learning.ts';
+import { bondAdmits, memberFor } from './bond.ts';
 import type { Ctx } from './ctx.ts';
 import { sendTo } from './output.ts';
 import { ETH_TYPE, hasVlan, VLAN_CFI } from './prereq.ts';
@@ -49,6 +50,7 @@ export function normal(ctx: Ctx): void {
   }
   const isGratuitousArp = isGratuitous(ctx);
   const mac = macText(flow.u8, OFS.eth_src);
+  if (inPort && inBundle.bond && !bondAdmits(ctx, inBundle, inPort, mac, inside.vid, isGratuitousArp)) return;
   if (!isNobodys && bridge.macs?.mayLearn(mac, inside.vid)) {
     if (ctx.input.sideEffects) learnNow(ctx, mac, inside.vid, inBundle, isGratuitousArp);
     ctx.effects.push({ kind: 'learn_mac', bridge, mac, vlan: inside.vid, bundle: inBundle, isGratuitousArp });
@@ -188,7 +190,7 @@ export function carries(ctx: Ctx, bundle: XlateBundle, tags: Tags): boolean {
 }
 
 export function send(ctx: Ctx, bundle: XlateBundle, inside: Tags): void {
-  const port = bundle.ports.find((p) => p.mayEnable) ?? bundle.ports[0];
+  const port = bundle.bond ? memberFor(ctx, bundle.bond, inside.vid) : bundle.ports[0];
   if (!port) return;
   const { flow } = ctx;
   lookAtTags(ctx, bundle);

@@ -14,7 +14,7 @@ import { macText } from '../mac-learning.ts';
 import { Mirrors } from '../mirrors.ts';
 import type { MirrorConfig } from '../ofproto.ts';
 import { connect, TestBridge } from './test-bridge.ts';
-import type { XlateBundle } from './types.ts';
+import type { XlateBond, XlateBundle } from './types.ts';
 
 /** Small, seeded, and quicker than drawing each number from fast-check. */
 export class Random {
@@ -277,6 +277,7 @@ export function randomNetwork(r: Random): TestBridge {
   });
   br0.addPort(4, 4, { mode: r.of(['trunk', 'dot1q-tunnel']), tag: 6, trunks: [5, 6] });
   const patch = br0.addPort(9, null);
+  if (r.chance(30)) br0.join(br0.port(1) ?? assert.fail(), br0.addPort(5, 6), randomBond(r, br0));
   br1.addPort(1, 5);
   connect(br0, patch, br1, br1.addPort(9, null));
   for (const bridge of [br0, br1]) {
@@ -297,6 +298,18 @@ export function randomNetwork(r: Random): TestBridge {
 
 function bundleNamed(bridge: TestBridge, name: string): XlateBundle | undefined {
   return [...bridge.bundles()].find((bundle) => bundle.name === name);
+}
+
+function randomBond(r: Random, bridge: TestBridge): XlateBond {
+  const mode = r.of(['active-backup', 'balance-slb'] as const);
+  return {
+    mode,
+    basis: 3,
+    admits: (port, isMulticast) =>
+      isMulticast ? (port.ofport === 1 ? 'yes' : 'no') : mode === 'balance-slb' ? 'unless moved' : 'yes',
+    outputFor: (hash) => bridge.port(hash & 1 ? 5 : 1) ?? null,
+    credit: () => {},
+  };
 }
 
 function randomMirrors(r: Random): MirrorConfig[] {

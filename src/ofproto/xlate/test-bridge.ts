@@ -6,7 +6,7 @@ import type { PortVlanConfig } from '../ofproto.ts';
 import { Rule } from '../rule.ts';
 import { FlowTables } from '../tables.ts';
 import type { XlateMirrors } from './mirror.ts';
-import type { XlateBridge, XlateBundle, XlateGroup, XlatePort } from './types.ts';
+import type { XlateBond, XlateBridge, XlateBundle, XlateGroup, XlatePort } from './types.ts';
 
 export type TestPort = {
   -readonly [K in keyof XlatePort]: XlatePort[K];
@@ -57,6 +57,16 @@ export class TestBridge implements XlateBridge {
     this.portMap.set(ofport, port);
     this.bundleList.push(bundle);
     return port;
+  }
+
+  /** Makes a bond of two ports. */
+  join(a: TestPort, b: TestPort, bond: XlateBond): void {
+    const own = this.bundleList.findIndex((bundle) => bundle === b.bundle);
+    this.bundleList.splice(own, 1);
+    const bundle = a.bundle as { bond?: XlateBond; ports: XlatePort[] } & XlateBundle;
+    bundle.bond = bond;
+    bundle.ports.push(b);
+    b.bundle = bundle;
   }
 
   addRule(table: number, priority: number, match: Match, actions: readonly Ofpact[]): Rule {

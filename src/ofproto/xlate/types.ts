@@ -50,6 +50,18 @@ export interface XlateBundle {
   /** Ports in the bundle; more than one makes a bond. */
   readonly ports: readonly XlatePort[];
   readonly isFloodable: boolean;
+  /** How several ports are one; absent or null with one port. */
+  readonly bond?: XlateBond | null;
+}
+
+export interface XlateBond {
+  readonly mode: 'active-backup' | 'balance-slb' | 'balance-tcp' | 'none';
+  readonly basis: number;
+  /** May a packet come in by this member? `unless moved`: not if its source is known to be elsewhere. */
+  admits(port: XlatePort, isMulticast: boolean): 'yes' | 'no' | 'unless moved';
+  /** The member that packets with this hash leave by; null when none is up. */
+  outputFor(hash: number): XlatePort | null;
+  credit(hash: number, bytes: number): void;
 }
 
 export interface XlateGroup {
