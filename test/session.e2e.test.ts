@@ -4,10 +4,10 @@
  * Every line must print, complain and exit alike. `data/session.txt` has the lines; those with `~` print in no order.
  */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { missing, Sandbox } from './support/sandbox.ts';
+import { missing, Sandbox, until } from './support/sandbox.ts';
 
 const LINES = readFileSync(join(import.meta.dirname, 'data', 'session.txt'), 'utf8')
   .split('\n')
@@ -63,24 +63,25 @@ test('a session of administration goes as with the original', { skip: missing(..
   assert.deepEqual(differences, []);
 });
 
-test('a thousand ports come and go, and leave no memory behind', { skip: missing('ovs-vsctl') }, async () => {
+test('a thousand ports come and go, and leave no descriptor or thread behind', {
+  skip: missing('ovs-vsctl'),
+}, async () => {
   await using sandbox = await Sandbox.create();
   await sandbox.createDb();
   await sandbox.startOurs('ovsdb-server');
   const daemon = await sandbox.startOurs('ovs-vswitchd', ['--enable-dummy=override', '--disable-system']);
   const vsctl = async (...args: string[]): Promise<string> => {
     const { status, stdout, stderr } = await sandbox.runC('ovs-vsctl', args, { timeoutMs: 60_000 });
-    assert.equal(stderr, '');
-    assert.equal(status, 0);
+    // On a busy machine it also remarks on its own slowness.
+    assert.doesNotMatch(stderr, /Error detected/);
+    assert.equal(status, 0, stderr);
     return stdout;
   };
   const names = Array.from({ length: 1000 }, (_, i) => `d${i}`);
   await vsctl('add-br', 'br0');
-  const descriptors = (): number => {
-    const status = readFileSync(`/proc/${daemon.pid}/status`, 'utf8');
-    return Number(/^FDSize:\s*(\d+)/m.exec(status)?.[1]) + Number(/^Threads:\s*(\d+)/m.exec(status)?.[1]);
-  };
-  const before = descriptors();
+  const counts = (): string =>
+    ['fd', 'task'].map((what) => readdirSync(`/proc/${daemon.pid}/${what}`).length).join(' descriptors, threads ');
+  const before = counts();
   for (let round = 0; round < 2; round++) {
     await vsctl(
       ...names.flatMap((name) => ['--', 'add-port', 'br0', name, '--', 'set', 'interface', name, 'type=dummy']),
@@ -90,5 +91,5 @@ test('a thousand ports come and go, and leave no memory behind', { skip: missing
     assert.doesNotMatch(ports, /-1/);
     await vsctl(...names.flatMap((name) => ['--', 'del-port', name]));
   }
-  assert.equal(descriptors(), before);
+  await until(() => counts() === before, 5000, `as many descriptors and threads as before: ${before}`);
 });

@@ -23,6 +23,7 @@ import {
 import { ovsRundir } from '../base/dirs.ts';
 import { ovsFatal, writeAll } from '../base/fatal.ts';
 import { getoptOrExit, type OptionSpec } from '../base/getopt.ts';
+import { declareLogModules } from '../base/log-modules.ts';
 import { Unixctl } from '../base/unixctl.ts';
 import { vlogSetProgram } from '../base/vlog.ts';
 import { lockFile } from '../linux/file-lock.ts';
@@ -44,6 +45,7 @@ const OWN_OPTIONS: readonly OptionSpec[] = [
 
 async function main(args: readonly string[]): Promise<void> {
   vlogSetProgram(PROGRAM);
+  declareLogModules(PROGRAM);
   const { options, operands } = getoptOrExit(PROGRAM, args, [
     ...OWN_OPTIONS,
     ...HELP_OPTIONS,

@@ -22,6 +22,7 @@ import {
 import { ovsDbdir } from '../base/dirs.ts';
 import { ovsFatal, writeAll } from '../base/fatal.ts';
 import { getoptOrExit, type OptionSpec } from '../base/getopt.ts';
+import { declareLogModules } from '../base/log-modules.ts';
 import { memoryReporter } from '../base/memory.ts';
 import { Unixctl } from '../base/unixctl.ts';
 import { PROGRAM_VERSION_LINE } from '../base/version.ts';
@@ -102,6 +103,7 @@ interface Settings {
 await main(process.argv.slice(2));
 
 async function main(argv: readonly string[]): Promise<void> {
+  declareLogModules(PROGRAM);
   const { options, operands } = getoptOrExit(PROGRAM, argv, OPTIONS);
   await daemonLaunch(PROGRAM, options);
   const server = new OvsdbServer();
