@@ -223,6 +223,11 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
           list = b.missed;
           break;
         case OP.TNL_PUSH:
+          for (let j = 0; j < n; j++) {
+            const f = b.frames[list[j]] >> 2;
+            if (i32[f + FRAME_LEN] > cut) i32[f + FRAME_LEN] = cut;
+          }
+          cut = 0x7fffffff;
           n = tnlPush(b, list, n, pc, (i32[next] & 0xff) === OP.OUTPUT && next + 2 === end);
           if (n === 0) return;
           list = b.missed;

@@ -197,6 +197,32 @@ for (const { name, type, text } of HEADERS) {
   });
 }
 
+test('what is truncated before it goes into a tunnel is shorter inside, and whole outside', () => {
+  const b = bench(TnlType.vxlan, HEADERS[1].text);
+  const key = new FlowKey();
+  key.set32(OFS.in_port, 6);
+  key.set32(OFS.eth_dst, 0x0a000000);
+  const mask = new FlowKey();
+  mask.set32(OFS.in_port, 0xffffffff);
+  mask.set32(OFS.eth_dst, 0xffffffff);
+  const push = parseDpActions(
+    `trunc(100),tnl_push(tnl_port(${TUNNEL_PORT}),header(${HEADERS[1].text}),out_port(${LOCAL})),2`,
+  );
+  ok(push.ok);
+  b.bed.flow(key, mask, push.actions);
+  const packet = new Uint8Array(400).fill(7);
+  packet.set([0x0a, 0, 0, 0]);
+  const other = new TestPort('p6', b.bed);
+  b.bed.pmd.addPort(6, other);
+  other.input.push(packet);
+  b.bed.pmd.run();
+  const outside = b.outer.output.pop()!;
+  checkOuter(outside);
+  entryOf(b).input.push(outside);
+  b.bed.pmd.run();
+  deepEqual(b.far.output.pop(), packet.slice(0, 100));
+});
+
 test('a packet of another tunnel is dropped and counted', () => {
   const b = bench(TnlType.vxlan, HEADERS[0].text);
   b.inner.input.push(new Uint8Array(60));
