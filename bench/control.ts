@@ -23,10 +23,23 @@ const seconds = (body: () => void): number => {
   return (performance.now() - t0) / 1000;
 };
 
+/** Each a whole process: what it costs to start, connect, ask and print. */
+const COMMANDS: readonly (readonly [string, ...string[]])[] = [
+  ['ovs-vsctl', 'get', 'bridge', BRIDGE, 'name'],
+  ['ovs-ofctl', 'dump-aggregate', BRIDGE],
+  ['ovsdb-client', 'list-dbs'],
+  ['ovs-appctl', 'version'],
+  ['ovs-dpctl', '--version'],
+  ['ovsdb-tool', '--version'],
+];
+
 interface Figures {
   addFlows: number;
+  ownAddFlows: number;
+  dumpFlows: number;
   addPorts: number;
-  startup: number;
+  /** By command, in the order of `COMMANDS`. */
+  startup: number[];
   firstPacket: number[];
 }
 
@@ -85,16 +98,21 @@ async function figures(make: Make): Promise<Figures> {
     lines.push(`priority=${100 + (i % 30)},ip,nw_dst=10.${a}.${b}.${c},actions=output:${1 + (i % 50)}`);
   }
   writeFileSync(file, lines.join('\n') + '\n');
+  const ownAddFlows = seconds(() => s.run('ovs-ofctl', 'add-flows', BRIDGE, file));
+  s.runOriginal('ovs-ofctl', 'del-flows', BRIDGE);
   const addFlows = seconds(() => s.runOriginal('ovs-ofctl', 'add-flows', BRIDGE, file));
   const count = s.runOriginal('ovs-ofctl', 'dump-aggregate', BRIDGE);
-  if (!count.includes(`flow_count=${RULES + 1}`)) throw new Error(`${make}: ${count}`);
+  if (!count.includes(`flow_count=${RULES}\n`)) throw new Error(`${make}: ${count}`);
+  const dumpFlows = median(Array.from({ length: 5 }, () => seconds(() => s.run('ovs-ofctl', 'dump-flows', BRIDGE))));
   const addPorts = seconds(() => {
     for (let i = 0; i < PORTS; i++) s.runOriginal('ovs-vsctl', 'add-port', BRIDGE, `d${i}`);
   });
-  const startup = median(
-    Array.from({ length: 20 }, () => seconds(() => s.run('ovs-vsctl', 'get', 'bridge', BRIDGE, 'name'))),
-  );
-  return { addFlows, addPorts, startup, firstPacket: await firstPackets(make) };
+  s.runOriginal('ovs-ofctl', 'del-flows', BRIDGE);
+  const startup = COMMANDS.map(([name, ...args]) => {
+    const command = name === 'ovs-appctl' ? () => s.appctl(...args) : () => s.run(name, ...args);
+    return median(Array.from({ length: 20 }, () => seconds(command)));
+  });
+  return { addFlows, ownAddFlows, dumpFlows, addPorts, startup, firstPacket: await firstPackets(make) };
 }
 
 const theirs = await figures('original');
@@ -112,9 +130,11 @@ const row = (name: string, get: (f: Figures) => number, unit: (v: number) => str
 printTable(
   ['', 'Open vSwitch', 'Signalbox', 'ours / theirs'],
   [
-    row(`\`ovs-ofctl add-flows\` of ${RULES} rules`, (f) => f.addFlows, s),
+    row(`\`ovs-ofctl add-flows\` of ${RULES} rules, the original's client`, (f) => f.addFlows, s),
+    row(`\`ovs-ofctl add-flows\` of ${RULES} rules`, (f) => f.ownAddFlows, s),
+    row(`\`ovs-ofctl dump-flows\` of ${RULES} rules`, (f) => f.dumpFlows, s),
     row(`\`ovs-vsctl add-port\` × ${PORTS}`, (f) => f.addPorts, s),
-    row('`ovs-vsctl get`, wall time', (f) => f.startup, ms),
+    ...COMMANDS.map(([name, word], i) => row(`\`${name} ${word}\`, wall time`, (f) => f.startup[i], ms)),
     row('first packet of a flow, p50', (f) => percentile(f.firstPacket, 50), us),
     row('first packet of a flow, p99', (f) => percentile(f.firstPacket, 99), us),
   ],
