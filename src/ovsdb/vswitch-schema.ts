@@ -10,7 +10,7 @@ export const VSWITCH_SCHEMA_VERSION = '8.3.1';
 /** What the original's file carries; a checksum over its text, by which tools tell that a schema is unmodified. */
 const VSWITCH_SCHEMA_CKSUM = '3012963480 26720';
 
-export const VSWITCH_TABLES: TableTexts = {
+export const VSWITCH_TABLES = {
   Open_vSwitch: {
     isRoot: true,
     maxRows: 1,
@@ -283,7 +283,7 @@ export const VSWITCH_TABLES: TableTexts = {
       mappings: 'integer[0..16777215] = integer[0..4095] *',
     },
   },
-};
+} as const satisfies TableTexts;
 
 /** The schema as RFC 7047 3.2 writes it. */
 export function vswitchSchemaJson(): Record<string, unknown> {

@@ -7,7 +7,7 @@ export const VTEP_SCHEMA_VERSION = '1.7.0';
 /** What the original's file carries. */
 const VTEP_SCHEMA_CKSUM = '353943336 11434';
 
-export const VTEP_TABLES: TableTexts = {
+export const VTEP_TABLES = {
   Global: {
     isRoot: true,
     maxRows: 1,
@@ -191,7 +191,7 @@ export const VTEP_TABLES: TableTexts = {
       status: 'string = string * ephemeral',
     },
   },
-};
+} as const satisfies TableTexts;
 
 /** The schema as RFC 7047 3.2 writes it. */
 export function vtepSchemaJson(): Record<string, unknown> {
