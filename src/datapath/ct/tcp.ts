@@ -165,8 +165,9 @@ export function makeTcpTracker(views: ArenaViews): TcpTracker {
     let end = (seq + size - (u8[l4 + 12] >> 4) * 4 + (flags & SYN ? 1 : 0) + (flags & FIN ? 1 : 0)) | 0;
     let window = (u8[l4 + 14] << 8) | u8[l4 + 15];
     let ack = be32(l4 + 8);
-    const isFirst = state < TCPS.SYN_SENT;
-    if (isFirst) {
+    // What a peer acknowledges first may be of before we looked.
+    let isAckJudged = true;
+    if (state < TCPS.SYN_SENT) {
       // The first we see of this peer.
       if (flags & SYN && otherScale & SCALE_SEEN) {
         scale = scaleOption(l4);
@@ -182,7 +183,10 @@ export function makeTcpTracker(views: ArenaViews): TcpTracker {
       }
       const allowed = (end + Math.max(1, i32[dst + WINDOW] << otherShift)) | 0;
       i32[src + LO] = seq;
-      if (i32[src + HI] === 1 || isFrom(allowed, i32[src + HI])) i32[src + HI] = allowed;
+      if (i32[src + HI] === 1 || isFrom(allowed, i32[src + HI])) {
+        i32[src + HI] = allowed;
+        isAckJudged = false;
+      }
       if (window > i32[src + WINDOW]) i32[src + WINDOW] = window;
       state = TCPS.SYN_SENT;
     }
@@ -194,8 +198,7 @@ export function makeTcpTracker(views: ArenaViews): TcpTracker {
       end = seq;
     }
 
-    // What a peer acknowledges first may be of before we looked.
-    const skew = isFirst ? 0 : (i32[dst + LO] - ack) | 0;
+    const skew = isAckJudged ? (i32[dst + LO] - ack) | 0 : 0;
     const isResetInPlace = !(flags & RST) || Math.abs((first - i32[src + LO]) | 0) <= 1;
     if (
       isLiberal ||
