@@ -27,7 +27,7 @@ import { inBandRules } from './in-band.ts';
 import { MacLearning } from './mac-learning.ts';
 import { Meters } from './meters.ts';
 import { Mirrors } from './mirrors.ts';
-import { OfPort, OFPPS, samePhyPort } from './ofport.ts';
+import { OFPPS, OfPort, samePhyPort } from './ofport.ts';
 import type { BondConfig, BundleConfig, ControllerStatus, MirrorConfig, Ofproto, OfprotoConfig } from './ofproto.ts';
 import { IMPLICIT_MISS } from './packet-in-reason.ts';
 import { PortTable } from './port-table.ts';
