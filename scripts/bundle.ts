@@ -54,7 +54,7 @@ try {
         platform: 'node',
         format: 'esm',
         target: 'esnext',
-        external: ['koffi'],
+        external: ['koffi', 'prom-client'],
         minifySyntax: true,
         minifyWhitespace: true,
         plugins: [builtinsWhenUsed],

@@ -3,6 +3,7 @@ import { memoryReporter } from '../base/memory.ts';
 import type { Dpif } from '../dpif/dpif.ts';
 import { Backer } from './backer.ts';
 import { registerOfprotoCommands } from './commands/index.ts';
+import { registerMetrics } from './metrics.ts';
 import type { OfprotoBacker } from './ofproto.ts';
 
 export interface BackerDeps {
@@ -18,6 +19,7 @@ export async function createBacker(type: string, deps: BackerDeps): Promise<Ofpr
   if (!isRegistered) {
     isRegistered = true;
     registerOfprotoCommands(() => backers);
+    registerMetrics(() => backers);
     memoryReporter(memoryUse);
   }
   const backer = new Backer(type, deps.dpif);

@@ -15,6 +15,7 @@ import { DP_WORDS, OFS } from '../flow/layout.ts';
 import { PacketInReason } from '../openflow/messages.ts';
 import type { Backer } from './backer.ts';
 import { Bridge } from './bridge.ts';
+import { UpcallTimes } from './metrics.ts';
 import { EXPLICIT_MISS, IMPLICIT_MISS } from './packet-in-reason.ts';
 import { packetMetadata } from './packet-metadata.ts';
 import { Ukey } from './ukey.ts';
@@ -38,6 +39,7 @@ export class UpcallHandler {
   usesMegaflows = true;
   /** Upcalls dropped because too many of their port waited. */
   overflows = 0;
+  readonly times = new UpcallTimes();
   private readonly backer: Backer;
   private readonly queues = new Map<number, Upcall[]>();
   private isScheduled = false;
@@ -79,12 +81,14 @@ export class UpcallHandler {
   }
 
   private one(upcall: Upcall): void {
+    const started = performance.now();
     try {
       if (upcall.reason === 'miss' || upcall.userspace?.type === 'slow_path') this.translate(upcall);
       else if (upcall.userspace?.type === 'controller') this.toController(upcall, upcall.userspace);
     } catch (cause) {
       log.rl(5).err(`upcall failed: ${cause instanceof Error ? (cause.stack ?? cause.message) : cause}`);
     }
+    this.times.add(performance.now() - started);
   }
 
   private translate(upcall: Upcall): void {

@@ -10,7 +10,8 @@ const USAGE = `signalbox: Open vSwitch, whole, in one process
 usage: signalbox [OPTIONS] COMMAND
 
 Commands:
-  up                       run database and switch in the foreground
+  up [--metrics=PORT]      run database and switch in the foreground; with
+                           --metrics, Prometheus finds /metrics on that port
   demo                     send pings through a bridge between two namespaces,
                            show what the switch knows, and remove it all
   journey [FILTER]         tell the journeys of packets as they pass
@@ -41,13 +42,13 @@ async function main(args: readonly string[]): Promise<void> {
   }
   const [command, ...rest] = operands;
   if (command === undefined) ovsFatal(PROGRAM, 'missing command name (use --help for help)');
-  if (rest.length > 0 && (command === 'up' || command === 'demo')) {
+  if (rest.length > 0 && command === 'demo') {
     ovsFatal(PROGRAM, `'${command}' command takes at most 0 arguments`);
   }
   switch (command) {
     case 'up': {
       const { up } = await import('./signalbox/up.ts');
-      return up();
+      return up(rest);
     }
     case 'demo': {
       const { demo } = await import('./signalbox/demo.ts');

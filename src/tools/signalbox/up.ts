@@ -9,9 +9,11 @@ import { applyDaemonOption, daemonComplete, daemonStart } from '../../base/daemo
 import { ovsDbdir, ovsLogdir, ovsRundir } from '../../base/dirs.ts';
 import { errorText } from '../../base/errno.ts';
 import { ovsFatal } from '../../base/fatal.ts';
+import { getoptOrExit } from '../../base/getopt.ts';
 import { packagePath } from '../../base/package-path.ts';
 import { Unixctl } from '../../base/unixctl.ts';
 import { lockFile } from '../../linux/file-lock.ts';
+import { serveMetrics } from './metrics.ts';
 import { type Running, startInProcess } from './running.ts';
 
 const PROGRAM = 'signalbox';
@@ -19,7 +21,17 @@ const PROGRAM = 'signalbox';
 const SWITCH = 'ovs-vswitchd';
 const DIRECTORIES = ['OVS_RUNDIR', 'OVS_DBDIR', 'OVS_LOGDIR'] as const;
 
-export async function up(): Promise<void> {
+export async function up(args: readonly string[]): Promise<void> {
+  const { options, operands } = getoptOrExit(PROGRAM, args, [{ long: 'metrics', arg: 'required' }]);
+  if (operands.length > 0) ovsFatal(PROGRAM, `'up' command takes at most 0 arguments`);
+  const metricsPort = options.find((o) => o.id === 'metrics')?.value;
+  if (
+    metricsPort !== undefined &&
+    metricsPort !== null &&
+    !(Number(metricsPort) >= 0 && Number(metricsPort) <= 0xffff)
+  ) {
+    ovsFatal(PROGRAM, `--metrics: ${metricsPort}: not a port`);
+  }
   const missing = missingPrivilege();
   const chosen = chooseDirectories();
   const say = (text: string) => process.stdout.write(`${text}\n`);
@@ -65,7 +77,12 @@ export async function up(): Promise<void> {
   say('Signalbox is up: database and switch in this process. Ctrl-C stops both.\n');
   say(`  database  ${file}${running.madeDatabase ? ' (new)' : ''}`);
   say(`  OVSDB     ${join(ovsRundir(), 'db.sock')}`);
-  say(`  control   ${unixctl.path}\n`);
+  say(`  control   ${unixctl.path}`);
+  if (metricsPort !== undefined && metricsPort !== null) {
+    const at = await serveMetrics(Number(metricsPort)).catch((error: Error) => ovsFatal(PROGRAM, error.message));
+    say(`  metrics   ${at}`);
+  }
+  say('');
   say('Next, in another terminal:\n');
   const bin = relative(process.cwd(), packagePath('bin')) || '.';
   const program = (name: string) => (bin.startsWith('..') ? packagePath(`bin/${name}`) : join(bin, name));
