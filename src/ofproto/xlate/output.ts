@@ -64,7 +64,7 @@ export function sendTo(ctx: Ctx, ofport: number, truncate = 0): void {
   if (!port) {
     ctx.note('warn', 'Nonexistent output port');
   } else if (port.config & PortConfig.noFwd) {
-    ctx.note('warn', 'OFPPC_NO_FWD set, skipping output');
+    ctx.note('detail', 'OFPPC_NO_FWD set, skipping output');
   } else if (port.bundle?.vlan.protected && ctx.bridge.port(ctx.flow.get32(OFS.in_port))?.bundle?.vlan.protected) {
     ctx.note('warn', 'Flow is between protected ports, skipping output.');
   } else if (port.peer && ctx.mirrorSnaplen > 0) {
