@@ -167,6 +167,8 @@ export function makeTcpTracker(views: ArenaViews): TcpTracker {
     let ack = be32(l4 + 8);
     // What a peer acknowledges first may be of before we looked.
     let isAckJudged = true;
+    // A peer's first packet is its first, valid or not.
+    let verdict: number = VERDICT.ESTABLISHED;
     if (state < TCPS.SYN_SENT) {
       // The first we see of this peer.
       if (flags & SYN && otherScale & SCALE_SEEN) {
@@ -232,12 +234,12 @@ export function makeTcpTracker(views: ArenaViews): TcpTracker {
         state = TCPS.TIME_WAIT;
         other = TCPS.TIME_WAIT;
       }
-    } else return VERDICT.INVALID;
+    } else verdict = VERDICT.INVALID;
     u8[stateAt] = state;
     u8[otherAt] = other;
     u8[stateAt + 2] = scale;
     u8[otherAt + 2] = otherScale;
-    return VERDICT.ESTABLISHED;
+    return verdict;
   }
 
   return { open, update, seconds: () => seconds };
