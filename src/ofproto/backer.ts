@@ -230,6 +230,7 @@ export class Backer implements OfprotoBacker {
   /** After each sweep. */
   run(): void {
     const now = clock.nowMs();
+    this.tunnels.run(now);
     for (const bridge of this.bridgeTable.values()) {
       try {
         bridge.run(now);

@@ -76,6 +76,11 @@ export class TunnelSpace<Owner> implements XlateTunnels {
     }
   }
 
+  /** After each sweep. */
+  run(nowMs: number): void {
+    network.neighbors.expire(nowMs);
+  }
+
   /** After tunnels came or went. */
   portsChanged(): void {
     if (this.isInUse) network.start();
