@@ -35,16 +35,14 @@ async function bundle([target, path]: readonly string[]): Promise<void> {
   const names = await namesToAccept(target);
   const messages: OfMessage[] = [];
   let usable = ALL_PROTOCOLS;
-  readText(path)
-    .split('\n')
-    .forEach((line, i) => {
-      for (const text of flowLines(line)) {
-        const parsed = parseLine(text, names);
-        if ('error' in parsed) return fatal(`${path}:${i + 1}: ${parsed.error}`);
-        messages.push(parsed.message);
-        usable &= parsed.usable;
-      }
-    });
+  for (const [i, line] of readText(path).split('\n').entries()) {
+    for (const text of flowLines(line)) {
+      const parsed = parseLine(text, names);
+      if ('error' in parsed) return fatal(`${path}:${i + 1}: ${parsed.error}`);
+      messages.push(parsed.message);
+      usable &= parsed.usable;
+    }
+  }
   await sendBundle(target, messages, usable);
 }
 
