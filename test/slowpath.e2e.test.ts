@@ -297,4 +297,40 @@ describe('beside flows, as the original', { skip: missing ?? false }, () => {
     same('ovs-vsctl del-port b0');
     ofctl('del-flows br0');
   });
+
+  it('packets that pause in a controller and go on', async () => {
+    ofctl(
+      'add-flow br0 "in_port=1,actions=set_field:5->reg1,mod_dl_src:50:54:00:00:00:77,push:NXM_NX_REG1[],resubmit(,1),output:3"',
+    );
+    ofctl('add-flow br0 "table=1,reg1=5,actions=controller(pause,userdata=01.02.03),pop:NXM_NX_REG2[],resubmit(,2)"');
+    ofctl('add-flow br0 "table=2,reg2=5,actions=output:2"');
+    const logs: string[] = [];
+    for (const box of boxes) {
+      const monitor = box.watch('ovs-ofctl', 'monitor', 'br0', 'resume', '-P', 'nxt_packet_in2', '-OOpenFlow13');
+      const receive = (): unknown =>
+        box.run(
+          'ovs-appctl',
+          'netdev-dummy/receive',
+          'p1',
+          'in_port(1),eth(src=50:54:00:00:00:09,dst=50:54:00:00:00:0a),eth_type(0x1234)',
+        );
+      await until(() => receive() !== null && monitor.text().includes('send: NXT_RESUME'), 'the resume');
+      await until(
+        () => /tx pkts=[1-9]/.test(box.run('ovs-ofctl', 'dump-ports', 'br0', '3').out),
+        'the rest of table 0',
+      );
+      assert.match(box.run('ovs-ofctl', '-OOpenFlow13', 'dump-flows', 'br0', 'table=2').out, /n_packets=[1-9]/);
+      monitor.stop();
+      const [first] = monitor.text().split('send: NXT_RESUME');
+      logs.push(
+        normal(first)
+          .replace(/bridge=[0-9a-f-]+/g, 'bridge=?')
+          // The original forgets which table the first list belongs to.
+          .replace(/unroll_xlate\(table=\d/, 'unroll_xlate(table=?'),
+      );
+    }
+    const once = (log: string): string => log.slice(0, log.indexOf('dl_type=0x1234'));
+    assert.equal(once(logs[0]), once(logs[1]));
+    ofctl('del-flows br0');
+  });
 });

@@ -4,6 +4,7 @@
  *
  * Whatever changes here in a way that could make an installed megaflow wrong is told to the backer, which revalidates.
  */
+import { randomBytes } from 'node:crypto';
 import { clock } from '../base/clock.ts';
 import { vlog } from '../base/vlog.ts';
 import { OFS } from '../flow/layout.ts';
@@ -76,6 +77,8 @@ export class Bridge implements Ofproto, XlateBridge {
   /** Geneve options by the number of their `tun_metadata` field. */
   readonly tlvTable = new Map<number, TlvMap>();
   readonly meters: Meters;
+  /** Continuations of other bridges, or of one of this name before, are refused. */
+  readonly continuationId: Uint8Array = randomBytes(16);
   mirrors: Mirrors | null = null;
   readonly connmgr: ConnMgr;
   config: OfprotoConfig = UNCONFIGURED;

@@ -15,6 +15,7 @@ import { DP_WORDS, OFS } from '../flow/layout.ts';
 import { PacketInReason } from '../openflow/messages.ts';
 import type { Backer } from './backer.ts';
 import { Bridge } from './bridge.ts';
+import { writeContinuation } from './continuation.ts';
 import { UpcallTimes } from './metrics.ts';
 import { EXPLICIT_MISS, IMPLICIT_MISS } from './packet-in-reason.ts';
 import { packetMetadata } from './packet-metadata.ts';
@@ -153,7 +154,9 @@ export class UpcallHandler {
         cookie: action.ruleCookie,
         metadata: packetMetadata(upcall.key, state),
         userdata: state.userdata,
-        continuation: null,
+        continuation: action.continuation
+          ? writeContinuation(state, state.bridge.continuationId, upcall.key.get32(OFS.in_port))
+          : null,
       },
     });
   }

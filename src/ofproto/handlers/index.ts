@@ -14,6 +14,7 @@ import { flowMonitor, flowMonitorCancel } from './monitors.ts';
 import { packetOut } from './packet-out.ts';
 import { portDesc, portMod, portStats } from './ports.ts';
 import { ipfixStats, queueGetConfig, queueStats } from './queues.ts';
+import { resume } from './resume.ts';
 import {
   barrier,
   desc,
@@ -80,6 +81,7 @@ const HANDLERS: { readonly [T in OfMessageType]?: Handler<T> } = {
   ipfix_bridge_stats_request: ipfixStats,
   ipfix_flow_stats_request: ipfixStats,
   packet_out: packetOut,
+  nx_resume: resume,
   port_mod: portMod,
   port_stats_request: portStats,
   port_desc_request: portDesc,
@@ -102,6 +104,7 @@ const CHANGES: ReadonlySet<OfMessageType> = new Set([
   'group_mod',
   'meter_mod',
   'packet_out',
+  'nx_resume',
   'port_mod',
   'table_mod',
   'bundle_control',

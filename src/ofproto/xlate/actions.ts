@@ -60,17 +60,18 @@ const HANDLERS: { readonly [K in OfpactKind]?: Handler<K> } = {
     }
     ctx.flow.set32(OFS.skb_priority, saved);
   },
-  controller: (ctx, a, { rest }) => {
-    controller(ctx, {
+  controller: (ctx, a) => {
+    const request = {
       maxLen: a.maxLen,
       reason: a.reason === 1 ? outputReason(ctx) : a.reason,
       controllerId: a.controllerId,
       userdata: a.userdata,
       meterId: a.meterId,
       pause: a.pause,
-      remaining: a.pause ? rest : [],
-    });
-    return a.pause;
+    };
+    if (!a.pause) return controller(ctx, request);
+    freeze(ctx, null);
+    ctx.pause = request;
   },
   group: (ctx, a, { isLast }) => group(ctx, a.groupId, isLast),
   bundle,

@@ -11,6 +11,7 @@ import { OFS } from '../../flow/layout.ts';
 import { setFieldMask } from '../../flow/subfield.ts';
 import type { Ofpact } from '../../openflow/actions/types.ts';
 import type { Rule } from '../rule.ts';
+import type { ControllerRequest } from './controller.ts';
 import { FRAG_LATER, hasVlan, hasVlan2, isIpAny } from './prereq.ts';
 import type { XlateBridge, XlateEffect, XlateError, XlateInput } from './types.ts';
 
@@ -50,6 +51,8 @@ export class Ctx {
   frozenTable: number | null = null;
   frozenActions: Ofpact[] = [];
   /** What the datapath shall compute before the packet comes back. */
+  /** A `controller` action that pauses: the packet goes there with all that is left. */
+  pause: ControllerRequest | null = null;
   recircHash: { readonly algorithm: 'l4' | 'sym_l4'; readonly basis: number } | null = null;
   /** `skb_priority` on arrival, for `pop_queue`. */
   readonly origPriority: number;

@@ -188,6 +188,12 @@ export function freeze(ctx: Ctx, table: number | null): void {
 export function finishFreezing(ctx: Ctx): void {
   commitActions(ctx);
   commitTunnel(ctx);
+  if (ctx.pause) {
+    controller(ctx, { ...ctx.pause, remaining: ctx.frozenActions });
+    ctx.pause = null;
+    endFreezing(ctx);
+    return;
+  }
   const id = ctx.input.recirc.allocate({
     bridge: ctx.bridge,
     table: ctx.table,
@@ -205,6 +211,10 @@ export function finishFreezing(ctx: Ctx): void {
   if (ctx.recircHash) ctx.actions.push({ kind: 'hash', ...ctx.recircHash });
   ctx.recircHash = null;
   ctx.actions.push({ kind: 'recirc', id });
+  endFreezing(ctx);
+}
+
+function endFreezing(ctx: Ctx): void {
   ctx.freezing = false;
   ctx.frozenActions = [];
   ctx.frozenTable = null;

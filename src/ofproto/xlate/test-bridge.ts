@@ -61,7 +61,7 @@ export class TestBridge implements XlateBridge {
 
   /** Makes a bond of two ports. */
   join(a: TestPort, b: TestPort, bond: XlateBond): void {
-    const own = this.bundleList.findIndex((bundle) => bundle === b.bundle);
+    const own = b.bundle ? this.bundleList.indexOf(b.bundle) : -1;
     this.bundleList.splice(own, 1);
     const bundle = a.bundle as { bond?: XlateBond; ports: XlatePort[] } & XlateBundle;
     bundle.bond = bond;
