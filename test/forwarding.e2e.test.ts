@@ -140,13 +140,13 @@ for (const mode of ['best-effort', 'off']) {
     };
     const client = ['iperf3', '-J', '-c', b.address, '-n', '20M'];
     const wire = await capture(b, 'tcp and len > 1000', 200, async () => {
-      assert.ok((await received([...a.ns.prefix(), ...client])) >= 15e6, 'a → b');
+      assert.ok((await received([...a.ns.prefix(), ...client])) >= 5e6, 'a → b');
     });
     assert.match(wire, /cksum 0x[0-9a-f]+ \(correct\)/);
     assert.doesNotMatch(wire, /incorrect/);
-    assert.ok((await received([...a.ns.prefix(), ...client, '-R'])) >= 15e6, 'b → a');
-    assert.ok((await received(client)) >= 15e6, 'host → b');
-    assert.ok((await received([...client, '-R'])) >= 15e6, 'b → host');
+    assert.ok((await received([...a.ns.prefix(), ...client, '-R'])) >= 5e6, 'b → a');
+    assert.ok((await received(client)) >= 5e6, 'host → b');
+    assert.ok((await received([...client, '-R'])) >= 5e6, 'b → host');
   });
 }
 
