@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { Netns, veth } from './netns.ts';
-import { missing, must, notRoot, Sandbox, until } from './sandbox.ts';
+import { missing, must, notRoot, run, Sandbox, until } from './sandbox.ts';
 
 test('the original runs in a sandbox and is gone afterwards', {
   skip: missing('ovsdb-server', 'ovs-vsctl'),
@@ -46,4 +48,26 @@ test('until gives up with what it saw last', async () => {
     until(() => 0, 20, 'zero is true'),
     /not after 20 ms: zero is true \(last: 0\)/,
   );
+});
+
+test('a test that fails before it disposes of its daemons ends all the same', {
+  skip: missing('ovsdb-tool'),
+}, async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'sb-leak-'));
+  const file = join(dir, 'leak.test.ts');
+  writeFileSync(
+    file,
+    `import { test } from 'node:test';
+    import { Sandbox } from ${JSON.stringify(join(import.meta.dirname, 'sandbox.ts'))};
+    test('leaks', async () => {
+      const sandbox = await Sandbox.create();
+      await sandbox.createDb();
+      await sandbox.startOurs('ovsdb-server');
+      throw new Error('too early');
+    });`,
+  );
+  const { status, stdout } = await run(process.execPath, ['--test', file], { env: { NODE_TEST_CONTEXT: undefined } });
+  rmSync(dir, { recursive: true });
+  assert.equal(status, 1);
+  assert.match(stdout, /too early/);
 });

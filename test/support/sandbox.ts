@@ -10,7 +10,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BIN, type Result, type RunOptions, run, systemProgram, until } from './run.ts';
@@ -153,6 +153,9 @@ export class Sandbox implements AsyncDisposable {
     const daemon = new Daemon(program, child);
     this.daemons.push(daemon);
     killAtExit(child);
+    // A test that fails before it can dispose of its sandbox must not keep its process, and with it the whole run, alive.
+    child.unref();
+    for (const pipe of [child.stdout, child.stderr]) if (pipe instanceof Socket) pipe.unref();
     const ready = async () => {
       if (daemon.exit) return true;
       const pid = Number.parseInt(this.read(`${program}.pid`), 10);
