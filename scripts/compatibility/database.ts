@@ -108,7 +108,12 @@ ${tables.join('\n\n')}`;
 }
 
 /** Read, but only to warn that it does nothing or for what is to come. */
-const IGNORED: ReadonlySet<string> = new Set(['Bridge.stp_enable', 'Bridge.rstp_enable', 'Flow_Table.groups']);
+const IGNORED: ReadonlySet<string> = new Set([
+  'Port.lacp',
+  'Bridge.stp_enable',
+  'Bridge.rstp_enable',
+  'Flow_Table.groups',
+]);
 
 /** Which function of the switch writes a table's status. */
 const WRITERS: Readonly<Record<string, string>> = {

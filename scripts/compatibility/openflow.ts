@@ -148,10 +148,6 @@ ${table(['action', 'here'], lines)}`;
 const ANSWERED_WITH_NONE: Readonly<Record<string, string>> = {
   queue_stats_request: 'yes: no queues',
   queue_get_config_request: 'yes: no queues',
-  meter_features_request: 'yes: no meters',
-  meter_config_request: 'yes: no meters',
-  meter_stats_request: 'yes: no meters',
-  meter_mod: 'refused: no meters',
   ipfix_bridge_stats_request: 'refused: not configured',
   ipfix_flow_stats_request: 'refused: not configured',
 };

@@ -163,7 +163,7 @@ function readPort(row: Row): PortSpec {
     name: row.string('name'),
     interfaces: row.refs('interfaces').map(readInterface).sort(byName),
     vlan: readVlan(row),
-    bond: row.refs('interfaces').length > 1 ? readBond(row) : null,
+    bond: readBond(row),
   };
 }
 
@@ -202,23 +202,24 @@ export function readVlan(port: RowView): PortVlanConfig {
 }
 
 /** `ovs-vswitchd.conf.db(5)`, "Bonding Configuration". */
-function readBond(port: Row): BondConfig {
-  const config = port.map('other_config');
-  const text = port.optionalString('bond_mode') ?? 'active-backup';
-  const lacp = port.optionalString('lacp');
+function readBond(row: Row): BondConfig | null {
+  const config = row.map('other_config');
+  const text = row.optionalString('bond_mode') ?? 'active-backup';
+  const lacp = row.optionalString('lacp');
   const interval = integer(config.get('bond-rebalance-interval')) ?? 10_000;
-  return {
+  const bond: BondConfig = {
     mode: text === 'balance-slb' || text === 'balance-tcp' ? text : 'active-backup',
-    upDelayMs: Math.max(0, port.integer('bond_updelay') ?? 0),
-    downDelayMs: Math.max(0, port.integer('bond_downdelay') ?? 0),
+    upDelayMs: Math.max(0, row.integer('bond_updelay') ?? 0),
+    downDelayMs: Math.max(0, row.integer('bond_downdelay') ?? 0),
     rebalanceIntervalMs: interval === 0 ? Number.POSITIVE_INFINITY : Math.max(interval, 1000),
     hashBasis: integer(config.get('bond-hash-basis')) ?? 0,
     primary: config.get('bond-primary') ?? null,
-    activeMac: parseMac(port.optionalString('bond_active_slave') ?? undefined),
+    activeMac: parseMac(row.optionalString('bond_active_slave') ?? undefined),
     allMembersActive: config.get('all-members-active') === 'true',
     lacp: lacp === 'active' || lacp === 'passive' ? lacp : 'off',
     lacpFallback: config.get('lacp-fallback-ab') === 'true',
   };
+  return row.refs('interfaces').length > 1 ? bond : null;
 }
 
 function readController(row: Row): ControllerConfig {
