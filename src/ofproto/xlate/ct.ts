@@ -49,6 +49,7 @@ export function ct(ctx: Ctx, a: OfpactOf<'ct'>): void {
     ctx.conntracked = true;
     return;
   }
+  if (ctx.recirculatesTooOften()) return;
   const id = ctx.input.recirc.allocate({
     bridge: ctx.bridge,
     table: a.recircTable,
@@ -61,6 +62,7 @@ export function ct(ctx: Ctx, a: OfpactOf<'ct'>): void {
     actionSet: [...ctx.actionSet],
     conntracked: true,
     userdata: null,
+    hops: ctx.hops + 1,
   });
   ctx.actions.push({ kind: 'recirc', id });
   ctx.note(

@@ -13,6 +13,7 @@ import type { Ofpact } from '../../openflow/actions/types.ts';
 import type { Rule } from '../rule.ts';
 import type { ControllerRequest } from './controller.ts';
 import { FRAG_LATER, hasVlan, hasVlan2, isIpAny } from './prereq.ts';
+import { MAX_HOPS } from './recirc.ts';
 import type { XlateBridge, XlateEffect, XlateError, XlateInput } from './types.ts';
 
 export const MAX_DEPTH = 64;
@@ -35,6 +36,8 @@ export class Ctx {
   ruleCookie = 0n;
   depth = 0;
   resubmits = 0;
+  /** Recirculations that led to this translation. */
+  hops = 0;
   /** An `exit` action or an error ends everything. */
   exit = false;
   stack: Uint8Array[] = [];
@@ -76,6 +79,14 @@ export class Ctx {
 
   note(type: 'detail' | 'warn' | 'error' | 'plain', text: string): void {
     this.input.observer?.note({ type, text });
+  }
+
+  /** Ends the translation of a packet that has come back over and over. */
+  recirculatesTooOften(): boolean {
+    if (this.hops < MAX_HOPS) return false;
+    this.note('error', `over ${MAX_HOPS} recirculations, dropping`);
+    this.fail('Recursion too deep');
+    return true;
   }
 
   fail(error: XlateError): void {

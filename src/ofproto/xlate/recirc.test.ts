@@ -32,3 +32,10 @@ test('an id outlives a sweep that began before anything could carry it, and not 
   table.retain(new Set());
   assert.equal(table.size, 0);
 });
+
+test('equal states share an id however many recirculations led to them', () => {
+  const table = new RecircTable();
+  const first = table.allocate({ ...state(1), hops: 1 });
+  assert.equal(table.allocate({ ...state(1), hops: 9 }), first);
+  assert.equal(table.lookup(first)?.hops, 1);
+});

@@ -29,7 +29,15 @@ export interface FrozenState {
   readonly mirrored?: number;
   /** Of a `controller` action. */
   readonly userdata: Uint8Array | null;
+  /** How many recirculations led here. Not what a state is, so equal states that were reached otherwise are still equal. */
+  readonly hops?: number;
 }
+
+/**
+ * A table that recirculates into itself and leaves a little more to do each time would never come to an end: every round is a
+ * state of its own, a miss, and an upcall. No sensible pipeline recirculates a packet this often.
+ */
+export const MAX_HOPS = 64;
 
 export const freezeRegisters = (flow: FlowKey): Int32Array => flow.w.slice(DP_WORDS, FLOW_WORDS);
 

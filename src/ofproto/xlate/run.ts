@@ -71,6 +71,7 @@ function thaw(ctx: Ctx, state: FrozenState, recircId: number): void {
   ctx.actionSet = [...state.actionSet];
   ctx.conntracked = state.conntracked;
   ctx.mirrored = state.mirrored ?? 0;
+  ctx.hops = state.hops ?? 0;
   ctx.table = state.table;
   ctx.ruleCookie = state.cookie;
   ctx.input.observer?.enter({ type: 'bridge', bridge: ctx.bridge });

@@ -194,6 +194,10 @@ export function finishFreezing(ctx: Ctx): void {
     endFreezing(ctx);
     return;
   }
+  if (ctx.recirculatesTooOften()) {
+    endFreezing(ctx);
+    return;
+  }
   const id = ctx.input.recirc.allocate({
     bridge: ctx.bridge,
     table: ctx.table,
@@ -207,6 +211,7 @@ export function finishFreezing(ctx: Ctx): void {
     conntracked: ctx.conntracked,
     mirrored: ctx.mirrored,
     userdata: null,
+    hops: ctx.hops + 1,
   });
   if (ctx.recircHash) ctx.actions.push({ kind: 'hash', ...ctx.recircHash });
   ctx.recircHash = null;

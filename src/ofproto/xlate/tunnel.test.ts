@@ -121,7 +121,7 @@ test('bits outside the mask make no difference to what a tunnel does', () => {
       fc.uint8Array({ minLength: BYTES, maxLength: BYTES }),
       (rules, inPort, first, noise) => {
         const { upper, tunnels } = world();
-        rules.forEach(([match, actions], i) => rule(upper, match, actions, i + 1));
+        for (const [i, [match, actions]] of rules.entries()) rule(upper, match, actions, i + 1);
         const recirc = new RecircTable();
         const translate = (flow: FlowKey) =>
           xlateFlow({ bridge: upper, flow, packet: null, recirc, tunnels, nowMs: 0 });

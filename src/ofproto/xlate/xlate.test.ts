@@ -172,3 +172,16 @@ test('actions that cannot be translated are named', () => {
   assert.equal(unsupportedAction([{ kind: 'note', data: new Uint8Array(1) }]), null);
   assert.equal(unsupportedAction([{ kind: 'clone', actions: [{ kind: 'decap', packetType: null }] }]), 'decap');
 });
+
+test('a table that recirculates into itself with ever more to do comes to an end', () => {
+  const bridge = bridgeWith('actions=push:NXM_NX_REG0[],ct(table=0)');
+  const flow = flowOf('tcp,in_port=1');
+  let rounds = 0;
+  for (; rounds < 1000; rounds++) {
+    const { actions } = xlateFlow({ bridge, flow, packet: null, recirc, nowMs: 1 });
+    const last = actions.at(-1);
+    if (last?.kind !== 'recirc') break;
+    flow.set32(OFS.recirc_id, last.id);
+  }
+  assert.equal(rounds, 64);
+});
