@@ -76,4 +76,15 @@ test('megaflows read the same in whole', { timeout: 60_000 }, async (t) => {
     'set(nsh(flags=0,ttl=5,spi=0x1,si=2))',
   );
   assert.match(refused.err, /updating flow table \(Operation not supported\)/);
+  const cells = (sandbox: Sandbox): string | undefined =>
+    /idl-cells-Open_vSwitch:\d+/.exec(sandbox.run('ovs-appctl', 'memory/show').out)?.[0];
+  assert.ok(cells(theirs));
+  assert.equal(cells(ours), cells(theirs));
+  const counted = ours.run('ovs-appctl', 'coverage/show').out;
+  for (const name of ['bridge_reconfigure', 'ofproto_recv_openflow', 'xlate_actions', 'dpif_flow_put', 'txn_success']) {
+    assert.match(counted, new RegExp(`^${name} .* total: [1-9]`, 'm'));
+  }
+  for (const name of ['dpif_execute', 'vconn_received', 'vconn_sent', 'unixctl_received', 'dpif_port_add']) {
+    assert.match(counted, new RegExp(`^${name} .* total: [1-9]`, 'm'));
+  }
 });

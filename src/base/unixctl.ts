@@ -5,9 +5,11 @@
  *
  * A client's requests are answered in order. One who sends something else is disconnected; the server goes on.
  */
+
 import { chmodSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { type CommandHandler, listCommands, registerCommand, runCommand, UnixctlError } from './commands.ts';
+import { coverage } from './coverage.ts';
 import { absInDir, ovsRundir } from './dirs.ts';
 import { errorText } from './errno.ts';
 import { keepAtExit, unlinkAtExit } from './fatal.ts';
@@ -15,6 +17,11 @@ import { JsonFramer } from './json-framing.ts';
 import { shortUnixPath } from './unix-path.ts';
 import { PROGRAM_VERSION_LINE } from './version.ts';
 import { vlog } from './vlog.ts';
+
+const COUNT = {
+  received: coverage('unixctl_received'),
+  replied: coverage('unixctl_replied'),
+};
 
 export { UnixctlError } from './commands.ts';
 export { unixctlRequest, unixctlSocketPath } from './unixctl-client.ts';
@@ -85,9 +92,11 @@ export class Unixctl implements Disposable {
     socket.on('data', (chunk) => {
       const error = framer.push(chunk as Uint8Array, (bytes) => {
         const request = parseRequest(bytes);
+        COUNT.received.inc();
         if (!request) return refuse('received a message that is no request');
         last = last.then(async () => {
           const reply = await answer(request, context);
+          COUNT.replied.inc();
           if (!socket.destroyed) socket.write(reply);
         });
       });

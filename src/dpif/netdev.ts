@@ -6,7 +6,9 @@
  * commands are given and answers upcalls before the next packet, so that simulation is deterministic. Everything else is the
  * same: the same rings, the same records, the same order.
  */
+
 import { clock } from '../base/clock.ts';
+import { coverage } from '../base/coverage.ts';
 import { vlog } from '../base/vlog.ts';
 import { encodeActions, OP, unsupportedAction } from '../datapath/actions-code.ts';
 import { CMD, UPCALL } from '../datapath/commands.ts';
@@ -35,6 +37,14 @@ import { registerNetdevCommands } from './netdev-commands.ts';
 import { MainEngine, type PmdEngine, type PmdSettings, type RxqInfo, WorkerEngine } from './netdev-engine.ts';
 import { NetdevTunnels, usesTunnels } from './tunnels.ts';
 import { flowUfid } from './ufid.ts';
+
+const COUNT = {
+  portAdd: coverage('dpif_port_add'),
+  flowPut: coverage('dpif_flow_put'),
+  flowDel: coverage('dpif_flow_del'),
+  flowFlush: coverage('dpif_flow_flush'),
+  execute: coverage('dpif_execute'),
+};
 
 const log = vlog('dpif_netdev');
 
@@ -150,6 +160,7 @@ export class DpifNetdev implements Dpif {
   // ---- ports ----
 
   async portAdd(netdev: Netdev, wanted: number | null): Promise<DpPort | { readonly error: string }> {
+    COUNT.portAdd.inc();
     const no = wanted ?? this.freePort(netdev.name);
     if (this.portTable.has(no)) return { error: 'Device or resource busy' };
     const port: DpPort = { no, netdev };
@@ -212,6 +223,7 @@ export class DpifNetdev implements Dpif {
   // ---- flows ----
 
   flowPut(key: FlowKey, mask: FlowMask, actions: readonly DpAction[], pmdId: number, user: unknown): DpFlow | null {
+    COUNT.flowPut.inc();
     const refusal = unsupportedAction(actions);
     if (refusal !== null) {
       log.warn(`${this.type}@${this.name}: failed to put flow: ${refusal}`);
@@ -335,6 +347,7 @@ export class DpifNetdev implements Dpif {
   }
 
   flowDel(flow: DpFlow): void {
+    COUNT.flowDel.inc();
     // Flows are made by `flowPut` alone.
     const f = flow as NetdevFlow;
     if (!this.flowTable.delete(f)) return;
@@ -349,6 +362,7 @@ export class DpifNetdev implements Dpif {
   }
 
   flowFlush(): void {
+    COUNT.flowFlush.inc();
     for (const flow of [...this.flowTable]) this.flowDel(flow);
   }
 
@@ -385,6 +399,7 @@ export class DpifNetdev implements Dpif {
   // ---- packets ----
 
   execute(packet: Uint8Array, key: FlowKey, actions: readonly DpAction[], pmdId: number, journey = 0): void {
+    COUNT.execute.inc();
     const host = this.hostsFor(pmdId)[0];
     const refusal = packet.length > FRAME_MAX ? 'packet is too long' : unsupportedAction(actions);
     if (refusal !== null || !host) {

@@ -6,8 +6,10 @@
  * Fail-open: in `standalone` mode with controllers of which none has been heard for three probe intervals, a hidden rule
  * makes the bridge an ordinary switch until one is back. `ovs-vswitchd.conf.db(5)`, `fail_mode`
  */
+
 import { existsSync, unlinkSync } from 'node:fs';
 import { clock } from '../base/clock.ts';
+import { coverage } from '../base/coverage.ts';
 import { errorText } from '../base/errno.ts';
 import { type Listener, listenStreams, type Stream } from '../base/stream.ts';
 import { vlog } from '../base/vlog.ts';
@@ -19,6 +21,8 @@ import { OfConn, type Role } from './conn.ts';
 import { ControllerCall } from './controller-call.ts';
 import { handle } from './handlers/index.ts';
 import type { ControllerConfig, ControllerStatus, OfprotoConfig } from './ofproto.ts';
+
+const received = coverage('ofproto_recv_openflow');
 
 const log = vlog('connmgr');
 
@@ -263,6 +267,7 @@ export class ConnMgr {
     this.updateFailOpen();
     this.bridge.connectionsChanged();
     vconn.onMessage((message, xid, raw) => {
+      received.inc();
       if (controller) this.copyToSnoops(raw);
       conn.receive(message, xid, raw);
     });

@@ -10,6 +10,14 @@
  *
  * A change that could alter where packets go bumps `revision` and calls `onChange`: megaflows must be revalidated.
  */
+import { coverage } from '../base/coverage.ts';
+
+const COUNT = {
+  learned: coverage('mac_learning_learned'),
+  expired: coverage('mac_learning_expired'),
+  evicted: coverage('mac_learning_evicted'),
+  moved: coverage('mac_learning_moved'),
+};
 
 export interface MacEntry<P> {
   readonly mac: string;
@@ -117,11 +125,13 @@ export class MacLearning<P> {
     if (e && e.expiresMs <= nowMs) {
       this.drop(e);
       this.stats.expired++;
+      COUNT.expired.inc();
       e = undefined;
     }
     if (!e) {
       this.makeRoom();
       this.stats.learned++;
+      COUNT.learned.inc();
       e = { mac, vlan, port, expiresMs: nowMs + this.agingMs, isStatic: false, lockedUntilMs: 0 };
       if (isGratuitousArp && !fromBond) e.lockedUntilMs = nowMs + GRATUITOUS_ARP_LOCK_MS;
       this.put(e);
@@ -142,6 +152,7 @@ export class MacLearning<P> {
     this.put(e);
     if (moved) {
       this.stats.moved++;
+      COUNT.moved.inc();
       this.changed(e);
     }
     return moved;
@@ -188,7 +199,9 @@ export class MacLearning<P> {
         next = e.expiresMs;
         break;
       }
-      this.stats[e.expiresMs > nowMs ? 'evicted' : 'expired']++;
+      const why = e.expiresMs > nowMs ? 'evicted' : 'expired';
+      this.stats[why]++;
+      COUNT[why].inc();
       this.drop(e);
       this.changed(e);
     }
@@ -213,6 +226,7 @@ export class MacLearning<P> {
       if (e.isStatic) continue;
       this.drop(e);
       this.stats.evicted++;
+      COUNT.evicted.inc();
       this.changed(e);
       return;
     }

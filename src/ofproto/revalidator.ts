@@ -12,6 +12,7 @@
  * A changed address concerns the megaflows whose translation asked for it. A changed rule concerns a megaflow only if the megaflow's translation looked into the rule's table; and if that lookup
  * was the very first one, only if the two overlap.
  */
+
 import { clock } from '../base/clock.ts';
 import { coverage } from '../base/coverage.ts';
 import { vlog } from '../base/vlog.ts';
@@ -23,6 +24,11 @@ import { MegaflowIndex, scopeOf } from './megaflow-index.ts';
 import type { Rule } from './rule.ts';
 import type { FlowTable } from './tables.ts';
 import { Ukey } from './ukey.ts';
+
+const COUNT = {
+  reconfigure: coverage('rev_reconfigure'),
+  macLearning: coverage('rev_mac_learning'),
+};
 
 const log = vlog('ofproto_dpif_upcall');
 const dumpedFlow = coverage('dumped_new_flow');
@@ -95,12 +101,14 @@ export class Revalidator {
   }
 
   everythingChanged(): void {
+    COUNT.reconfigure.inc();
     this.changes.all = true;
     this.hasChanges = true;
     this.soon();
   }
 
   macsChanged(key: string | null): void {
+    COUNT.macLearning.inc();
     const { macs } = this.changes;
     if (key === null || macs === 'all' || macs.size >= MACS_PER_PASS) this.changes.macs = 'all';
     else macs.add(key);

@@ -8,12 +8,18 @@
  *
  * Messages written in one turn of the event loop leave in one write.
  */
+import { coverage } from '../base/coverage.ts';
 import { connectStream, type Listener, listenStreams, type Stream } from '../base/stream.ts';
 import { vlog } from '../base/vlog.ts';
 import type { WireOptions } from './codec.ts';
 import type { OfErrorName } from './errors.ts';
 import type { OfMessage, OfpVersion } from './messages.ts';
 import { type Decoded, decodeMessage, encodeMessage, OFP_HEADER_LEN } from './wire.ts';
+
+const COUNT = {
+  sent: coverage('vconn_sent'),
+  received: coverage('vconn_received'),
+};
 
 const log = vlog('vconn');
 
@@ -160,6 +166,7 @@ export class Vconn {
     this.raw(bytes);
     this.follow(message);
     this.counters.sent++;
+    COUNT.sent.inc();
     this.sentCb?.(message, xid, bytes);
     return xid;
   }
@@ -168,6 +175,7 @@ export class Vconn {
   sendRaw(bytes: Uint8Array): void {
     this.raw(bytes);
     this.counters.sent++;
+    COUNT.sent.inc();
   }
 
   /** Answers the request `raw` with an error. */
@@ -236,6 +244,7 @@ export class Vconn {
 
   private message(raw: Uint8Array): void {
     this.counters.received++;
+    COUNT.received.inc();
     const decoded = decodeMessage(raw, this.options);
     if (this.version === null) {
       this.negotiate(decoded, raw);

@@ -6,6 +6,7 @@
  * computed from stale data ends in `try again` instead of undoing somebody else's work. Additions to sets and maps are
  * sent as mutations and need no such care.
  */
+import { coverage } from '../base/coverage.ts';
 import { vlog } from '../base/vlog.ts';
 import { type ReplicaTable, Row, RowView } from './idl-replica.ts';
 import type { Json, JsonObject } from './json.ts';
@@ -26,6 +27,10 @@ import {
   scalarDatum,
   type Uuid,
 } from './types.ts';
+
+const COUNT = {
+  success: coverage('txn_success'),
+};
 
 const log = vlog('ovsdb_idl');
 
@@ -365,6 +370,7 @@ export class Transaction {
       if (Array.isArray(uuid) && typeof uuid[1] === 'string') uuids.set(row, uuid[1]);
     }
     const selected = built.selectAt < 0 ? undefined : results[built.selectAt];
+    COUNT.success.inc();
     return {
       status: 'success',
       incremented: this.increments === null ? undefined : selectedValue(selected, this.increments.column.name),
@@ -413,6 +419,7 @@ class TransactionView extends RowView {
 }
 
 function outcome(status: CommitStatus): CommitResult {
+  coverage(`txn_${status.replaceAll(' ', '_')}`).inc();
   return { status, insertedUuid: () => null };
 }
 

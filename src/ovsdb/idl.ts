@@ -150,6 +150,13 @@ export class Idl {
     return table;
   }
 
+  /** Columns of all rows in the replica, for `memory/show`. */
+  cells(): number {
+    let cells = 0;
+    for (const table of this.replica?.tables.values() ?? []) cells += table.size * table.schema.columns.length;
+    return cells;
+  }
+
   transaction(): Transaction {
     const self = this;
     return new Transaction({

@@ -4,9 +4,12 @@
  * One reconfiguration runs at a time. Changes that arrive meanwhile cause exactly one more. `cur_cfg` is written only when all that
  * `next_cfg` stood for is in force for every packet, which is what `ovs-vsctl` waits for.
  */
+
 import { readFileSync } from 'node:fs';
 import { Arena } from '../base/arena.ts';
 import { clock } from '../base/clock.ts';
+import { coverage } from '../base/coverage.ts';
+import { memoryReporter } from '../base/memory.ts';
 import { VERSION } from '../base/version.ts';
 import { vlog } from '../base/vlog.ts';
 import { watchLinks } from '../linux/link.ts';
@@ -23,6 +26,10 @@ import { Datapaths, type DummyMode } from './datapaths.ts';
 import type { Interface } from './interface.ts';
 import { setPeerCheck, write, writeBridgeStatus, writeControllers, writeMirrors, writeStatistics } from './status.ts';
 import { DATABASE, DATABASE_LOCK, SWITCH_TABLES } from './tables.ts';
+
+const COUNT = {
+  reconfigured: coverage('bridge_reconfigure'),
+};
 
 const log = vlog('bridge');
 
@@ -68,6 +75,8 @@ export class Switch {
       lock: DATABASE_LOCK,
       assumedSchema,
     });
+    // In cells, of which a row has one for each column, as the original counts.
+    memoryReporter(() => ({ [`idl-cells-${DATABASE}`]: this.idl.cells() }));
     setPeerCheck((bridge, iface) => this.hasPeer(bridge, iface));
   }
 
@@ -129,6 +138,7 @@ export class Switch {
       await new Promise((resolve) => setImmediate(resolve));
       if (!this.idl.isSynced || !this.lockIsOurs()) continue;
       const row = this.idl.table('Open_vSwitch').only();
+      COUNT.reconfigured.inc();
       if (row !== null) await this.apply(readSwitch(row));
       else await this.destroyBridges();
       this.tellConfigured();
