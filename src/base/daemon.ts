@@ -65,7 +65,7 @@ let noChdir = false;
 let overwritePidfile = false;
 let pidfile: string | null = null;
 let user: string | null = null;
-let pidfileLock: Disposable | null = null;
+let _pidfileLock: Disposable | null = null;
 
 /** Returns in the process that is to do the work; others wait for it, pass on how it ends, and exit. */
 export async function daemonLaunch(program: string, options: readonly ParsedOption[]): Promise<void> {
@@ -149,7 +149,7 @@ export function applyDaemonOption(program: string, option: ParsedOption): boolea
 /** Creates the pidfile, locked, and lets go of privileges as asked. Exits with a message when it can't. */
 export function daemonStart(program: string, hooks: DaemonHooks): void {
   process.umask(0o027);
-  if (pidfile !== null) pidfileLock = makePidfile(program, pidfile, hooks.lockFile);
+  if (pidfile !== null) _pidfileLock = makePidfile(program, pidfile, hooks.lockFile);
   if (user !== null && !hooks.staysRoot) becomeUser(program, user);
 }
 
@@ -218,9 +218,4 @@ export function daemonComplete(): void {
   vlogSetLevels(null, 'console', 'off');
   if (!noChdir) process.chdir('/');
   tellReady();
-}
-
-/** The pidfile in force, for programs that report it. */
-export function daemonPidfile(): string | null {
-  return pidfileLock ? pidfile : null;
 }

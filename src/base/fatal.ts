@@ -50,11 +50,6 @@ export function atExit(hook: () => void): Disposable {
   return { [Symbol.dispose]: () => void hooks.delete(hook) };
 }
 
-/** After a fork-like hand-over the files belong to somebody else. */
-export function forgetFilesAtExit(): void {
-  files.clear();
-}
-
 function install(): void {
   if (installed) return;
   installed = true;

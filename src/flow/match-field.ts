@@ -8,15 +8,7 @@ import type { Field } from './field.ts';
 import { F } from './fields.ts';
 import { OFS } from './layout.ts';
 import type { Match } from './match.ts';
-import {
-  fieldMaskBytes,
-  getField,
-  getFieldMask,
-  isPlainBytes,
-  numberOfBytes,
-  setField,
-  setFieldMask,
-} from './subfield.ts';
+import { fieldMaskBytes, isPlainBytes, numberOfBytes, setField, setFieldMask } from './subfield.ts';
 
 const CFI = 0x1000;
 const VID = 0x0fff;
@@ -102,16 +94,6 @@ function setTciWild(match: Match, bits: number): void {
 function clearMask(match: Match, field: Field): void {
   const zero = new Uint8Array(field.bytes);
   setField(match.mask, field, zero);
-}
-
-/** Does `match` say anything about `field`? */
-export function matchHasField(match: Match, field: Field): boolean {
-  return getFieldMask(match.mask, field).some((b) => b !== 0);
-}
-
-/** What `match` says about `field`, in wire form. */
-export function getMatchField(match: Match, field: Field): { value: Uint8Array; mask: Uint8Array } {
-  return { value: getField(match.key, field), mask: getFieldMask(match.mask, field) };
 }
 
 const ND_SOLICIT = 135;

@@ -261,12 +261,6 @@ export function setBits(key: FlowKey, sf: Subfield, value: bigint): void {
   setField(key, field, bytesOfBigint((old & ~mask) | ((value << BigInt(ofs)) & mask), field.bytes));
 }
 
-/** Adds the bits of a subfield to a mask. */
-export function setMaskBits(mask: FlowMask, sf: Subfield): void {
-  const bits = ((1n << BigInt(sf.nBits)) - 1n) << BigInt(sf.ofs);
-  setFieldMask(mask, sf.field, bytesOfBigint(bits, sf.field.bytes));
-}
-
 const ETH = { ip: 0x0800, arp: 0x0806, rarp: 0x8035, ipv6: 0x86dd, mpls: 0x8847, mplsMulticast: 0x8848, nsh: 0x894f };
 const IP = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 };
 

@@ -1,12 +1,10 @@
 /** A counter in the kernel that one thread adds to and another sleeps on. `eventfd(2)` */
+import { EFD } from './constants.ts';
 import { addressOf, check, libc } from './libc.ts';
-
-const EFD_NONBLOCK = 0x800;
-const EFD_CLOEXEC = 0x80000;
 
 /** A new descriptor, shared by all threads of the process. */
 export function openEventFd(): number {
-  return check(libc().eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), 'eventfd');
+  return check(libc().eventfd(0, EFD.NONBLOCK | EFD.CLOEXEC), 'eventfd');
 }
 
 const word = new BigUint64Array(1);

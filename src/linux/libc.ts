@@ -24,7 +24,6 @@ export interface Libc {
   getsockopt(fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array): number;
   sendto(fd: number, buffer: number, length: number, flags: number, address: number, addressLength: number): number;
   recvfrom(fd: number, buffer: number, length: number, flags: number, address: number, addressLength: number): number;
-  recvmmsg(fd: number, messages: number, count: number, flags: number, timeout: number): number;
   sendmmsg(fd: number, messages: number, count: number, flags: number): number;
   read(fd: number, buffer: number, length: number): number;
   write(fd: number, buffer: number, length: number): number;
@@ -34,10 +33,8 @@ export interface Libc {
   poll(fds: number, count: number, timeoutMs: number): number;
   eventfd(initial: number, flags: number): number;
   mmap(at: number, length: number, protection: number, flags: number, fd: number, offset: number): number;
-  munmap(at: number, length: number): number;
   sched_yield(): number;
   setns(fd: number, type: number): number;
-  if_nametoindex(name: string): number;
   syscall(number: number, a: number, b: Uint8Array, c: number): number;
 }
 
@@ -48,7 +45,6 @@ const SIGNATURES = [
   'int getsockopt(int, int, int, void *, void *)',
   'int64_t sendto(int, intptr_t, size_t, int, intptr_t, uint32_t)',
   'int64_t recvfrom(int, intptr_t, size_t, int, intptr_t, intptr_t)',
-  'int recvmmsg(int, intptr_t, uint32_t, int, intptr_t)',
   'int sendmmsg(int, intptr_t, uint32_t, int)',
   'int64_t read(int, intptr_t, size_t)',
   'int64_t write(int, intptr_t, size_t)',
@@ -58,10 +54,8 @@ const SIGNATURES = [
   'int poll(intptr_t, unsigned long, int)',
   'int eventfd(unsigned int, int)',
   'intptr_t mmap(intptr_t, size_t, int, int, int, int64_t)',
-  'int munmap(intptr_t, size_t)',
   'int sched_yield()',
   'int setns(int, int)',
-  'unsigned int if_nametoindex(const char *)',
   'int64_t syscall(int64_t, int64_t, void *, int64_t)',
 ] as const;
 

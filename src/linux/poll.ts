@@ -1,7 +1,7 @@
 /** Sleeping on descriptors, for threads without an event loop. `poll(2)` */
+import { POLL } from './constants.ts';
 import { addressOf, libc } from './libc.ts';
 
-const POLLIN = 1;
 const POLLFD_WORDS = 2;
 
 /** A fixed set of descriptors to wait for input on; makes no garbage when waiting. */
@@ -15,7 +15,7 @@ export class PollSet {
     this.words = new Int32Array(Math.max(1, fds.length) * POLLFD_WORDS);
     fds.forEach((fd, i) => {
       this.words[i * POLLFD_WORDS] = fd;
-      this.words[i * POLLFD_WORDS + 1] = POLLIN;
+      this.words[i * POLLFD_WORDS + 1] = POLL.IN;
     });
     this.address = addressOf(this.words);
   }

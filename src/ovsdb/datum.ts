@@ -41,10 +41,6 @@ export function defaultDatum(type: ColumnType): Datum {
   return { keys: [key], values: type.value === null ? null : [defaultAtom(type.value.type)] };
 }
 
-export function isDefaultDatum(type: ColumnType, datum: Datum): boolean {
-  return datumsEqual(datum, defaultDatum(type));
-}
-
 /** Sorts; throws the original's error for duplicates. */
 export function makeSet(atoms: readonly Atom[]): Datum {
   return sortSet(atoms, 'set contains duplicate');

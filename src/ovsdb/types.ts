@@ -2,7 +2,7 @@
  * The types of columns (RFC 7047 3.2 `<base-type>`, `<type>`) and, re-exported, the values they hold: this is the door
  * to atoms and datums for the other rooms.
  */
-import { type Atom, type AtomicType, atomToText, compareAtoms, type Integer, isAtomicType } from './atom.ts';
+import { type Atom, type AtomicType, atomToText, type Integer, isAtomicType } from './atom.ts';
 import { type Datum, datumFromJson, datumHas, datumToJson, datumToText } from './datum.ts';
 import { constraintViolation, syntaxError } from './error.ts';
 import { formatReal, isObject, type Json, type JsonObject } from './json.ts';
@@ -62,10 +62,6 @@ export function isScalar(type: ColumnType): boolean {
 
 export function isMap(type: ColumnType): boolean {
   return type.value !== null;
-}
-
-export function isOptional(type: ColumnType): boolean {
-  return type.min === 0 && type.max === 1 && type.value === null;
 }
 
 function enumType(type: AtomicType): ColumnType {
@@ -210,12 +206,6 @@ function checkLength(base: BaseType, text: string): void {
   }
 }
 
-/** Throws a `constraint violation` unless every atom of the datum is allowed. */
-export function checkDatum(type: ColumnType, datum: Datum): void {
-  for (const key of datum.keys) checkAtom(type.key, key);
-  if (type.value !== null && datum.values !== null) for (const value of datum.values) checkAtom(type.value, value);
-}
-
 /** "set of up to 1 integers", for messages. */
 export function typeToEnglish(type: ColumnType): string {
   if (isScalar(type)) return type.key.type;
@@ -224,22 +214,4 @@ export function typeToEnglish(type: ColumnType): string {
   if (type.max !== UNLIMITED) s += type.min === 0 ? `up to ${type.max} ` : `${type.min} to ${type.max} `;
   else if (type.min > 0) s += `${type.min} or more `;
   return s + (type.value === null ? `${type.key.type}s` : `(${type.key.type}, ${type.value.type}) pairs`);
-}
-
-/** Equal as types, which is what decides whether `convert` may keep a value without checking. */
-export function sameBaseType(a: BaseType, b: BaseType): boolean {
-  return (
-    a.type === b.type &&
-    a.min === b.min &&
-    a.max === b.max &&
-    a.minLength === b.minLength &&
-    a.maxLength === b.maxLength &&
-    a.refTable === b.refTable &&
-    a.refType === b.refType &&
-    (a.enum === b.enum ||
-      (a.enum !== null &&
-        b.enum !== null &&
-        a.enum.keys.length === b.enum.keys.length &&
-        a.enum.keys.every((key, i) => compareAtoms(key, b.enum!.keys[i]!) === 0)))
-  );
 }

@@ -31,6 +31,7 @@ import { wakePromptly } from '../linux/scheduling.ts';
 import { registerSwitchCommands } from '../vswitchd/commands.ts';
 import type { DummyMode } from '../vswitchd/datapaths.ts';
 import { Switch } from '../vswitchd/switch.ts';
+import { connectionHelp } from './connection-help.ts';
 
 const PROGRAM = 'ovs-vswitchd';
 
@@ -122,19 +123,7 @@ usage: ovs-vswitchd [OPTIONS] [DATABASE]
 where DATABASE is a socket on which ovsdb-server is listening
       (default: "${defaultRemote}").
 
-Active DATABASE connection methods:
-  tcp:HOST:PORT           PORT at remote HOST
-  ssl:HOST:PORT           SSL PORT at remote HOST
-  unix:FILE               Unix domain socket named FILE
-PKI configuration (required to use SSL):
-  -p, --private-key=FILE  file with private key
-  -c, --certificate=FILE  file with certificate for private key
-  -C, --ca-cert=FILE      file with peer CA certificate
-  --bootstrap-ca-cert=FILE  file with peer CA certificate to read or create
-SSL options:
-  --ssl-protocols=PROTOS  list of SSL protocols to enable
-  --ssl-ciphers=CIPHERS   list of SSL ciphers to enable
-${DAEMON_HELP(PROGRAM)}${VLOG_HELP(PROGRAM)}
+${connectionHelp('DATABASE', { passive: false })}${DAEMON_HELP(PROGRAM)}${VLOG_HELP(PROGRAM)}
 DPDK options:
 Configuration of DPDK via command-line is removed from this
 version of Open vSwitch. DPDK is configured through ovsdb.

@@ -1,4 +1,5 @@
 /** `ovsdb-server`: serves database files to clients, as `ovsdb-server(1)` says. */
+
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { registerCommonCommands } from '../base/common-commands.ts';
@@ -31,6 +32,7 @@ import { lockFile } from '../linux/file-lock.ts';
 import { disableColumnDiffs } from '../ovsdb/file.ts';
 import { setFileLocker } from '../ovsdb/log.ts';
 import { OvsdbServer } from '../ovsdb/server.ts';
+import { connectionHelp } from './connection-help.ts';
 import { DatabaseKeys } from './ovsdb/database-keys.ts';
 import { registerServerCommands } from './ovsdb/server-commands.ts';
 
@@ -63,23 +65,7 @@ ${join(ovsDbdir(), 'conf.db')}.
 JSON-RPC options (may be specified any number of times):
   --remote=REMOTE         connect or listen to REMOTE
 
-Active JSON-RPC connection methods:
-  tcp:HOST:PORT           PORT at remote HOST
-  ssl:HOST:PORT           SSL PORT at remote HOST
-  unix:FILE               Unix domain socket named FILE
-Passive JSON-RPC connection methods:
-  ptcp:PORT[:IP]          listen to TCP PORT on IP
-  pssl:PORT[:IP]          listen for SSL on PORT on IP
-  punix:FILE              listen on Unix domain socket FILE
-PKI configuration (required to use SSL):
-  -p, --private-key=FILE  file with private key
-  -c, --certificate=FILE  file with certificate for private key
-  -C, --ca-cert=FILE      file with peer CA certificate
-  --bootstrap-ca-cert=FILE  file with peer CA certificate to read or create
-SSL options:
-  --ssl-protocols=PROTOS  list of SSL protocols to enable
-  --ssl-ciphers=CIPHERS   list of SSL ciphers to enable
-${DAEMON_HELP(PROGRAM)}${VLOG_HELP(PROGRAM)}
+${connectionHelp('JSON-RPC')}${DAEMON_HELP(PROGRAM)}${VLOG_HELP(PROGRAM)}
 Other options:
   --run COMMAND           run COMMAND as subprocess then exit
   --unixctl=SOCKET        override default control socket name

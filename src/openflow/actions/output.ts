@@ -6,7 +6,6 @@ import { OFPP } from '../ports.ts';
 import {
   type AnyActionDef,
   bad,
-  checkSubfield,
   def,
   getFieldHeader,
   nx,
@@ -36,6 +35,10 @@ export function putPort32(w: Writer, port: number): Writer {
 export function getPort32(r: Reader): number {
   const port = portFrom32(r.u32());
   return port < 0 ? bad('OFPBAC_BAD_OUT_PORT') : port;
+}
+
+function putOutput(w: Writer, port: number, maxLen: number, version: number): void {
+  putOf(w, 0, () => (version === 1 ? w.u16(port).u16(maxLen) : putPort32(w, port).u16(maxLen).zero(6)));
 }
 
 const output = def({
@@ -73,9 +76,7 @@ const output = def({
     const name = formatPort(port, names);
     return port < OFPP.MAX ? `output:${name}` : name;
   },
-  encode(w, { port, maxLen }, { version }) {
-    putOf(w, 0, () => (version === 1 ? w.u16(port).u16(maxLen) : putPort32(w, port).u16(maxLen).zero(6)));
-  },
+  encode: (w, { port, maxLen }, { version }) => putOutput(w, port, maxLen, version),
   spots: [
     of(0, 1, 1, (r) => ({ kind: 'output', port: checkPort(r.u16()), maxLen: r.u16() })),
     of(0, 2, 6, (r) => {
@@ -235,7 +236,7 @@ const controller = def({
   encode(w, a, { version }) {
     if (a.userdata === null && !a.pause && a.meterId === null) {
       if (a.controllerId === 0 && a.reason === PacketInReason.action) {
-        output.encode(w, { kind: 'output', port: OFPP.CONTROLLER, maxLen: a.maxLen } as never, { version } as never);
+        putOutput(w, OFPP.CONTROLLER, a.maxLen, version);
         return;
       }
       putNx(w, 20, () => w.u16(a.maxLen).u16(a.controllerId).u8(a.reason).zero(1));
@@ -309,7 +310,7 @@ const enqueue = def({
       return;
     }
     putOf(w, 21, () => w.u32(queue));
-    putOf(w, 0, () => putPort32(w, port).u16(0xffff).zero(6));
+    putOutput(w, port, MAX_MAX_LEN, version);
     putNx(w, 5, () => w.zero(6));
   },
   spots: [
@@ -354,4 +355,3 @@ export const OUTPUT_ACTIONS: readonly AnyActionDef[] = [
   setQueue,
   popQueue,
 ];
-export { checkSubfield };

@@ -27,6 +27,7 @@ import {
   nx,
   of,
   ofsNbits,
+  type ParseContext,
   parseNumber,
   parseU8,
   parseU16,
@@ -135,7 +136,7 @@ const OLD_BY_FIELD = new Map<Field, OldForm>([
   [F.udp_dst, OLD[8]],
 ]);
 
-/** A value of the whole field as one contiguous run of masked bits, or null when its mask has gaps. */
+/** The masked bits as contiguous runs of at most 64, the lowest first. */
 function runs(a: SetField): { sf: Subfield; value: bigint }[] {
   const bits = a.field.nBits;
   const exact = bigintOfBytes(fieldMaskBytes(a.field)) & ((1n << BigInt(bits)) - 1n);
@@ -232,11 +233,7 @@ function encode(w: Writer, a: SetField, version: number): void {
   else encodeOxm(w, a.field, a.value, a.mask, version);
 }
 
-function formatMaskedValue(a: SetField): string {
-  return formatFieldValue(a.field, a.value, a.mask);
-}
-
-function parseSetField(text: string, warn?: (t: string) => void, names?: unknown): Ofpact {
+function parseSetField(text: string, context: ParseContext): Ofpact {
   const arrow = text.indexOf('->');
   if (arrow < 0) syntax(`${text}: missing \`->'`);
   const valueText = text.slice(0, arrow);
@@ -244,7 +241,7 @@ function parseSetField(text: string, warn?: (t: string) => void, names?: unknown
   if (name === '') syntax(`${text}: missing field name following \`->'`);
   const field = fieldByName(name) ?? syntax(`${name} is not a valid OXM field name`);
   if (!field.writable) syntax(`${name} is read-only`);
-  const parsed = parseFieldValue(field, valueText, { warn, names: names as never });
+  const parsed = parseFieldValue(field, valueText, context);
   if (!parsed.ok) syntax(parsed.error);
   const exact = fieldMaskBytes(field);
   const whole = parsed.mask.every((b, i) => (b & exact[i]) === exact[i]);
@@ -316,8 +313,8 @@ function oldSpots(): WireSpot[] {
 const setFieldDef = def({
   kind: 'set_field',
   words: WORDS,
-  parse(text, { warn, names }, word) {
-    if (word === 'set_field') return parseSetField(text, warn, names);
+  parse(text, context, word) {
+    if (word === 'set_field') return parseSetField(text, context);
     if (word === 'load') return parseLoad(text);
     if (word === 'set_tunnel' || word === 'set_tunnel64') {
       const id = parseU64(text);
@@ -336,7 +333,7 @@ const setFieldDef = def({
     if (a.as === 'set_tunnel' || a.as === 'set_tunnel64') return `${a.as}:${hex(bigintOfBytes(a.value))}`;
     const old = a.as && OLD_BY_FORM.get(a.as);
     if (old) return `${old.as}:${old.format(a.value)}`;
-    return `set_field:${formatMaskedValue(a)}->${a.field.name}`;
+    return `set_field:${formatFieldValue(a.field, a.value, a.mask)}->${a.field.name}`;
   },
   encode: (w, a, { version }) => encode(w, a, version),
   spots: [

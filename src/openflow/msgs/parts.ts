@@ -94,11 +94,6 @@ export function readNxm(
   return { match: oxmToMatch(bytes, loose), cookie, cookieMask };
 }
 
-/** A bare list of OXM or NXM fields that fills `r`. */
-export function readFields(r: Reader): Match {
-  return oxmToMatch(r.rest(), true);
-}
-
 export function writeActions(w: Writer, actions: readonly Ofpact[], version: OfpVersion): void {
   putActions(w, version, actions);
 }

@@ -235,10 +235,6 @@ export async function connect(
 export function show(raw: Uint8Array, extra = 0, names?: Names): void {
   print(formatBytes(raw, settings.verbosity + extra, { names }));
 }
-export function messageText(message: OfMessage, version: OfpVersion, xid: number, names?: Names): string {
-  return formatMessage(message, version, xid, settings.verbosity + 1, { names });
-}
-
 /** Sends a request and prints all of its reply. */
 export async function dump(
   name: string,
@@ -269,11 +265,6 @@ export async function dumpOn(c: Connection, request: OfMessage, names?: Names): 
 }
 
 const showNames = (): boolean => settings.names ?? process.stdout.isTTY === true;
-
-export interface SwitchNames {
-  readonly names: Names;
-  readonly ports: ReadonlyMap<number, string>;
-}
 
 export async function portsOf(c: Connection): Promise<PhyPort[]> {
   if (c.version <= 3) {

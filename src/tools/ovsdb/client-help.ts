@@ -1,4 +1,5 @@
 /** What `ovsdb-client --help` prints before the options that it shares with other programs. */
+import { connectionHelp } from '../connection-help.ts';
 
 export const clientHelp = (
   server: string,
@@ -89,23 +90,7 @@ Valid commands are:
 The default SERVER is ${server}.
 The default DATABASE is ${database}.
 
-Active SERVER connection methods:
-  tcp:HOST:PORT           PORT at remote HOST
-  ssl:HOST:PORT           SSL PORT at remote HOST
-  unix:FILE               Unix domain socket named FILE
-Passive SERVER connection methods:
-  ptcp:PORT[:IP]          listen to TCP PORT on IP
-  pssl:PORT[:IP]          listen for SSL on PORT on IP
-  punix:FILE              listen on Unix domain socket FILE
-PKI configuration (required to use SSL):
-  -p, --private-key=FILE  file with private key
-  -c, --certificate=FILE  file with certificate for private key
-  -C, --ca-cert=FILE      file with peer CA certificate
-  --bootstrap-ca-cert=FILE  file with peer CA certificate to read or create
-SSL options:
-  --ssl-protocols=PROTOS  list of SSL protocols to enable
-  --ssl-ciphers=CIPHERS   list of SSL ciphers to enable
-
+${connectionHelp('SERVER')}
 Output formatting options:
   -f, --format=FORMAT         set output formatting to FORMAT
                               ("table", "html", "csv", or "json")

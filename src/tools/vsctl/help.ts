@@ -1,5 +1,22 @@
 /** What `ovs-vsctl --help` prints: every command in one line, ways to name rows, options. Paths are those in force. */
+import { connectionHelp } from '../connection-help.ts';
 import { identifyingText, RECORD_IDS, TABLE_NAMES } from './record-ids.ts';
+
+/** What every `…ctl` program of a database can do with its tables. */
+export const DATABASE_COMMANDS = `
+Database commands:
+  list TBL [REC]              list RECord (or all records) in TBL
+  find TBL CONDITION...       list records satisfying CONDITION in TBL
+  get TBL REC COL[:KEY]       print values of COLumns in RECord in TBL
+  set TBL REC COL[:KEY]=VALUE set COLumn values in RECord in TBL
+  add TBL REC COL [KEY=]VALUE add (KEY=)VALUE to COLumn in RECord in TBL
+  remove TBL REC COL [KEY=]VALUE  remove (KEY=)VALUE from COLumn
+  clear TBL REC COL           clear values from COLumn in RECord in TBL
+  create TBL COL[:KEY]=VALUE  create and initialize new record
+  destroy TBL REC             delete RECord from TBL
+  wait-until TBL REC [COL[:KEY]=VALUE]  wait until condition is true
+Potentially unsafe database commands require --force option.
+`;
 
 const COMMANDS = `
 Open vSwitch commands:
@@ -58,20 +75,7 @@ Auto Attach commands:
 
 Switch commands:
   emer-reset                  reset switch to known good state
-
-Database commands:
-  list TBL [REC]              list RECord (or all records) in TBL
-  find TBL CONDITION...       list records satisfying CONDITION in TBL
-  get TBL REC COL[:KEY]       print values of COLumns in RECord in TBL
-  set TBL REC COL[:KEY]=VALUE set COLumn values in RECord in TBL
-  add TBL REC COL [KEY=]VALUE add (KEY=)VALUE to COLumn in RECord in TBL
-  remove TBL REC COL [KEY=]VALUE  remove (KEY=)VALUE from COLumn
-  clear TBL REC COL           clear values from COLumn in RECord in TBL
-  create TBL COL[:KEY]=VALUE  create and initialize new record
-  destroy TBL REC             delete RECord from TBL
-  wait-until TBL REC [COL[:KEY]=VALUE]  wait until condition is true
-Potentially unsafe database commands require --force option.
-`;
+${DATABASE_COMMANDS}`;
 
 const OPTIONS = (db: string) => `
 Options:
@@ -105,24 +109,7 @@ Logging options:
   --no-syslog             equivalent to --verbose=vsctl:syslog:warn
 `;
 
-export const CONNECTIONS = `
-Active database connection methods:
-  tcp:HOST:PORT           PORT at remote HOST
-  ssl:HOST:PORT           SSL PORT at remote HOST
-  unix:FILE               Unix domain socket named FILE
-Passive database connection methods:
-  ptcp:PORT[:IP]          listen to TCP PORT on IP
-  pssl:PORT[:IP]          listen for SSL on PORT on IP
-  punix:FILE              listen on Unix domain socket FILE
-PKI configuration (required to use SSL):
-  -p, --private-key=FILE  file with private key
-  -c, --certificate=FILE  file with certificate for private key
-  -C, --ca-cert=FILE      file with peer CA certificate
-  --bootstrap-ca-cert=FILE  file with peer CA certificate to read or create
-SSL options:
-  --ssl-protocols=PROTOS  list of SSL protocols to enable
-  --ssl-ciphers=CIPHERS   list of SSL ciphers to enable
-
+export const OTHER_OPTIONS = `
 Other options:
   -h, --help                  display this help message
   -V, --version               display version information
@@ -135,6 +122,8 @@ export function helpText(defaultDb: string, logdir: string): string {
     identifyingText({ recordIds: RECORD_IDS, tableNames: TABLE_NAMES }) +
     OPTIONS(defaultDb) +
     LOGGING(logdir) +
-    CONNECTIONS
+    '\n' +
+    connectionHelp('database') +
+    OTHER_OPTIONS
   );
 }

@@ -1,5 +1,6 @@
 /** What `vtep-ctl --help` prints. Paths are those in force. */
-import { CONNECTIONS } from '../vsctl/help.ts';
+import { connectionHelp } from '../connection-help.ts';
+import { DATABASE_COMMANDS, OTHER_OPTIONS } from '../vsctl/help.ts';
 import { identifyingText } from '../vsctl/record-ids.ts';
 import type { Target } from '../vsctl/target.ts';
 
@@ -54,20 +55,7 @@ MAC binding commands:
   del-mcast-remote LS MAC [ENCAP] IP  del mcast remote entry from LS
   clear-remote-macs LS                clear remote mac entries
   list-remote-macs LS                 list remote mac entries
-
-Database commands:
-  list TBL [REC]              list RECord (or all records) in TBL
-  find TBL CONDITION...       list records satisfying CONDITION in TBL
-  get TBL REC COL[:KEY]       print values of COLumns in RECord in TBL
-  set TBL REC COL[:KEY]=VALUE set COLumn values in RECord in TBL
-  add TBL REC COL [KEY=]VALUE add (KEY=)VALUE to COLumn in RECord in TBL
-  remove TBL REC COL [KEY=]VALUE  remove (KEY=)VALUE from COLumn
-  clear TBL REC COL           clear values from COLumn in RECord in TBL
-  create TBL COL[:KEY]=VALUE  create and initialize new record
-  destroy TBL REC             delete RECord from TBL
-  wait-until TBL REC [COL[:KEY]=VALUE]  wait until condition is true
-Potentially unsafe database commands require --force option.
-`;
+${DATABASE_COMMANDS}`;
 
 const OPTIONS = (db: string, logdir: string) => `
 Options:
@@ -103,6 +91,8 @@ export function helpText(tables: Pick<Target, 'recordIds' | 'tableNames'>, db: s
     COMMANDS +
     identifyingText(tables) +
     OPTIONS(db, logdir) +
-    CONNECTIONS.replace(/^ {2}--bootstrap-ca-cert.*\n/m, '')
+    '\n' +
+    connectionHelp('database', { bootstrap: false }) +
+    OTHER_OPTIONS
   );
 }
