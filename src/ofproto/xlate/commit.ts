@@ -177,6 +177,9 @@ function commitVlan(ctx: Ctx): void {
   while (have > 0 && want > 0 && sameTag(base, have - 1, flow, want - 1)) {
     have--;
     want--;
+    // It may be the same by chance: what was written could equal what was there.
+    wc.set16(VLANS[have][0], 0xffff);
+    wc.set16(VLANS[have][1], 0xffff);
   }
   for (let i = have - 1; i >= 0; i--) {
     actions.push({ kind: 'pop_vlan' });

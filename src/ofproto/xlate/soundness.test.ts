@@ -77,7 +77,8 @@ test('no bit that a megaflow wildcards changes its actions', () => {
         }
       }
     }),
-    { numRuns: 600 },
+    // Tags that are equal by chance: found once in many thousand.
+    { numRuns: 600, examples: [[419390157]] },
   );
   assert.ok(translated >= 1000);
   assert.ok(returned >= 20);
