@@ -211,10 +211,12 @@ export class Sandbox implements AsyncDisposable {
 }
 
 const running = new Set<ChildProcess>();
+let listensForExit = false;
 
 /** A test that is broken off leaves nothing running. */
 function killAtExit(child: ChildProcess): void {
-  if (running.size === 0) process.once('exit', () => running.forEach((c) => void c.kill('SIGKILL')));
+  if (!listensForExit) process.once('exit', () => running.forEach((c) => void c.kill('SIGKILL')));
+  listensForExit = true;
   running.add(child);
   child.on('exit', () => running.delete(child));
 }
