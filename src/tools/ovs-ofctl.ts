@@ -10,7 +10,15 @@ import { formatProtocols, PROTOCOL_OXM, PROTOCOLS } from '../openflow/flow-text.
 import { OfEncodeError } from '../openflow/wire.ts';
 import { BUNDLE_COMMANDS } from './ofctl/bundle-file.ts';
 import type { Command } from './ofctl/command.ts';
-import { fatal, PROGRAM, print, protocolsOfVersion, settings, versionsOfProtocols } from './ofctl/context.ts';
+import {
+  fatal,
+  PROGRAM,
+  print,
+  printJson,
+  protocolsOfVersion,
+  settings,
+  versionsOfProtocols,
+} from './ofctl/context.ts';
 import { FLOW_COMMANDS } from './ofctl/flows.ts';
 import { GROUP_COMMANDS } from './ofctl/groups.ts';
 import { helpText } from './ofctl/help.ts';
@@ -19,6 +27,7 @@ import { MONITOR_COMMANDS } from './ofctl/monitor.ts';
 import { PCAP_COMMANDS } from './ofctl/pcap.ts';
 import { SHOW_COMMANDS } from './ofctl/show.ts';
 import { USAGE } from './ofctl/usage.ts';
+import { parseVersions } from './openflow-versions.ts';
 
 const ABOUT_ITSELF: readonly Command[] = [
   { name: 'help', min: 0, max: Number.POSITIVE_INFINITY, run: async () => print(helpText()) },
@@ -60,6 +69,8 @@ const OWN_OPTIONS: readonly OptionSpec[] = [
   { long: 'no-stats' },
   { long: 'unixctl', arg: 'required' },
   { long: 'color', arg: 'optional' },
+  { long: 'format', arg: 'required' },
+  { long: 'pretty' },
   { long: 'bundle' },
   { long: 'may-create' },
   { long: 'protocols', short: 'O', arg: 'required' },
@@ -97,9 +108,13 @@ export async function main(args: readonly string[]): Promise<never> {
   if (rest.length < command.min) fatal(`'${name}' command requires at least ${command.min} arguments`);
   if (rest.length > command.max) fatal(`'${name}' command takes at most ${command.max} arguments`);
   if (command.writes && settings.readOnly) fatal(`'${name}' command does not work in read only mode`);
+  if (settings.pretty && settings.format !== 'json') fatal('--pretty is supported with --format json only');
+  const isJson = settings.format === 'json' && command.writes !== true;
+  if (isJson && command.dumps !== true) fatal(`'${name}' command has no JSON form`);
   await daemonLaunch(PROGRAM, options);
   try {
     await command.run(rest);
+    if (isJson) printJson();
   } catch (error) {
     // Whoever reads our output may stop; that is no error of ours.
     if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit(1);
@@ -154,16 +169,6 @@ function parseFormats(text: string): number {
     protocols |= FORMATS[key];
   }
   return protocols === 0 ? fatal(`${text}: no flow protocol specified`) : protocols;
-}
-
-function parseVersions(text: string): number {
-  let versions = 0;
-  for (const word of text.split(/[,\s]+/).filter((w) => w !== '')) {
-    const m = /^OpenFlow1([0-5])$/i.exec(word) ?? /^1\.([0-5])$/.exec(word);
-    if (m === null) return fatal(`Unknown OpenFlow version: "${word}"`);
-    versions |= 1 << (Number(m[1]) + 1);
-  }
-  return versions;
 }
 
 const PACKET_IN_FORMATS: Readonly<Record<string, 'standard' | 'nxt_packet_in' | 'nxt_packet_in2'>> = {
@@ -229,6 +234,13 @@ function applyOption(id: string, value: string | null): boolean {
     case 'color':
       settings.color = value === null || value === 'always';
       return true;
+    case 'format':
+      if (text !== 'text' && text !== 'json') fatal(`value ${text} on --format is invalid`);
+      settings.format = text as 'text' | 'json';
+      return true;
+    case 'pretty':
+      settings.pretty = true;
+      return true;
     case 'bundle':
       settings.bundle = true;
       return true;
@@ -236,7 +248,7 @@ function applyOption(id: string, value: string | null): boolean {
       settings.mayCreate = true;
       return true;
     case 'protocols':
-      settings.versions = parseVersions(text);
+      settings.versions = parseVersions(PROGRAM, text);
       return true;
     case 'help':
       print(helpText());

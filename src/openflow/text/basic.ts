@@ -44,8 +44,8 @@ const ACTIONS_10 = [
 ];
 /** The order in which actions are listed is not that of their numbers. */
 const ACTION_ORDER_10 = [0, 11, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
-const FRAGS = ['normal', 'drop', 'reassemble', 'nx-match'];
-const INVALID_TTL_TO_CONTROLLER = 4;
+export const FRAGS = ['normal', 'drop', 'reassemble', 'nx-match'];
+export const INVALID_TTL_TO_CONTROLLER = 4;
 
 export function helloText(m: OfMessageOf<'hello'>): string {
   const list: string[] = [];
@@ -60,13 +60,16 @@ export function actions10Text(bits: number): string {
     .join(' ');
 }
 
+export function capabilitiesText(bits: number, version: number): string {
+  return bitNames(bits, version === 1 ? CAPABILITIES_10 : version === 2 ? CAPABILITIES_11 : CAPABILITIES_12, ' ');
+}
+
 export function featuresText(m: OfMessageOf<'features_reply'>, { version }: TextContext): string {
   let out = ` dpid:${m.datapathId.toString(16).padStart(16, '0')}\n`;
   out += `n_tables:${m.nTables}, n_buffers:${m.nBuffers}`;
   if (m.auxiliaryId !== 0) out += `, auxiliary_id:${m.auxiliaryId}`;
   out += '\ncapabilities: ';
-  const names = version === 1 ? CAPABILITIES_10 : version === 2 ? CAPABILITIES_11 : CAPABILITIES_12;
-  out += `${bitNames(m.capabilities, names, ' ')}\n`;
+  out += `${capabilitiesText(m.capabilities, version)}\n`;
   if (version === 1) {
     out += `actions: ${actions10Text(m.actions)}\n`;
   }

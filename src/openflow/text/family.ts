@@ -46,7 +46,7 @@ export function queueConfigRequestText(m: OfMessageOf<'queue_get_config_request'
   return ` port=${portText(m.portNo, names)}${m.queueId === ALL_QUEUES ? '' : ` queue=${m.queueId}`}`;
 }
 const NO_RATE = 0xffff;
-const FULL_RATE = 1000;
+export const FULL_RATE = 1000;
 function rateText(rate: number): string {
   return rate <= FULL_RATE ? `${Math.floor(rate / 10)}.${rate % 10}%` : '(disabled)';
 }
@@ -67,8 +67,9 @@ export function queueConfigText(m: OfMessageOf<'queue_get_config_reply'>, { name
   return out;
 }
 
-const METER_FLAGS = ['kbps', 'pktps', 'burst', 'stats'];
-const flagWords = (flags: number): string => (flags === 0 ? '' : `${bitNames(flags, METER_FLAGS, ' ')} `);
+export const METER_BAND_NAMES = [null, 'drop', 'dscp_remark'];
+export const METER_FLAG_NAMES = ['kbps', 'pktps', 'burst', 'stats'];
+const flagWords = (flags: number): string => (flags === 0 ? '' : `${bitNames(flags, METER_FLAG_NAMES, ' ')} `);
 export function meterConfigText(meter: MeterConfig): string {
   let out = `meter=${meterText(meter.meterId)} ${flagWords(meter.flags)}bands=\n`;
   for (const band of meter.bands) {
@@ -99,8 +100,8 @@ export function meterConfigsText(m: OfMessageOf<'meter_config_reply'>): string {
 }
 export function meterFeaturesText({ features: f }: OfMessageOf<'meter_features_reply'>): string {
   let out = `\nmax_meter:${f.maxMeters} max_bands:${f.maxBands} max_color:${f.maxColor}\n`;
-  out += `band_types: ${bitNames(f.bandTypes, [null, 'drop', 'dscp_remark'], ' ')}\n`;
-  return `${out}capabilities: ${bitNames(f.capabilities, METER_FLAGS, ' ')}\n`;
+  out += `band_types: ${bitNames(f.bandTypes, METER_BAND_NAMES, ' ')}\n`;
+  return `${out}capabilities: ${bitNames(f.capabilities, METER_FLAG_NAMES, ' ')}\n`;
 }
 
 const GROUP_COMMANDS = {
@@ -219,7 +220,7 @@ export function actionBitsText(bits: bigint): string {
   return words.length === 0 ? '(none)' : words.join(' ');
 }
 
-const GROUP_KINDS = ['all', 'select', 'indirect', 'fast failover'];
+export const GROUP_KINDS = ['all', 'select', 'indirect', 'fast failover'];
 export function groupFeaturesText(
   { features: f }: OfMessageOf<'group_features_reply'>,
   { version }: TextContext,
@@ -233,9 +234,9 @@ export function groupFeaturesText(
   return out;
 }
 
-const MISS = ['controller', 'continue', 'drop'];
-const EVICTION = 4;
-const VACANCY = 8;
+export const MISS = ['controller', 'continue', 'drop'];
+export const EVICTION = 4;
+export const VACANCY = 8;
 export function tableModText(m: OfMessageOf<'table_mod'>, { version, names }: TextContext): string {
   let out = m.table === 255 ? ' table_id: ALL_TABLES' : ` table_id=${tableText(m.table, names)}`;
   if (version <= 3) {
@@ -249,7 +250,7 @@ export function tableModText(m: OfMessageOf<'table_mod'>, { version, names }: Te
   }
   return out;
 }
-const EVICTION_FLAGS = ['OTHER', 'IMPORTANCE', 'LIFETIME'];
+export const EVICTION_FLAGS = ['OTHER', 'IMPORTANCE', 'LIFETIME'];
 export function tableDescText(t: TableDesc, { names }: TextContext): string {
   let out = `\n  table ${tableText(t.table, names)}:\n`;
   out += `   eviction=${t.config & EVICTION ? 'on' : 'off'}`;

@@ -2,11 +2,15 @@
 import type { OfMessageOf, PhyPort, PortStats } from '../messages.ts';
 import { bitNames, counter, durationText, macText, portText, type TextContext } from './common.ts';
 
-const CONFIG = ['PORT_DOWN', 'NO_STP', 'NO_RECV', 'NO_RECV_STP', 'NO_FLOOD', 'NO_FWD', 'NO_PACKET_IN'];
-const STATE = ['LINK_DOWN', 'BLOCKED', 'LIVE'];
-const STP_MASK = 0x300;
-const STP: Readonly<Record<number, string>> = { 0x100: 'STP_LEARN', 0x200: 'STP_FORWARD', 0x300: 'STP_BLOCK' };
-const FEATURES = [
+export const PORT_CONFIG = ['PORT_DOWN', 'NO_STP', 'NO_RECV', 'NO_RECV_STP', 'NO_FLOOD', 'NO_FWD', 'NO_PACKET_IN'];
+export const PORT_STATE = ['LINK_DOWN', 'BLOCKED', 'LIVE'];
+export const STP_MASK = 0x300;
+export const STP_STATES: Readonly<Record<number, string>> = {
+  0x100: 'STP_LEARN',
+  0x200: 'STP_FORWARD',
+  0x300: 'STP_BLOCK',
+};
+export const PORT_FEATURES = [
   '10MB-HD',
   '10MB-FD',
   '100MB-HD',
@@ -25,15 +29,15 @@ const FEATURES = [
   'AUTO_PAUSE_ASYM',
 ];
 
-export const portConfigText = (config: number): string => bitNames(config, CONFIG, ' ');
-export const portFeaturesText = (features: number): string => bitNames(features, FEATURES, ' ');
+export const portConfigText = (config: number): string => bitNames(config, PORT_CONFIG, ' ');
+export const portFeaturesText = (features: number): string => bitNames(features, PORT_FEATURES, ' ');
 
 export function portStateText(state: number): string {
-  const stp = STP[state & STP_MASK];
+  const stp = STP_STATES[state & STP_MASK];
   const rest = state & ~STP_MASK;
-  if (stp === undefined) return bitNames(rest, STATE, ' ');
+  if (stp === undefined) return bitNames(rest, PORT_STATE, ' ');
   // No space between them: so the original prints it.
-  return rest === 0 ? stp : `${stp}${bitNames(rest, STATE, ' ')}`;
+  return rest === 0 ? stp : `${stp}${bitNames(rest, PORT_STATE, ' ')}`;
 }
 
 /** One line a fact, the first with the port's number and name. */
@@ -76,7 +80,7 @@ function stat(leader: string, value: number, isLast = false): string {
 }
 
 const CUSTOM_COLUMNS = 3;
-const RFC2819 = [
+export const RFC2819 = [
   ['1_to_64_packets', '65_to_127_packets', '128_to_255_packets'],
   ['256_to_511_packets', '512_to_1023_packets', '1024_to_1522_packets', '1523_to_max_packets'],
 ] as const;

@@ -6,5 +6,7 @@ export interface Command {
   readonly max: number;
   /** Refused with `--read-only`. */
   readonly writes?: boolean;
+  /** Asks the switch something and prints the answer, which may be JSON (`--format=json`). */
+  readonly dumps?: boolean;
   run(args: readonly string[]): Promise<void>;
 }

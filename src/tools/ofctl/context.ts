@@ -4,8 +4,10 @@ import { ovsRundir } from '../../base/dirs.ts';
 import { ovsFatal, writeAll } from '../../base/fatal.ts';
 import { connectStream } from '../../base/stream.ts';
 import { vlog } from '../../base/vlog.ts';
+import type { Json, JsonObject } from '../../flow/json.ts';
 import type { Names } from '../../flow/names.ts';
 import { formatProtocols, PROTOCOLS } from '../../openflow/flow-text.ts';
+import { mergeJson, messageJson } from '../../openflow/json/message.ts';
 import type { OfMessage, OfMessageOf, OfMessageType, OfpVersion, PhyPort } from '../../openflow/messages.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import { formatBytes, formatMessage } from '../../openflow/text.ts';
@@ -38,6 +40,8 @@ export interface Settings {
   /** Flow formats that may be used, `PROTOCOLS`. */
   protocols: number;
   color: boolean;
+  format: 'text' | 'json';
+  pretty: boolean;
   detached: boolean;
 }
 
@@ -57,6 +61,8 @@ export const settings: Settings = {
   versions: 2,
   protocols: 127,
   color: false,
+  format: 'text',
+  pretty: false,
   detached: false,
 };
 
@@ -231,6 +237,26 @@ export async function connect(
   return new Connection(vconn);
 }
 
+/** What `--format=json` prints when the command is done: all its replies in one document. */
+const jsonDocument: Record<string, Json> = {};
+
+/** Adds a reply to the document. What is none ends the program, as a dump that failed is no document. */
+export function addJson(c: Connection, message: OfMessage, raw: Uint8Array, names?: Names): void {
+  const part = messageJson(message, c.version, names);
+  if (part === null) {
+    writeAll(2, formatBytes(raw, settings.verbosity + 1));
+    process.exit(1);
+  }
+  mergeDocument(part);
+}
+
+export const mergeDocument = (part: JsonObject): void => mergeJson(jsonDocument, part);
+
+/** `--pretty` indents by two, as `ovs-appctl` does. */
+export function printJson(value: Json = jsonDocument): void {
+  print(`${JSON.stringify(value, null, settings.pretty ? 2 : 0)}\n`);
+}
+
 /** Prints a message as it came. */
 export function show(raw: Uint8Array, extra = 0, names?: Names): void {
   print(formatBytes(raw, settings.verbosity + extra, { names }));
@@ -251,13 +277,14 @@ export async function dumpOn(c: Connection, request: OfMessage, names?: Names): 
   const xid = c.send(request);
   for (;;) {
     const item = await c.reply(xid);
-    if (item.message.type === 'error') {
+    if (settings.format === 'json') addJson(c, item.message, item.raw, names);
+    else if (item.message.type === 'error') {
       print(formatBytes(item.raw, settings.verbosity + 1));
       c.close();
       return;
     }
     // The one reply that may be very long is not decoded a second time.
-    if (item.message.type === 'flow_stats_reply' && item.bad === null && settings.verbosity < 2)
+    else if (item.message.type === 'flow_stats_reply' && item.bad === null && settings.verbosity < 2)
       print(formatMessage(item.message, c.version, xid, settings.verbosity + 1, { names }));
     else show(item.raw, 1, names);
     if (!isStats || !('more' in item.message) || item.message.more !== true) return;

@@ -13,6 +13,7 @@ import {
   parseFlow,
   parseFlowMod,
 } from '../../openflow/flow-text.ts';
+import { flowJson } from '../../openflow/json/flows.ts';
 import type { FlowMod, FlowModCommand, FlowStats, OfMessage } from '../../openflow/messages.ts';
 import { sendBundle } from './bundle.ts';
 import type { Command } from './command.ts';
@@ -22,6 +23,7 @@ import {
   connectForFlowMods,
   dumpOn,
   fatal,
+  mergeDocument,
   namesToAccept,
   namesToShow,
   prepareFlowDump,
@@ -80,11 +82,16 @@ async function dumpFlows([target, text]: readonly string[]): Promise<void> {
   const flows = (await c.collect(request, 'flow_stats_reply')).flatMap((p) => [...p.flows]);
   c.close();
   const sorted = sortFlows(flows);
+  if (settings.format === 'json') return addFlowsJson(sorted, names);
   // A sorted dump shows no ages.
   let out = '';
   for (const f of sorted)
     out += `${formatFlowStats({ ...f, idleAge: -1, hardAge: -1 }, { names, stats: settings.showStats })}\n`;
   print(out);
+}
+
+function addFlowsJson(flows: readonly FlowStats[], names?: Names): void {
+  mergeDocument({ flows: flows.map((f) => flowJson(f, names)) });
 }
 
 function sortFlows(flows: FlowStats[]): FlowStats[] {
@@ -316,8 +323,8 @@ function printFlows(flows: readonly FlowMod[], usable: number, hasTable: boolean
   for (const f of flows) print(chosen.text(f));
 }
 export const FLOW_COMMANDS: readonly Command[] = [
-  { name: 'dump-flows', min: 1, max: 2, run: dumpFlows },
-  { name: 'dump-aggregate', min: 1, max: 2, run: dumpAggregate },
+  { name: 'dump-flows', min: 1, max: 2, dumps: true, run: dumpFlows },
+  { name: 'dump-aggregate', min: 1, max: 2, dumps: true, run: dumpAggregate },
   { name: 'add-flow', min: 2, max: 2, writes: true, run: (args) => flowMod(args, 'add') },
   { name: 'add-flows', min: 2, max: 2, writes: true, run: addFlows },
   {

@@ -133,25 +133,27 @@ export const GROUP_COMMANDS: readonly Command[] = [
   { name: 'insert-bucket', min: 1, max: 2, writes: true, run: (args) => groupMod(args, 'insert_bucket') },
   { name: 'remove-buckets', min: 1, max: 2, writes: true, run: (args) => groupMod(args, 'remove_bucket') },
   { name: 'remove-bucket', min: 1, max: 2, writes: true, run: (args) => groupMod(args, 'remove_bucket') },
-  { name: 'dump-groups', min: 1, max: 2, run: dumpGroups },
-  { name: 'dump-group-stats', min: 1, max: 2, run: dumpGroupStats },
+  { name: 'dump-groups', min: 1, max: 2, dumps: true, run: dumpGroups },
+  { name: 'dump-group-stats', min: 1, max: 2, dumps: true, run: dumpGroupStats },
   {
     name: 'dump-group-features',
     min: 1,
     max: 1,
+    dumps: true,
     run: ([target]) => dump(target, { type: 'group_features_request' }),
   },
   { name: 'add-meter', min: 2, max: 2, writes: true, run: (args) => meterMod(args, 'add') },
   { name: 'mod-meter', min: 2, max: 2, writes: true, run: (args) => meterMod(args, 'modify') },
   { name: 'del-meter', min: 1, max: 2, writes: true, run: (args) => meterMod(args, 'delete') },
   { name: 'del-meters', min: 1, max: 2, writes: true, run: (args) => meterMod(args, 'delete') },
-  { name: 'dump-meter', min: 2, max: 2, run: (args) => meterDump(args, 'meter_config_request') },
-  { name: 'dump-meters', min: 1, max: 2, run: (args) => meterDump(args, 'meter_config_request') },
-  { name: 'meter-stats', min: 1, max: 2, run: (args) => meterDump(args, 'meter_stats_request') },
+  { name: 'dump-meter', min: 2, max: 2, dumps: true, run: (args) => meterDump(args, 'meter_config_request') },
+  { name: 'dump-meters', min: 1, max: 2, dumps: true, run: (args) => meterDump(args, 'meter_config_request') },
+  { name: 'meter-stats', min: 1, max: 2, dumps: true, run: (args) => meterDump(args, 'meter_stats_request') },
   {
     name: 'meter-features',
     min: 1,
     max: 1,
+    dumps: true,
     run: async ([target]) => {
       const c = await connectForMeters(target);
       await dumpOn(c, { type: 'meter_features_request' });
@@ -166,5 +168,5 @@ export const GROUP_COMMANDS: readonly Command[] = [
     writes: true,
     run: (args) => tlvMod(args, args.length > 1 ? 'delete' : 'clear'),
   },
-  { name: 'dump-tlv-map', min: 1, max: 1, run: ([target]) => dump(target, { type: 'tlv_table_request' }) },
+  { name: 'dump-tlv-map', min: 1, max: 1, dumps: true, run: ([target]) => dump(target, { type: 'tlv_table_request' }) },
 ];

@@ -115,6 +115,8 @@ Other options:
   --rsort[=field]             sort in descending order
   --names                     show port names instead of numbers
   --no-names                  show port numbers, but not names
+  --format=FMT                (dumps) output format: text (default), json
+  --pretty                    with --format json, more readable
   --unixctl=SOCKET            set control socket name
   --color[=always|never|auto] control use of color in output
   -h, --help                  display this help message

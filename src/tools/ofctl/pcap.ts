@@ -1,30 +1,19 @@
 /** `ofp-parse-pcap`: the OpenFlow that a capture of TCP connections holds. */
 import { readFileSync } from 'node:fs';
+import { errorText } from '../../base/errno.ts';
+import { vlog } from '../../base/vlog.ts';
 import { formatBytes } from '../../openflow/text.ts';
 import { OFP_DEFAULT_PORT } from '../../openflow/vconn.ts';
+import { readPcap } from '../../packet/pcap.ts';
 import type { Command } from './command.ts';
 import { fatal, print, settings } from './context.ts';
 
-const MAGIC = 0xa1b2c3d4;
-const MAGIC_NANO = 0xa1b23c4d;
+const log = vlog('pcap');
 const OLD_PORT = 6633;
 
 interface Stream {
   next: number;
   data: Buffer;
-}
-
-function* frames(file: Buffer): Generator<Buffer> {
-  if (file.length < 24) return;
-  const isLittle = [MAGIC, MAGIC_NANO].includes(file.readUInt32LE(0));
-  if (!isLittle && ![MAGIC, MAGIC_NANO].includes(file.readUInt32BE(0))) fatal('pcap: bad magic');
-  const u32 = (at: number) => (isLittle ? file.readUInt32LE(at) : file.readUInt32BE(at));
-  for (let at = 24; at + 16 <= file.length; ) {
-    const length = u32(at + 8);
-    if (at + 16 + length > file.length) return;
-    yield file.subarray(at + 16, at + 16 + length);
-    at += 16 + length;
-  }
 }
 
 interface Segment {
@@ -60,13 +49,18 @@ async function ofpParsePcap([path, ...portArgs]: readonly string[]): Promise<voi
   let file: Buffer;
   try {
     file = readFileSync(path);
-  } catch {
-    return fatal(`${path}: open failed (No such file or directory)`);
+  } catch (error) {
+    return fatal(`${path}: open failed (${errorText(error)})`);
   }
   const ports = new Set(portArgs.length > 0 ? portArgs.map(Number) : [OLD_PORT, OFP_DEFAULT_PORT]);
   const streams = new Map<string, Stream>();
-  for (const frame of frames(file)) {
-    const s = segmentOf(frame);
+  const capture = readPcap(file);
+  if (!capture.ok) {
+    log.warn(capture.error);
+    return fatal(`${path}: open failed (${capture.magic === undefined ? 'End of file' : 'Protocol error'})`);
+  }
+  for (const { packet } of capture.packets) {
+    const s = segmentOf(Buffer.from(packet.buffer, packet.byteOffset, packet.length));
     if (s === null || !s.ports.some((p) => ports.has(p))) continue;
     const known = streams.get(s.flow);
     const stream = known ?? { next: s.isSyn ? (s.seq + 1) >>> 0 : s.seq, data: Buffer.alloc(0) };

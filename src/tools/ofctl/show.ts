@@ -5,13 +5,25 @@ import { OFPP } from '../../openflow/ports.ts';
 import { tableFeaturesText } from '../../openflow/text/table-features.ts';
 import { formatBytes } from '../../openflow/text.ts';
 import type { Command } from './command.ts';
-import { connect, dump, dumpOn, fatal, namesToAccept, namesToShow, portsOf, print, settings } from './context.ts';
+import {
+  addJson,
+  connect,
+  dump,
+  dumpOn,
+  fatal,
+  namesToAccept,
+  namesToShow,
+  portsOf,
+  print,
+  settings,
+} from './context.ts';
 
 async function showSwitch([target]: readonly string[]): Promise<void> {
   const c = await connect(target);
   const xid = c.send({ type: 'features_request' });
   const { message, raw } = await c.reply(xid);
-  print(formatBytes(raw, settings.verbosity + 1));
+  if (settings.format === 'json') addJson(c, message, raw);
+  else print(formatBytes(raw, settings.verbosity + 1));
   const hasPorts = message.type === 'features_reply' && c.version <= 3;
   if (!hasPorts) await dumpOn(c, { type: 'port_desc_request', portNo: OFPP.NONE });
   // The ids of transactions show, so they count as the original's do.
@@ -88,7 +100,12 @@ const VACANCY = 8;
 async function dumpTableFeatures([target]: readonly string[]): Promise<void> {
   const c = await connect(target);
   if (c.version < 4) fatal("dump-table-features needs OpenFlow 1.3 or later ('-O OpenFlow13')");
-  const parts = await c.collect({ type: 'table_features_request', tables: [] }, 'table_features_reply');
+  const request: OfMessage = { type: 'table_features_request', tables: [] };
+  if (settings.format === 'json') {
+    await dumpOn(c, request);
+    return c.close();
+  }
+  const parts = await c.collect(request, 'table_features_reply');
   const tables = parts.flatMap((p) => [...p.tables]);
   const text = tableFeaturesText(tables, { version: c.version, xid: 0, verbosity: 0, names: {}, more: false });
   print(`${text.replace(/^\n/, '')}\n`);
@@ -179,22 +196,29 @@ async function queueGetConfig([target, port, queue]: readonly string[]): Promise
 }
 
 export const SHOW_COMMANDS: readonly Command[] = [
-  { name: 'show', min: 1, max: 1, run: showSwitch },
-  { name: 'dump-desc', min: 1, max: 1, run: ([target]) => dump(target, { type: 'desc_request' }) },
-  { name: 'dump-tables', min: 1, max: 1, run: ([target]) => dump(target, { type: 'table_stats_request' }) },
+  { name: 'show', min: 1, max: 1, dumps: true, run: showSwitch },
+  { name: 'dump-desc', min: 1, max: 1, dumps: true, run: ([target]) => dump(target, { type: 'desc_request' }) },
+  {
+    name: 'dump-tables',
+    min: 1,
+    max: 1,
+    dumps: true,
+    run: ([target]) => dump(target, { type: 'table_stats_request' }),
+  },
   {
     name: 'dump-table-features',
     min: 1,
     max: 1,
+    dumps: true,
     run: dumpTableFeatures,
   },
-  { name: 'dump-table-desc', min: 1, max: 1, run: dumpTableDesc },
-  { name: 'dump-ports', min: 1, max: 2, run: dumpPorts },
-  { name: 'dump-ports-desc', min: 1, max: 2, run: dumpPortsDesc },
+  { name: 'dump-table-desc', min: 1, max: 1, dumps: true, run: dumpTableDesc },
+  { name: 'dump-ports', min: 1, max: 2, dumps: true, run: dumpPorts },
+  { name: 'dump-ports-desc', min: 1, max: 2, dumps: true, run: dumpPortsDesc },
   { name: 'mod-port', min: 3, max: 3, writes: true, run: modPort },
   { name: 'mod-table', min: 3, max: 3, writes: true, run: modTable },
   { name: 'get-frags', min: 1, max: 1, run: getFrags },
   { name: 'set-frags', min: 2, max: 2, writes: true, run: setFrags },
-  { name: 'queue-stats', min: 1, max: 3, run: queueStats },
-  { name: 'queue-get-config', min: 1, max: 3, run: queueGetConfig },
+  { name: 'queue-stats', min: 1, max: 3, dumps: true, run: queueStats },
+  { name: 'queue-get-config', min: 1, max: 3, dumps: true, run: queueGetConfig },
 ];
