@@ -7,7 +7,7 @@ import { type Database, datumKey, type Table } from './database.ts';
 import type { Datum } from './datum.ts';
 import { OvsdbError, syntaxError } from './error.ts';
 import { checkIntegrity } from './integrity.ts';
-import type { Json, JsonObject } from './json.ts';
+import { type Json, type JsonObject, stringifyJson } from './json.ts';
 import { applyMutation, mutationsFromJson } from './mutation.ts';
 import { ObjectParser } from './parser.ts';
 import { type Client, Rbac } from './rbac.ts';
@@ -221,7 +221,7 @@ class Operation {
       if (columns.includes('_version')) json['_version'] = ['uuid', row.version];
       rows.push(json);
     }
-    return { rows };
+    return { rows: columns.includes('_uuid') ? rows : distinct(rows) };
   }
 
   private *matching(table: Table, condition: Condition): Iterable<Row> {
@@ -365,4 +365,9 @@ class Operation {
     if (!this.context.ownsLock(lock)) throw new OvsdbError('not owner', `Asserted lock ${lock} not held.`);
     return {};
   }
+}
+
+/** As the original, a selection without rows' identifiers has each combination of values once. */
+function distinct(rows: Json[]): Json[] {
+  return rows.length < 2 ? rows : [...new Map(rows.map((row) => [stringifyJson(row), row])).values()];
 }
