@@ -11,11 +11,10 @@ import { formatDpActions } from '../src/flow/dp-text.ts';
 import { OFS } from '../src/flow/layout.ts';
 import { parseMatch } from '../src/flow/match-text.ts';
 import { formatMegaflow } from '../src/ofproto/xlate/flow-text.ts';
-import { TestBridge } from '../src/ofproto/xlate/test-bridge.ts';
 import { TraceText } from '../src/ofproto/xlate/trace-text.ts';
 import { RecircTable, xlateFlow } from '../src/ofproto/xlate.ts';
-import { parseActions } from '../src/openflow/actions/index.ts';
-import { missingOriginal, type Sandbox, startSandbox } from './support/twin.ts';
+import { missingOriginal, startSandbox } from './support/twin.ts';
+import { last, modelBridge, setUpBridge } from './support/xlate-twin.ts';
 
 const ROUNDS = Number(process.env.XLATE_DIFF_ROUNDS ?? 6);
 const FLOWS = 40;
@@ -200,75 +199,6 @@ function flow(r: Random): string {
   ].join(',');
 }
 
-function setUp(sandbox: Sandbox): string {
-  const add: string[] = [];
-  for (let n = 1; n <= 4; n++)
-    add.push('--', 'add-port', 'br0', `p${n}`, '--', 'set', 'int', `p${n}`, 'type=dummy', `ofport_request=${n}`);
-  const r = sandbox.run(
-    'ovs-vsctl',
-    `--db=unix:${sandbox.dir}/db.sock`,
-    'add-br',
-    'br0',
-    '--',
-    'set',
-    'bridge',
-    'br0',
-    'datapath-type=dummy',
-    'fail-mode=secure',
-    'protocols=[OpenFlow10,OpenFlow13,OpenFlow15]',
-    '--',
-    'set',
-    'port',
-    'br0',
-    'vlan_mode=trunk',
-    ...add,
-    '--',
-    'set',
-    'port',
-    'p2',
-    'tag=5',
-    '--',
-    'set',
-    'port',
-    'p3',
-    'tag=5',
-    'vlan_mode=native-untagged',
-  );
-  assert.equal(r.err, '');
-  const ctl = sandbox
-    .run('ls', sandbox.dir)
-    .out.split('\n')
-    .find((f) => /^ovs-vswitchd.*\.ctl$/.test(f));
-  return join(sandbox.dir, ctl ?? '');
-}
-
-function model(texts: readonly string[]): TestBridge {
-  const bridge = new TestBridge('br0');
-  // Later releases have tries for IPv6 as well by default.
-  for (const table of bridge.tables.tables) table.classifier.setPrefixes(['ip_dst', 'ip_src']);
-  bridge.addPort(1, 1);
-  bridge.addPort(2, 2, { mode: 'access', tag: 5 });
-  bridge.addPort(3, 3, { mode: 'native-untagged', tag: 5 });
-  bridge.addPort(4, 4);
-  bridge.addPort(0xfffe, 100);
-  for (const text of texts) {
-    const [match, actions] = text.split(' actions=');
-    const table = Number(/table=(\d+)/.exec(match)?.[1] ?? 0);
-    const priority = Number(/priority=(\d+)/.exec(match)?.[1] ?? 0);
-    const parsed = parseMatch(match.replace(/(table|priority)=\d+,?/g, ''));
-    const list = parseActions(actions, { instructions: true });
-    assert.ok(parsed.ok, `${text}: ${parsed.ok ? '' : parsed.error}`);
-    assert.ok(list.ok, `${text}: ${list.ok ? '' : list.error}`);
-    bridge.addRule(table, priority, parsed.match, list.actions);
-  }
-  return bridge;
-}
-
-const last = (text: string, head: string): string => {
-  const line = text.split('\n').findLast((l) => l.startsWith(head));
-  return (line ?? '').slice(head.length).replace(/recirc_id=\d+,rule/g, 'recirc_id=N,rule');
-};
-
 /**
  * What leaves, in no order: floods send in an order of each program's own, and put tags on and off accordingly. Each
  * output stands with the packet as it is by then.
@@ -297,7 +227,7 @@ test('the same rules translate the same packets to the same actions', { timeout:
   if (missing) return t.skip(missing);
   const sandbox = await startSandbox('original');
   t.after(() => sandbox.stop());
-  const control = setUp(sandbox);
+  const control = setUpBridge(sandbox);
   const counts = { flows: 0, actions: 0, wider: 0, narrower: 0, other: 0 };
   const differences: string[] = [];
   for (let round = 0; round < ROUNDS; round++) {
@@ -314,7 +244,7 @@ test('the same rules translate the same packets to the same actions', { timeout:
       file,
     );
     assert.equal(added.status, 0, `${added.err}\n${texts.join('\n')}`);
-    const bridge = model(texts);
+    const bridge = modelBridge(texts);
     for (let i = 0; i < FLOWS; i++) {
       const text = flow(r);
       const reply = await unixctlRequest(control, 'ofproto/trace', ['br0', text]);

@@ -66,6 +66,9 @@ function datapathSamples(): Map<string, DpAction> {
     pop_mpls: { kind: 'pop_mpls', ethertype: 0x800 },
     push_eth: { kind: 'push_eth', dst: mac, src: mac },
     pop_eth: { kind: 'pop_eth' },
+    push_nsh: { kind: 'push_nsh', header: new Uint8Array(24) },
+    pop_nsh: { kind: 'pop_nsh' },
+    add_mpls: { kind: 'add_mpls', ethertype: 0x8847, lse: 0 },
     recirc: { kind: 'recirc', id: 1 },
     hash: { kind: 'hash', algorithm: 'l4', basis: 0 },
     sample: { kind: 'sample', probability: 1, actions: [] },
@@ -80,7 +83,7 @@ function datapathSamples(): Map<string, DpAction> {
     drop: { kind: 'drop', reason: 0 },
   };
   const all = new Map<string, DpAction>(Object.entries(samples));
-  for (const header of [...SET_HEADERS, 'nsh'] as const) {
+  for (const header of SET_HEADERS) {
     all.set(`set(${header})`, { kind: 'set', header, key, mask });
   }
   return all;

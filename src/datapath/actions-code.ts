@@ -30,6 +30,9 @@ export const OP = {
   CT: 19,
   CT_CLEAR: 20,
   METER: 21,
+  PUSH_NSH: 22,
+  POP_NSH: 23,
+  ADD_MPLS: 24,
 } as const;
 
 /** Position in this list is the header's number in code. */
@@ -50,6 +53,7 @@ export const SET_HEADERS = [
   'tunnel',
   'skb_priority',
   'skb_mark',
+  'nsh',
 ] as const satisfies readonly DpHeader[];
 
 const w = (ofs: number): number => ofs >> 2;
@@ -79,6 +83,7 @@ export const SET_RANGES: Record<(typeof SET_HEADERS)[number], readonly (readonly
   tunnel: [[w(OFS.tun_id), 148]],
   skb_priority: [[16, 17]],
   skb_mark: [[15, 16]],
+  nsh: [[w(OFS.nsh_flags), w(OFS.nsh_c4) + 1]],
 };
 
 /** Numbers `userspace` actions, so that their meaning comes back with the packet. */
@@ -111,9 +116,11 @@ export function unsupportedAction(actions: readonly DpAction[]): string | null {
       const refusal = unsupportedCt(a.ct);
       if (refusal !== null) return refusal;
     }
-    if (a.kind === 'set' && a.header === 'nsh') return 'set(nsh) action is not supported';
     if (a.kind === 'tnl_push' && (!TNL_TYPES.has(a.type) || a.header.length % 2 !== 0 || a.header.length < 38)) {
       return `tnl_push of type ${a.type} is not supported`;
+    }
+    if (a.kind === 'push_nsh' && (a.header.length < 8 || a.header.length % 4 !== 0)) {
+      return 'push_nsh of this length is not supported';
     }
     const nested =
       a.kind === 'clone' || a.kind === 'sample'
@@ -182,6 +189,15 @@ function encodeOne(a: DpAction, out: number[], ids: UserspaceIds): number {
     }
     case 'pop_eth':
       return OP.POP_ETH;
+    case 'push_nsh': {
+      out.push(a.header.length, ...new Int32Array(a.header.slice().buffer, 0, a.header.length >> 2));
+      return OP.PUSH_NSH;
+    }
+    case 'pop_nsh':
+      return OP.POP_NSH;
+    case 'add_mpls':
+      out.push(be16(a.ethertype), be32(a.lse));
+      return OP.ADD_MPLS;
     case 'recirc':
       out.push(be32(a.id));
       return OP.RECIRC;

@@ -59,6 +59,12 @@ export function decodeAction(code: Int32Array, at: number, userspace: Userspace)
     }
     case OP.POP_ETH:
       return { kind: 'pop_eth' };
+    case OP.PUSH_NSH:
+      return { kind: 'push_nsh', header: new Uint8Array(code.slice(at + 2, next).buffer) };
+    case OP.POP_NSH:
+      return { kind: 'pop_nsh' };
+    case OP.ADD_MPLS:
+      return { kind: 'add_mpls', ethertype: be16(a & 0xffff), lse: be32(b) };
     case OP.RECIRC:
       return { kind: 'recirc', id: be32(a) };
     case OP.HASH:

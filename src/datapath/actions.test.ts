@@ -307,6 +307,89 @@ describe('fast path actions', () => {
     for (let at = bed.upcalls.peek(); at >= 0; at = bed.upcalls.peek()) bed.upcalls.release();
   });
 
+  describe('network service headers', () => {
+    const md1 = Uint8Array.from(Buffer.from('0fc60103000123ff00000001000000020000000300000004', 'hex'));
+    const eth = (type: string): string => `111111111111222222222222${type}`;
+    const addresses = { dst: new Uint8Array(6).fill(0x11), src: new Uint8Array(6).fill(0x22) };
+    const pushEth: DpAction = { kind: 'push_eth', ...addresses };
+
+    it('are put before an Ethernet packet, changed, and taken off again', () => {
+      const key = new FlowKey();
+      const mask = new FlowKey();
+      for (const [ofs, value] of [
+        [OFS.nsh_ttl, 0x15],
+        [OFS.nsh_spi + 2, 0x77],
+        [OFS.nsh_c2 + 3, 0x88],
+      ]) {
+        key.u8[ofs] = value;
+        mask.u8[ofs] = 0xff;
+      }
+      const [, two, three] = run(udp, [
+        { kind: 'push_nsh', header: md1 },
+        { kind: 'set', header: 'nsh', key, mask },
+        pushEth,
+        output(2),
+        { kind: 'pop_eth' },
+        { kind: 'pop_nsh' },
+        output(3),
+      ]);
+      const changed = hex(md1).replace('0fc6', '0546').replace('000123ff', '000177ff').replace('00000002', '00000088');
+      assert.equal(hex(two[0]), `${eth('894f')}${changed}${hex(udp)}`);
+      assert.equal(hex(three[0]), hex(udp));
+      const flow = new FlowKey();
+      extractFlow(two[0], flow);
+      assert.equal(flow.get8(OFS.nsh_ttl), 0x15);
+      assert.equal(flow.get32(OFS.nsh_c2), 0x88);
+    });
+
+    it('bring an IP packet without Ethernet to light, which the next lookup sees', () => {
+      const ip = md1.slice();
+      ip[3] = 1;
+      const key = new FlowKey();
+      const mask = new FlowKey();
+      for (const [ofs, value] of [
+        [OFS.in_port, 1],
+        [OFS.recirc_id, 77],
+        [OFS.packet_type, 0x10800],
+        [OFS.ip_src, new DataView(udp.buffer).getUint32(26)],
+      ]) {
+        key.set32(ofs, value);
+        mask.set32(ofs, 0xffffffff);
+      }
+      const flow = bed.flow(key, mask, [pushEth, output(3)]);
+      const [, , three] = run(udp, [
+        { kind: 'pop_eth' },
+        { kind: 'push_nsh', header: ip },
+        { kind: 'pop_nsh' },
+        { kind: 'recirc', id: 77 },
+      ]);
+      assert.equal(hex(three[0]), `${eth('0800')}${hex(udp.subarray(14))}`);
+      bed.command(4, flow);
+    });
+
+    it('that say nothing known is behind them stay', () => {
+      const odd = md1.slice();
+      odd[3] = 9;
+      const [, two] = run(udp, [{ kind: 'push_nsh', header: odd }, { kind: 'pop_nsh' }, pushEth, output(2)]);
+      assert.equal(hex(two[0]), `${eth('894f')}${hex(odd)}${hex(udp)}`);
+    });
+  });
+
+  it('puts a label before a whole packet, and an Ethernet packet comes out from behind it', () => {
+    const lse = 0x00007140;
+    const pushEth: DpAction = { kind: 'push_eth', dst: new Uint8Array(6), src: new Uint8Array(6) };
+    const [, two, three] = run(udp, [
+      { kind: 'add_mpls', ethertype: 0x8847, lse },
+      pushEth,
+      output(2),
+      { kind: 'pop_eth' },
+      { kind: 'pop_mpls', ethertype: 0x6558 },
+      output(3),
+    ]);
+    assert.equal(hex(two[0]), `${'00'.repeat(12)}884700007140${hex(udp)}`);
+    assert.equal(hex(three[0]), hex(udp));
+  });
+
   const udp = ipPacket(4, 17, [1, 2, 3], 18);
   const vlan = (tci: number): DpAction => ({ kind: 'push_vlan', tpid: 0x8100, tci: 0x1000 | tci });
 

@@ -27,6 +27,12 @@ const ETH_IP = 0x0008;
 const ETH_IPV6 = 0xdd86;
 const ETH_ARP = 0x0608;
 const ETH_RARP = 0x3580;
+const ETH_NSH = 0x4f89;
+/** Transparent Ethernet bridging: behind this type comes an Ethernet header. */
+const ETH_TEB = 0x5865;
+/** What an NSH says comes next, as the packet's Ethernet type. RFC 8300 2.2 */
+const NSH_NEXT_TYPES = Uint16Array.of(0, ETH_IP, ETH_IPV6, 0, ETH_NSH, 0x4788);
+const NSH_NEXT_ETHERNET = 3;
 const isMpls = (type: number): boolean => type === 0x4788 || type === 0x4888;
 
 const SET = Object.fromEntries(SET_HEADERS.map((h, i) => [h, i])) as Record<(typeof SET_HEADERS)[number], number>;
@@ -209,6 +215,15 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
           break;
         case OP.POP_ETH:
           for (let j = 0; j < n; j++) popEth(b, list[j]);
+          break;
+        case OP.PUSH_NSH:
+          for (let j = 0; j < n; j++) pushNsh(b, list[j], pc + 2, i32[pc + 1]);
+          break;
+        case OP.POP_NSH:
+          for (let j = 0; j < n; j++) popNsh(b, list[j]);
+          break;
+        case OP.ADD_MPLS:
+          for (let j = 0; j < n; j++) addMpls(b, list[j], i32[pc + 1], i32[pc + 2]);
           break;
         case OP.HASH:
           for (let j = 0; j < n; j++) hash(b, list[j], i32[pc + 1], i32[pc + 2]);
@@ -445,6 +460,9 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
         setWords(k + 16, key, mask, 1);
         b.shape[i] |= SHAPE.META;
         break;
+      case SET.nsh:
+        if (type === ETH_NSH && b.shape[i] & SHAPE.NSH) write.nsh(l3, end, key, mask);
+        break;
       case SET.skb_mark:
         setWords(k + 15, key, mask, 1);
         b.shape[i] |= SHAPE.META;
@@ -511,7 +529,8 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
     resize(b.frames[i], b.l3[i] - p, -4);
     b.l3[i] += 4;
     b.l4[i] = 0;
-    setType(b, i, type);
+    if (type === ETH_TEB && b.shape[i] & SHAPE.PACKET_TYPE) beginWith(b, i, type);
+    else setType(b, i, type);
   }
 
   function pushEth(b: PacketBatch, i: number, addresses: number): void {
@@ -536,6 +555,54 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
     i32[k + 18] = 0x0100 | (type << 16);
     b.shape[i] |= SHAPE.PACKET_TYPE;
     i32[k + 6] = type | (0x0101 << 16);
+  }
+
+  /** From here on the packet begins with what stands behind an Ethernet header of this type. */
+  function beginWith(b: PacketBatch, i: number, type: number): void {
+    const k = slotOf(b, i);
+    const p = i32[(b.frames[i] >> 2) + FRAME_DATA];
+    if (type === ETH_TEB) {
+      clearShape(i32, k, SHAPE.PACKET_TYPE);
+      b.shape[i] &= ~SHAPE.PACKET_TYPE;
+      refresh(b, i);
+      return;
+    }
+    // Namespace 1 (Ethernet types) in network order.
+    i32[k + 18] = 0x0100 | (type << 16);
+    b.shape[i] |= SHAPE.PACKET_TYPE;
+    i32[k + 6] = type | (0x0101 << 16);
+    b.l3[i] = p;
+    b.l4[i] = 0;
+  }
+
+  function pushNsh(b: PacketBatch, i: number, header: number, length: number): void {
+    if (!resize(b.frames[i], 0, length)) return;
+    const p = i32[(b.frames[i] >> 2) + FRAME_DATA];
+    for (let h = 0; h < length >> 1; h++) u16[(p >> 1) + h] = u16[(header << 1) + h];
+    beginWith(b, i, ETH_NSH);
+    refresh(b, i);
+  }
+
+  /** The header that the packet begins with. */
+  function popNsh(b: PacketBatch, i: number): void {
+    const f = b.frames[i] >> 2;
+    const p = i32[f + FRAME_DATA];
+    const length = i32[f + FRAME_LEN];
+    if (!(b.shape[i] & SHAPE.PACKET_TYPE) || (i32[slotOf(b, i) + 6] & 0xffff) !== ETH_NSH || length < 8) return;
+    const size = (u8[p + 1] & 0x3f) << 2;
+    const next = u8[p + 3];
+    const type = next === NSH_NEXT_ETHERNET ? ETH_TEB : next < NSH_NEXT_TYPES.length ? NSH_NEXT_TYPES[next] : 0;
+    if (size < 8 || size > length || type === 0) return;
+    resize(b.frames[i], 0, -size);
+    beginWith(b, i, type);
+  }
+
+  function addMpls(b: PacketBatch, i: number, type: number, lse: number): void {
+    if (!resize(b.frames[i], 0, 4)) return;
+    const p = i32[(b.frames[i] >> 2) + FRAME_DATA];
+    u16[p >> 1] = lse;
+    u16[(p >> 1) + 1] = lse >>> 16;
+    beginWith(b, i, type);
   }
 
   return {

@@ -19,6 +19,8 @@ export interface HeaderWriter {
   arp(l3: number, end: number, key: number, mask: number): void;
   nd(l4: number, end: number, key: number, mask: number): void;
   ndExt(l4: number, end: number, key: number, mask: number): void;
+  /** `key` is words of the NSH fields. */
+  nsh(l3: number, end: number, key: number, mask: number): void;
   /** Replaces 32 bits under a mask, with no checksum. */
   word(at: number, key: number, mask: number): void;
 }
@@ -27,6 +29,10 @@ const TCP = 6;
 const UDP = 17;
 const ICMPV6 = 58;
 const SCTP = 132;
+
+/** From a key's word of flags and TTL to where they stand in the header, as loaded from memory. */
+const nshHalf = (word: number): number =>
+  ((word & 3) << 4) | (((word >>> 8) & 0x3f) >>> 2) | (((word >>> 8) & 3) << 14);
 
 export function makeHeaderWriter(views: ArenaViews): HeaderWriter {
   const { u8, u16, i32 } = views;
@@ -195,6 +201,15 @@ export function makeHeaderWriter(views: ArenaViews): HeaderWriter {
       wide(l4 + 4, i32[key], i32[mask]);
       if (l4 + 32 <= end) half(l4 + 24, i32[key + 1] & 0xff, i32[mask + 1] & 0xff);
       if (delta !== 0) apply(l4 + 2);
+    },
+
+    nsh(l3, end, key, mask) {
+      if (l3 + 8 > end) return;
+      // Flags and TTL share the header's first 16 bits with its version and length.
+      half(l3, nshHalf(i32[key]), nshHalf(i32[mask]));
+      wide(l3 + 4, i32[key + 1], i32[mask + 1]);
+      if (u8[l3 + 2] !== 1 || l3 + 24 > end) return;
+      for (let w = 2; w < 6; w++) wide(l3 + 4 * w, i32[key + w], i32[mask + w]);
     },
 
     word(at, key, mask) {

@@ -17,6 +17,7 @@ import {
   splitCall,
 } from './dp-groups.ts';
 import { formatDpPort, type PortNamer, parseMplsLse } from './dp-key-text.ts';
+import { formatNshHeader, parseNshHeader } from './dp-nsh-text.ts';
 import { formatTnlPush, parseTnlPush } from './dp-tnl-text.ts';
 import { formatTunnel, parseTunnel } from './dp-tunnel-text.ts';
 import { FlowKey } from './key.ts';
@@ -54,6 +55,12 @@ export function formatDpAction(a: DpAction, names?: PortNamer): string {
       return `pop_mpls(eth_type=0x${a.ethertype.toString(16)})`;
     case 'push_eth':
       return `push_eth(src=${formatEth(a.src)},dst=${formatEth(a.dst)})`;
+    case 'push_nsh':
+      return `push_nsh(${formatNshHeader(a.header)})`;
+    case 'pop_nsh':
+      return 'pop_nsh()';
+    case 'add_mpls':
+      return `add_mpls(${formatLse(a.lse)},eth_type=0x${a.ethertype.toString(16)})`;
     case 'pop_vlan':
     case 'pop_eth':
     case 'ct_clear':
@@ -191,15 +198,22 @@ function parseOne(text: string, portByName: ByName | undefined, depth: number): 
       return parseUserspace(args);
     case 'push_vlan':
       return parsePushVlan(args);
-    case 'push_mpls': {
+    case 'push_mpls':
+    case 'add_mpls': {
       const m = /^(.*),eth_type=(0x[0-9a-f]+|\d+)$/i.exec(args);
       const lse = m && parseMplsLse(m[1]);
-      return lse ? { kind: 'push_mpls', ethertype: Number(m[2]), lse: lse.lse } : null;
+      return lse ? { kind: name, ethertype: Number(m[2]), lse: lse.lse } : null;
     }
     case 'pop_mpls': {
       const type = number(named(args)?.get('eth_type'), 2);
       return type === null ? null : { kind: 'pop_mpls', ethertype: type };
     }
+    case 'push_nsh': {
+      const header = parseNshHeader(args);
+      return header ? { kind: 'push_nsh', header } : null;
+    }
+    case 'pop_nsh':
+      return args === '' ? { kind: 'pop_nsh' } : null;
     case 'push_eth': {
       const a = named(args);
       const src = parseEth(a?.get('src') ?? '');

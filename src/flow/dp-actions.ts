@@ -18,6 +18,11 @@ export type DpAction =
   | { readonly kind: 'pop_mpls'; readonly ethertype: number }
   | { readonly kind: 'push_eth'; readonly dst: Uint8Array; readonly src: Uint8Array }
   | { readonly kind: 'pop_eth' }
+  /** Puts a network service header before all of the packet. `header` is complete. */
+  | { readonly kind: 'push_nsh'; readonly header: Uint8Array }
+  | { readonly kind: 'pop_nsh' }
+  /** Puts a label before all of the packet, its Ethernet header included. */
+  | { readonly kind: 'add_mpls'; readonly ethertype: number; readonly lse: number }
   | { readonly kind: 'recirc'; readonly id: number }
   | { readonly kind: 'hash'; readonly algorithm: 'l4' | 'sym_l4'; readonly basis: number }
   | { readonly kind: 'sample'; readonly probability: number; readonly actions: readonly DpAction[] }

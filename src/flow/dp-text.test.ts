@@ -189,6 +189,10 @@ const ACTIONS = [
   'push_mpls(label=5,tc=0,ttl=64,bos=1,eth_type=0x8847),2',
   'pop_mpls(eth_type=0x800)',
   'push_eth(src=00:00:00:00:00:01,dst=00:00:00:00:00:02)',
+  'push_nsh(flags=0,ttl=63,mdtype=1,np=3,spi=0x1234,si=255,c1=0x11223344,c2=0x0,c3=0x0,c4=0x0)',
+  'push_nsh(flags=0,ttl=63,mdtype=2,np=3,spi=0x0,si=255,md2=0x10000a0412345678)',
+  'pop_nsh()',
+  'add_mpls(label=7,tc=0,ttl=63,bos=1,eth_type=0x8848)',
   'pop_eth',
 ];
 

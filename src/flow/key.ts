@@ -1,10 +1,16 @@
 /** A flow key or a mask: the same memory seen as bytes (fields, in network order) and as words (hash, mask, compare). */
-import { FLOW_BYTES, FLOW_WORDS } from './layout.ts';
+import { FLOW_BYTES, FLOW_WORDS, OFS } from './layout.ts';
 
 /** Buffers cost microseconds to make, views a fraction of one: keys share buffers. */
 const SLAB_KEYS = 32;
 let slab = new ArrayBuffer(FLOW_BYTES * SLAB_KEYS);
 let slabUsed = 0;
+
+const PACKET_WORDS: readonly (readonly [first: number, end: number])[] = [
+  [OFS.eth_dst >> 2, OFS.tcp_flags >> 2],
+  [OFS.vlan2_tpid >> 2, OFS.ct_label >> 2],
+  [OFS.nsh_flags >> 2, OFS.tun_id >> 2],
+];
 
 export class FlowKey {
   readonly u8: Uint8Array;
@@ -32,6 +38,12 @@ export class FlowKey {
 
   copyFrom(other: FlowKey): void {
     this.w.set(other.w);
+  }
+
+  /** Takes over what the packet itself says: all but its metadata, registers and connection. */
+  copyPacket(other: FlowKey): void {
+    for (const [first, end] of PACKET_WORDS) this.w.set(other.w.subarray(first, end), first);
+    this.set16(OFS.tcp_flags, other.get16(OFS.tcp_flags));
   }
 
   clear(): void {

@@ -29,6 +29,7 @@ export function usedTunMetadata(actions: readonly Ofpact[]): number[] {
   for (const a of actions) {
     switch (a.kind) {
       case 'set_field':
+      case 'delete_field':
         see(a.field);
         break;
       case 'reg_move':

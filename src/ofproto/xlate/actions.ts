@@ -1,10 +1,12 @@
 /** Runs a list of OpenFlow actions: what each kind does, and how a list ends. */
+import { SlowReason } from '../../flow/dp-actions.ts';
 import { OFS } from '../../flow/layout.ts';
 import type { Ofpact, OfpactKind, OfpactOf } from '../../openflow/actions/types.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import { controller } from './controller.ts';
 import { ct } from './ct.ts';
 import type { Ctx } from './ctx.ts';
+import { decap, decNshTtl, deleteField, encap } from './encap.ts';
 import {
   decTtl,
   popQueue,
@@ -134,7 +136,14 @@ const HANDLERS: { readonly [K in OfpactKind]?: Handler<K> } = {
     noteActionSet(ctx, 'is');
   },
   write_metadata: writeMetadata,
+  encap,
+  decap,
+  dec_nsh_ttl: decNshTtl,
+  delete_field: deleteField,
   debug_recirc: (ctx) => freeze(ctx, null),
+  debug_slow: (ctx) => {
+    ctx.slow |= SlowReason.action;
+  },
 };
 
 export const TRANSLATED: ReadonlySet<OfpactKind> = new Set(Object.keys(HANDLERS) as OfpactKind[]);
@@ -154,6 +163,9 @@ const NEEDS_HEADERS: ReadonlySet<OfpactKind> = new Set([
   'stack_pop',
   'resubmit',
   'goto_table',
+  'encap',
+  'decap',
+  'dec_nsh_ttl',
 ]);
 
 export function runActions(ctx: Ctx, actions: readonly Ofpact[], isLast: boolean): void {

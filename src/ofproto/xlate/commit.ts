@@ -10,6 +10,7 @@ import type { DpHeader } from '../../flow/dp-actions.ts';
 import { FlowKey } from '../../flow/key.ts';
 import { OFS } from '../../flow/layout.ts';
 import type { Ctx } from './ctx.ts';
+import { commitEncap } from './packet-type.ts';
 import { ETH_TYPE, hasVlan, hasVlan2, IPPROTO, isMplsType, VLAN_CFI } from './prereq.ts';
 
 /** `[offset, bytes]` of the fields that one `set` action can write. */
@@ -83,7 +84,9 @@ const HEADERS: Readonly<Partial<Record<DpHeader, readonly (readonly [number, num
 
 export function commitActions(ctx: Ctx): void {
   const { base, flow } = ctx;
-  commitSet(ctx, 'eth');
+  commitEncap(ctx);
+  const isEthernet = flow.get32(OFS.packet_type) === 0;
+  if (isEthernet) commitSet(ctx, 'eth');
   const popsMpls = isMplsType(base.get16(OFS.eth_type)) && !isMplsType(flow.get16(OFS.eth_type));
   // What is behind the labels can only be written once they are gone.
   if (popsMpls) commitMpls(ctx);
@@ -92,7 +95,7 @@ export function commitActions(ctx: Ctx): void {
     commitTransport(ctx);
   }
   if (!popsMpls) commitMpls(ctx);
-  commitVlan(ctx);
+  if (isEthernet) commitVlan(ctx);
   commitSet(ctx, 'skb_priority');
   commitSet(ctx, 'skb_mark');
 }

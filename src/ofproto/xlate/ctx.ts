@@ -61,6 +61,12 @@ export class Ctx {
   readonly origPriority: number;
   /** Tags pushed in so deep that a flow does not show them. */
   hiddenTags = 0;
+  /** The flow has an outer header that the datapath has not. */
+  pendingEncap = false;
+  /** What the header of a pending NSH carries beyond its fields. */
+  nshMetadata: Uint8Array | null = null;
+  /** How often the packet got or lost an outer header in the datapath. */
+  reshaped = 0;
   /** Mirrors of this bridge that have had their copy, as bits. */
   mirrored = 0;
   /** While a mirror sends: bytes that are kept, 0 for all. */
@@ -102,10 +108,13 @@ export class Ctx {
 export function onCopy(ctx: Ctx, run: () => void): void {
   const first = ctx.actions.length;
   const base = ctx.base.clone();
-  const { hiddenTags } = ctx;
+  const { hiddenTags, reshaped, pendingEncap, nshMetadata } = ctx;
   run();
+  ctx.pendingEncap = pendingEncap;
+  ctx.nshMetadata = nshMetadata;
   if (
     ctx.hiddenTags === hiddenTags &&
+    ctx.reshaped === reshaped &&
     ctx.base.get16(OFS.eth_type) === base.get16(OFS.eth_type) &&
     LABELS.every((w) => ctx.base.w[w] === base.w[w])
   )

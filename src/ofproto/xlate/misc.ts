@@ -60,7 +60,9 @@ function nest(ctx: Ctx, run: () => void): Ctx['actions'] {
   const nested = ctx.actions;
   ctx.actions = outer;
   ctx.base.copyFrom(base);
-  return nested;
+  // A copy of the copy would be one too many.
+  const [only] = nested;
+  return nested.length === 1 && only.kind === 'clone' ? [...only.actions] : nested;
 }
 
 /** The rest of the list is translated twice, for longer packets and for the others. True: nothing is left of it. */

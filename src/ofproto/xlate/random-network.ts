@@ -47,7 +47,7 @@ export class Random {
 const MACS = ['020000000001', '020000000002', '0180c2000001', 'ffffffffffff', '020000000003'].map((t) =>
   Uint8Array.from({ length: 6 }, (_, i) => Number.parseInt(t.slice(i * 2, i * 2 + 2), 16)),
 );
-const ETH_TYPES = [0x0800, 0x0800, 0x0800, 0x86dd, 0x86dd, 0x0806, 0x8847, 0x1234];
+const ETH_TYPES = [0x0800, 0x0800, 0x0800, 0x86dd, 0x86dd, 0x0806, 0x8847, 0x894f, 0x1234];
 const PROTOS = [6, 17, 1, 58, 132, 47];
 
 export function randomFlow(r: Random): FlowKey {
@@ -87,6 +87,11 @@ export function randomFlow(r: Random): FlowKey {
       flow.set16(OFS.tcp_flags, flow.get8(OFS.ip_proto) === 6 ? r.of([2, 0x12, 0x11]) : 0);
     }
   }
+  if (type === 0x894f) {
+    flow.set32(OFS.nsh_flags, r.of([0x003f0103, 0x003f0101, 0x00010103, 0x003f0207]));
+    flow.set32(OFS.nsh_spi, r.of([0x1ff, 0x2ff, 0x1fe]));
+    if (flow.get8(OFS.nsh_mdtype) === 1) flow.set32(OFS.nsh_c1, r.below(3));
+  }
   if (type === 0x8847) {
     flow.set32(OFS.mpls_lse0, r.of([0x00064140, 0x00064040, 0x00064101]));
     if ((flow.get32(OFS.mpls_lse0) & 0x100) === 0) flow.set32(OFS.mpls_lse1, 0x000c8140);
@@ -107,16 +112,17 @@ export function isWordOf(flow: FlowKey, word: number): boolean {
   if (word === 8 || word === 9) return isIp || type === 0x0806;
   if (word >= 19 && word < 22) return type === 0x8847;
   if (word >= 22 && word < 31) return type === 0x86dd;
+  if (word >= 57 && word < 63) return type === 0x894f;
   if (word >= 35 && word < 38) return type === 0x86dd || type === 0x0806;
   return word >= 31 && word < 40 && type === 0x86dd;
 }
 
 const MATCHED = FIELDS.filter((f) => {
   const word = f.bit >> 5;
-  // Tunnels, NSH and connections have rooms of their own; conj_id and actset_output are not the packet's.
+  // Tunnels and connections have rooms of their own; conj_id and actset_output are not the packet's.
   return (
-    (word < 40 || (word >= 150 && word < 154) || word === 148) &&
-    !/^(in_port_oxm|recirc_id|packet_type|dl_vlan_pcp|ct_|nsh)/.test(f.name) &&
+    (word < 40 || (word >= 57 && word < 63) || (word >= 150 && word < 154) || word === 148) &&
+    !/^(in_port_oxm|recirc_id|packet_type|dl_vlan_pcp|ct_)/.test(f.name) &&
     f.format !== 'ct_state'
   );
 });
@@ -227,6 +233,13 @@ function randomAction(r: Random, table: number, depth = 0): Ofpact {
         { kind: 'group', groupId: 1 + r.below(3) },
         { kind: 'group', groupId: 1 + r.below(3) },
         { kind: 'meter', meterId: 1 },
+        { kind: 'encap', packetType: 0x1894f, props: [] },
+        { kind: 'encap', packetType: 0x18847, props: [] },
+        { kind: 'encap', packetType: 0, props: [] },
+        { kind: 'encap', packetType: 0, props: [] },
+        { kind: 'decap', packetType: null },
+        { kind: 'decap', packetType: 0 },
+        { kind: 'dec_nsh_ttl' },
         { kind: 'exit' },
       ]);
     case 17:

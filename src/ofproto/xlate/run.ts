@@ -6,7 +6,7 @@ import { runActions } from './actions.ts';
 import { Ctx } from './ctx.ts';
 import { mirrorReceived } from './mirror.ts';
 import { mayReceive } from './output.ts';
-import { FRAG_LATER, isFromTunnel, isIpAny, isMplsType, VLAN_CFI } from './prereq.ts';
+import { ETH_TYPE, FRAG_LATER, isFromTunnel, isIpAny, isMplsType, VLAN_CFI } from './prereq.ts';
 import { type FrozenState, thawRegisters } from './recirc.ts';
 import { finishFreezing, runActionSet, xlateTable } from './table.ts';
 import { arriveByTunnel, unwrapLast } from './tunnel.ts';
@@ -111,6 +111,11 @@ function endMask(wc: FlowKey, flow: FlowKey): void {
     if (wc.get16(tci) !== 0) wc.set16(tci, wc.get16(tci) | VLAN_CFI);
   }
   if (!isMplsType(flow.get16(OFS.eth_type))) wc.w.fill(0, OFS.mpls_lse0 >> 2, (OFS.mpls_lse2 >> 2) + 1);
+  if (flow.get16(OFS.eth_type) !== ETH_TYPE.nsh) wc.w.fill(0, OFS.nsh_flags >> 2, (OFS.nsh_c4 >> 2) + 1);
+  if (flow.get32(OFS.packet_type) !== 0) {
+    wc.w.fill(0, OFS.eth_dst >> 2, OFS.eth_type >> 2);
+    wc.set32(OFS.vlan2_tpid, 0);
+  }
   // A port that is no tunnel's has only packets without tunnels. What is recirculated may differ.
   if (flow.get32(OFS.recirc_id) === 0 && !isFromTunnel(flow)) wc.w.fill(0, OFS.tun_id >> 2, DP_WORDS);
   // There are no ports in later fragments; a datapath cannot match on them.

@@ -88,19 +88,11 @@ export function pushMpls(ctx: Ctx, a: OfpactOf<'push_mpls'>): void {
   const { flow, wc } = ctx;
   lookAtLabels(ctx);
   const n = mplsCount(flow);
-  if (n === LSES.length) {
-    ctx.note(
-      'warn',
-      `bridge ${ctx.bridge.name}: dropping packet on which an MPLS push action can't be performed as it would have more MPLS LSEs than the 3 supported.`,
-    );
-    ctx.fail('Too many MPLS labels');
-    return;
-  }
-  // Headers behind a label can't be written any more.
-  if (n === 0) commitActions(ctx);
+  if (n === LSES.length) return tooManyLabels(ctx);
+  // Headers behind a label can't be written any more, and an encapsulation is one label.
+  if (n === 0 || ctx.pendingEncap) commitActions(ctx);
   if (n > 0) {
-    for (let i = n; i > 0; i--) flow.set32(LSES[i], flow.get32(LSES[i - 1]));
-    flow.set32(LSES[0], (flow.get32(LSES[1]) & ~MPLS_BOS) >>> 0);
+    shiftLabels(flow, n);
   } else {
     let label = 0;
     let tc = 0;
@@ -116,6 +108,28 @@ export function pushMpls(ctx: Ctx, a: OfpactOf<'push_mpls'>): void {
     flow.set32(LSES[0], ((label << 12) | (tc << 9) | MPLS_BOS | ttl) >>> 0);
   }
   flow.set16(OFS.eth_type, a.ethertype);
+}
+
+function tooManyLabels(ctx: Ctx): void {
+  ctx.note(
+    'warn',
+    `bridge ${ctx.bridge.name}: dropping packet on which an MPLS push action can't be performed as it would have more MPLS LSEs than the 3 supported.`,
+  );
+  ctx.fail('Too many MPLS labels');
+}
+
+function shiftLabels(flow: FlowKey, n: number): void {
+  for (let i = n; i > 0; i--) flow.set32(LSES[i], flow.get32(LSES[i - 1]));
+  flow.set32(LSES[0], (flow.get32(LSES[1]) & ~MPLS_BOS) >>> 0);
+}
+
+/** One more label before those that are there. False when there is no room for it. */
+export function pushLabel(ctx: Ctx): boolean {
+  lookAtLabels(ctx);
+  const n = mplsCount(ctx.flow);
+  if (n === LSES.length) tooManyLabels(ctx);
+  else shiftLabels(ctx.flow, n);
+  return n < LSES.length;
 }
 
 function clearUpperLayers(flow: FlowKey): void {
@@ -163,7 +177,7 @@ export function decMplsTtl(ctx: Ctx): boolean {
 }
 
 /** How many labels there are, and what they say, decides what pushing and popping does. */
-function lookAtLabels(ctx: Ctx): void {
+export function lookAtLabels(ctx: Ctx): void {
   if (!isMplsType(ctx.flow.get16(OFS.eth_type))) return;
   for (const lse of LSES) ctx.wc.set32(lse, 0xffffffff);
 }

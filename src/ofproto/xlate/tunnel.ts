@@ -272,6 +272,8 @@ function underlay(ctx: Ctx, egress: Egress, outer: FlowKey, begin: () => void): 
     conntracked: ctx.conntracked,
     wasMpls: ctx.wasMpls,
     hiddenTags: ctx.hiddenTags,
+    pendingEncap: ctx.pendingEncap,
+    nshMetadata: ctx.nshMetadata,
   };
   const { exit } = ctx;
   const [flowBefore, baseBefore, wcBefore] = [flow.clone(), base.clone(), wc.clone()];
