@@ -32,6 +32,8 @@ export type JsonRpcMessage = JsonRpcRequest | JsonRpcNotification | JsonRpcReply
 export interface JsonRpcOptions {
   /** Turns the text of one message into its value; `JSON.parse` unless given. */
   readonly parse?: (text: string) => unknown;
+  /** The other way; `JSON.stringify` unless given. */
+  readonly stringify?: (value: unknown) => string;
   readonly maxBytes?: number;
   readonly maxDepth?: number;
 }
@@ -45,6 +47,7 @@ export class JsonRpc implements Disposable {
   readonly stream: Stream;
   private readonly framer: JsonFramer;
   private readonly parse: (text: string) => unknown;
+  private readonly stringify: (value: unknown) => string;
   private readonly decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   private messageCb: ((m: JsonRpcMessage) => void) | null = null;
   private closeCb: ((error: string | null) => void) | null = null;
@@ -55,6 +58,7 @@ export class JsonRpc implements Disposable {
   constructor(stream: Stream, options: JsonRpcOptions = {}) {
     this.stream = stream;
     this.parse = options.parse ?? JSON.parse;
+    this.stringify = options.stringify ?? JSON.stringify;
     this.framer = new JsonFramer({ maxBytes: options.maxBytes ?? 0x1fffffff, maxDepth: options.maxDepth ?? 1000 });
     stream.onClose((error) => this.die(error));
   }
@@ -73,7 +77,7 @@ export class JsonRpc implements Disposable {
   }
 
   send(message: JsonRpcMessage): boolean {
-    return this.sendText(JSON.stringify(message));
+    return this.sendText(this.stringify(message));
   }
 
   /** Sends a message that is text already, e.g. one update to many peers. */

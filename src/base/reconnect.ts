@@ -8,7 +8,8 @@
  *                           └────────────┴─────────────┴───────────┘
  *
  * Back-off doubles from `minBackoffMs` to `maxBackoffMs` with every failure. A connection that lasted is made again at once;
- * one that was dropped soon counts as a failure, so that a peer who refuses late is not hammered.
+ * one that was dropped soon, or that turned out to be of no use, counts as a failure, so that a peer who refuses late is not
+ * hammered. Where there are several peers, the next is tried at once, and only a round of them without success makes us wait.
  */
 import { vlog } from './vlog.ts';
 
@@ -27,6 +28,8 @@ export interface ReconnectOptions {
   /** 0 turns probes off. */
   readonly probeIntervalMs?: number;
   readonly quiet?: boolean;
+  /** How many peers are tried in turn. Default 1. */
+  readonly peers?: number;
 }
 
 export class Reconnect {
@@ -46,6 +49,11 @@ export class Reconnect {
   private activityMs: number;
   private passive = false;
   private quiet: boolean;
+  private readonly peers: number;
+  /** Failures since a connection lasted. */
+  private failures = 0;
+  /** Of the present back-off; shorter than `backoffMs` while other peers have not been tried. */
+  private waitMs = 0;
 
   constructor(options: ReconnectOptions, now: number) {
     this.name = options.name;
@@ -53,6 +61,7 @@ export class Reconnect {
     this.maxBackoffMs = Math.max(options.maxBackoffMs ?? 8000, this.minBackoffMs);
     this.probeIntervalMs = options.probeIntervalMs ?? 5000;
     this.quiet = options.quiet ?? false;
+    this.peers = options.peers ?? 1;
     this.enteredMs = now;
     this.activityMs = now;
   }
@@ -65,6 +74,7 @@ export class Reconnect {
     this.minBackoffMs = Math.max(minMs, 1);
     this.maxBackoffMs = Math.max(maxMs, this.minBackoffMs);
     this.backoffMs = Math.min(this.backoffMs, this.maxBackoffMs);
+    this.waitMs = Math.min(this.waitMs, this.backoffMs);
   }
 
   setProbeInterval(ms: number): void {
@@ -82,7 +92,7 @@ export class Reconnect {
 
   enable(now: number): void {
     if (this.state !== 'VOID') return;
-    this.backoffMs = 0;
+    this.calm();
     this.enter('BACKOFF', now);
   }
 
@@ -168,11 +178,11 @@ export class Reconnect {
       if (error) this.warn(`connection dropped (${error})`);
       else this.note(true, 'connection closed by peer');
       const lasted = now - (this.lastConnectedMs ?? now) >= Math.max(this.backoffMs, this.minBackoffMs);
-      if (lasted) this.backoffMs = 0;
+      if (lasted) this.calm();
       else this.backOff();
     } else if (was === 'RECONNECT') {
-      this.note(true, 'connection attempt dropped');
-      this.backoffMs = 0;
+      this.note(true, 'connection attempt timed out');
+      this.calm();
       if (this.lastConnectedMs !== null) this.lastDisconnectedMs = now;
     } else {
       const listening = was === 'LISTENING';
@@ -185,10 +195,30 @@ export class Reconnect {
     this.enter('BACKOFF', now);
   }
 
+  /** The connection is of no use to its owner, who has ended it, and the next peer may be. */
+  refused(now: number): void {
+    if (!this.isConnected) return;
+    this.note(true, 'connection attempt timed out');
+    this.lastDisconnectedMs = now;
+    this.backOff();
+    this.enter('BACKOFF', now);
+  }
+
+  private calm(): void {
+    this.failures = 0;
+    this.backoffMs = 0;
+    this.waitMs = 0;
+  }
+
   /** Lengthens the wait before the next attempt. */
   private backOff(): void {
+    if (++this.failures % this.peers !== 0) {
+      this.waitMs = 0;
+      return;
+    }
     const before = this.backoffMs;
     this.backoffMs = before === 0 ? this.minBackoffMs : Math.min(before * 2, this.maxBackoffMs);
+    this.waitMs = this.backoffMs;
     if (this.backoffMs !== before) {
       this.note(true, `waiting ${seconds(this.backoffMs)} seconds before reconnect`);
     } else if (!this.saidQuiet) {
@@ -202,7 +232,7 @@ export class Reconnect {
   private deadline(): number {
     switch (this.state) {
       case 'BACKOFF':
-        return this.enteredMs + this.backoffMs;
+        return this.enteredMs + this.waitMs;
       case 'CONNECTING':
         return this.enteredMs + Math.max(1000, this.backoffMs);
       case 'ACTIVE':

@@ -79,7 +79,7 @@ test('tries its remotes in turn', { timeout: 10_000 }, async () => {
   using session = new JsonRpcSession([`unix:${dir}/none`, `unix:${path}`], { minBackoffMs: 10 });
   const lost: (string | null)[] = [];
   session.onDisconnected((error) => lost.push(error));
-  const connected = new Promise<void>((resolve) => session.onConnected(resolve));
+  const connected = new Promise<void>((resolve) => session.onConnected(() => resolve()));
   session.open();
   await connected;
   assert.deepEqual(lost, ['No such file or directory']);
@@ -102,7 +102,7 @@ test('a hundred megabytes arrive in linear time and do not stop the peer', { tim
   const peer = new Peer();
   const listener = await peer.listen(path);
   using session = new JsonRpcSession([`unix:${path}`]);
-  const connected = new Promise<void>((resolve) => session.onConnected(resolve));
+  const connected = new Promise<void>((resolve) => session.onConnected(() => resolve()));
   session.open();
   await connected;
   const row = 'x'.repeat(1 << 20);

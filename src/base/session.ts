@@ -1,26 +1,51 @@
 /**
- * A JSON-RPC connection that is kept: connects to one of several remotes, reconnects with back-off, answers and sends echo
- * probes. Messages do not survive a reconnection; whoever needs them again hears `onConnected` and starts over.
+ * A JSON-RPC connection that is kept, by whichever end made it: connects to one of several peers in turn, reconnects with back-off
+ * (`reconnect.ts`), probes when nothing is heard. Or a stream that a listener accepted, which is probed and ends with its first loss.
+ *
+ * Messages do not survive a reconnection; whoever needs them again hears `onConnected` and starts over.
  */
 import { clock } from './clock.ts';
 import { isRequest, JsonRpc, type JsonRpcMessage, type JsonRpcOptions } from './jsonrpc.ts';
 import { Reconnect } from './reconnect.ts';
-import { connectStream, type StreamError, type StreamOptions } from './stream.ts';
+import {
+  connectStream,
+  type Listener,
+  listenStreams,
+  type Stream,
+  type StreamError,
+  type StreamOptions,
+} from './stream.ts';
+
+/** A peer: a remote, or a way of our own to a stream. */
+export type Peer = string | { readonly name: string; readonly open: () => Promise<Stream> };
 
 export interface SessionOptions extends JsonRpcOptions, StreamOptions {
-  readonly minBackoffMs?: number;
-  readonly maxBackoffMs?: number;
-  readonly probeIntervalMs?: number;
-  /** Gives up after the first failed attempt at each remote: `onDisconnected` tells why, and no more follows. */
+  readonly minBackoffMs?: number | undefined;
+  readonly maxBackoffMs?: number | undefined;
+  /** Default: 5000 for peers over a network, for others 0, which is never. */
+  readonly probeIntervalMs?: number | undefined;
+  /** Gives up after the first failed attempt at each peer: `onDisconnected` tells why, and no more follows. */
   readonly once?: boolean;
+  /** The owner answers echo requests too, in the order of its other answers. */
+  readonly echoesItself?: boolean;
 }
+
+export const DEFAULT_PROBE_MS = 5000;
+
+/** Streams that are local need no probes: their end is always heard of. */
+export function defaultProbeMs(name: string): number {
+  return /^p?(tcp|ssl):/.test(name) ? DEFAULT_PROBE_MS : 0;
+}
+
+const nameOf = (peer: Peer): string => (typeof peer === 'string' ? peer : peer.name);
 
 export class JsonRpcSession implements Disposable {
   readonly reconnect: Reconnect;
   /** Changes whenever a connection is made or lost. */
   seqno = 0;
-  private readonly remotes: readonly string[];
+  private readonly peers: readonly Peer[];
   private readonly options: SessionOptions;
+  private probeIntervalMs: number | undefined;
   private next = 0;
   private rpc: JsonRpc | null = null;
   private attempt: AbortController | null = null;
@@ -28,14 +53,28 @@ export class JsonRpcSession implements Disposable {
   private closed = false;
   private seenBytes = 0;
   private messageCb: (m: JsonRpcMessage) => void = () => {};
-  private connectedCb: () => void = () => {};
+  private connectedCb: (rpc: JsonRpc) => void = () => {};
   private disconnectedCb: (error: string | null) => void = () => {};
 
-  /** `remotes` are tried in turn. Nothing happens before `open`. */
-  constructor(remotes: readonly string[], options: SessionOptions = {}) {
-    this.remotes = remotes;
+  /** Nothing happens before `open`, or `accept`. */
+  constructor(peers: readonly Peer[], options: SessionOptions = {}) {
+    this.peers = peers;
     this.options = options;
-    this.reconnect = new Reconnect({ ...options, name: remotes[0] ?? 'void' }, clock.nowMs());
+    this.probeIntervalMs = options.probeIntervalMs;
+    const name = peers[0] === undefined ? 'void' : nameOf(peers[0]);
+    const { minBackoffMs, maxBackoffMs } = options;
+    this.reconnect = new Reconnect(
+      {
+        name,
+        ...(minBackoffMs === undefined ? {} : { minBackoffMs }),
+        ...(maxBackoffMs === undefined ? {} : { maxBackoffMs }),
+        probeIntervalMs: this.probeIntervalMs ?? defaultProbeMs(name),
+        peers: peers.length,
+        // Accepted streams come and go without a word.
+        quiet: peers.length === 0,
+      },
+      clock.nowMs(),
+    );
   }
 
   open(): void {
@@ -43,11 +82,19 @@ export class JsonRpcSession implements Disposable {
     this.run();
   }
 
+  /** Takes a stream that is there already. A session without peers ends with it. */
+  accept(stream: Stream): void {
+    this.reconnect.name = stream.name;
+    this.reconnect.setProbeInterval(this.probeIntervalMs ?? defaultProbeMs(stream.name));
+    this.reconnect.enable(clock.nowMs());
+    this.attach(stream);
+  }
+
   get isConnected(): boolean {
     return this.rpc !== null;
   }
 
-  /** The remote in use or tried last. */
+  /** The peer in use or tried last. */
   get name(): string {
     return this.reconnect.name;
   }
@@ -61,28 +108,43 @@ export class JsonRpcSession implements Disposable {
     return this.rpc?.send(message) ?? false;
   }
 
+  /** The same for what is text already. */
+  sendText(text: string): boolean {
+    return this.rpc?.sendText(text) ?? false;
+  }
+
   onMessage(cb: (m: JsonRpcMessage) => void): void {
     this.messageCb = cb;
   }
 
-  onConnected(cb: () => void): void {
+  onConnected(cb: (rpc: JsonRpc) => void): void {
     this.connectedCb = cb;
   }
 
-  /** Also after each failed attempt. */
+  /** Also after each failed attempt; null when the peer closed the connection in order. */
   onDisconnected(cb: (error: string | null) => void): void {
     this.disconnectedCb = cb;
   }
 
-  setProbeInterval(ms: number): void {
-    this.reconnect.setProbeInterval(ms);
+  /** 0 turns probes off; undefined is the default of the peer's kind. */
+  setProbeInterval(ms: number | undefined): void {
+    this.probeIntervalMs = ms;
+    this.reconnect.setProbeInterval(ms ?? defaultProbeMs(this.name));
     this.arm();
   }
 
-  /** Drops the connection and makes it anew. */
+  /** Drops the connection and makes it anew, with the next peer if there are several. */
   forceReconnect(): void {
     this.reconnect.force(clock.nowMs());
     this.run();
+  }
+
+  /** Drops a connection that is of no use, which counts as a failure, and tries the next peer. */
+  refuse(): void {
+    if (this.rpc === null) return;
+    this.drop();
+    this.reconnect.refused(clock.nowMs());
+    this.lost('');
   }
 
   close(): void {
@@ -129,16 +191,19 @@ export class JsonRpcSession implements Disposable {
   }
 
   private connect(): void {
-    const remote = this.remotes[this.next++ % this.remotes.length];
-    this.reconnect.name = remote;
+    const peer = this.peers[this.next++ % this.peers.length]!;
+    const name = nameOf(peer);
+    this.reconnect.name = name;
+    this.reconnect.setPassive(isPassive(name));
+    this.reconnect.setProbeInterval(this.probeIntervalMs ?? defaultProbeMs(name));
     this.reconnect.connecting(clock.nowMs());
     const attempt = new AbortController();
     this.attempt = attempt;
-    connectStream(remote, { ...this.options, signal: attempt.signal }).then(
+    this.opened(peer, attempt.signal).then(
       (stream) => {
         if (attempt.signal.aborted || this.closed) return stream.close();
         this.attempt = null;
-        this.attach(new JsonRpc(stream, this.options));
+        this.attach(stream);
       },
       (error: StreamError) => {
         if (attempt.signal.aborted || this.closed) return;
@@ -148,8 +213,16 @@ export class JsonRpcSession implements Disposable {
     );
   }
 
-  private attach(rpc: JsonRpc): void {
+  private opened(peer: Peer, signal: AbortSignal): Promise<Stream> {
+    if (typeof peer !== 'string') return peer.open();
+    const options = { ...this.options, signal };
+    return isPassive(peer) ? acceptOne(peer, options) : connectStream(peer, options);
+  }
+
+  private attach(stream: Stream): void {
+    const rpc = new JsonRpc(stream, this.options);
     this.rpc = rpc;
+    this.seenBytes = 0;
     this.seqno++;
     this.reconnect.connected(clock.nowMs());
     rpc.onClose((error) => {
@@ -158,18 +231,20 @@ export class JsonRpcSession implements Disposable {
       this.seqno++;
       this.lost(error);
     });
-    rpc.onMessage((m) => this.receive(rpc, m));
     this.arm();
-    this.connectedCb();
+    this.connectedCb(rpc);
+    rpc.onMessage((m) => this.receive(rpc, m));
   }
 
   private receive(rpc: JsonRpc, m: JsonRpcMessage): void {
     if (this.rpc !== rpc) return;
-    const wasIdle = this.reconnect.state === 'IDLE';
-    this.reconnect.activity(clock.nowMs());
-    if (wasIdle) this.arm();
+    // While the connection is not in doubt, its bytes are counted when the timer comes.
+    if (this.reconnect.state === 'IDLE') {
+      this.reconnect.activity(clock.nowMs());
+      this.arm();
+    }
     if (isRequest(m)) {
-      if (m.method === 'echo' && m.id !== null) {
+      if (m.method === 'echo' && m.id !== null && !this.options.echoesItself) {
         rpc.send({ result: m.params, error: null, id: m.id });
         return;
       }
@@ -184,7 +259,8 @@ export class JsonRpcSession implements Disposable {
     if (this.closed) return;
     this.reconnect.disconnected(clock.nowMs(), error);
     this.disconnectedCb(error);
-    if (this.options.once && this.next >= this.remotes.length) this.close();
+    const wasLast = this.peers.length === 0 || (this.options.once === true && this.next >= this.peers.length);
+    if (wasLast) this.close();
     else this.run();
   }
 
@@ -196,5 +272,21 @@ export class JsonRpcSession implements Disposable {
     if (!rpc) return;
     this.seqno++;
     rpc.close();
+  }
+}
+
+function isPassive(name: string): boolean {
+  return /^p(unix|tcp|ssl):/.test(name);
+}
+
+/** Listens until somebody connects. */
+export async function acceptOne(remote: string, options: StreamOptions = {}): Promise<Stream> {
+  const { promise, resolve, reject } = Promise.withResolvers<Stream>();
+  const listener: Listener = await listenStreams(remote, resolve, options);
+  options.signal?.addEventListener('abort', () => reject(new Error('aborted')));
+  try {
+    return await promise;
+  } finally {
+    listener.close();
   }
 }

@@ -1,12 +1,11 @@
-/**
- * A transport under a session: accepted from a listener or kept up towards a client that listens; probed when it is silent.
- */
-import { clock } from '../base/clock.ts';
-import { JsonRpc } from '../base/jsonrpc.ts';
-import { Reconnect } from '../base/reconnect.ts';
-import { connectStream, type Stream } from '../base/stream.ts';
+/** A client's connection to the server: accepted from a listener, or kept up towards a client that listens; probed when it is silent. */
+import type { JsonRpc } from '../base/jsonrpc.ts';
+import type { Reconnect } from '../base/reconnect.ts';
+import { OVSDB_PORT } from '../base/remote.ts';
+import { JsonRpcSession } from '../base/session.ts';
+import type { Stream } from '../base/stream.ts';
 import { vlog } from '../base/vlog.ts';
-import { parseJson } from './json.ts';
+import { parseJson, stringifyJson } from './json.ts';
 import type { OvsdbServer } from './server.ts';
 import { Session } from './session.ts';
 
@@ -21,55 +20,39 @@ export interface ConnectionOptions {
   readonly role?: string;
 }
 
-export const DEFAULT_PROBE_MS = 5000;
-
-export function defaultProbeMs(name: string): number {
-  return /^p?(tcp|ssl):/.test(name) ? DEFAULT_PROBE_MS : 0;
-}
-
 export class Connection {
-  readonly reconnect: Reconnect;
   session: Session | null = null;
   private readonly server: OvsdbServer;
-  /** Null for an accepted stream, which is over when it is closed. */
-  private readonly remote: string | null;
-  private readonly readOnly: boolean;
-  private readonly role: string;
-  private rpc: JsonRpc | null = null;
-  private attempt: AbortController | null = null;
-  private timer: Disposable | null = null;
-  private seenBytes = 0;
-  private closed = false;
-  private readonly onEnd: (connection: Connection) => void;
+  private readonly options: ConnectionOptions;
+  private readonly transport: JsonRpcSession;
 
-  private constructor(
-    server: OvsdbServer,
-    name: string,
-    remote: string | null,
-    options: ConnectionOptions,
-    onEnd: (connection: Connection) => void,
-  ) {
+  private constructor(server: OvsdbServer, remotes: readonly string[], options: ConnectionOptions, onEnd: () => void) {
     this.server = server;
-    this.remote = remote;
-    this.onEnd = onEnd;
-    this.readOnly = options.readOnly ?? false;
-    this.role = options.role ?? '';
-    this.reconnect = new Reconnect(
-      {
-        name,
-        probeIntervalMs: options.probeIntervalMs ?? defaultProbeMs(name),
-        ...(options.maxBackoffMs === undefined ? {} : { maxBackoffMs: options.maxBackoffMs }),
-        quiet: remote === null,
-      },
-      clock.nowMs(),
-    );
+    this.options = options;
+    this.transport = new JsonRpcSession(remotes, {
+      parse: parseJson,
+      stringify: stringifyJson as (value: unknown) => string,
+      defaultPort: OVSDB_PORT,
+      echoesItself: true,
+      probeIntervalMs: options.probeIntervalMs,
+      maxBackoffMs: options.maxBackoffMs,
+    });
+    this.transport.onConnected((rpc) => this.begin(rpc));
+    this.transport.onMessage((message) => this.session?.handle(message));
+    this.transport.onDisconnected((error) => {
+      this.session?.end();
+      this.session = null;
+      if (remotes.length > 0) return;
+      // Clients come and go without a word, but not with an error.
+      if (error !== null) reconnectLog.warn(`${this.reconnect.name}: connection dropped (${error})`);
+      onEnd();
+    });
   }
 
   /** Connects, again and again, until closed. */
   static active(server: OvsdbServer, remote: string, options: ConnectionOptions): Connection {
-    const connection = new Connection(server, remote, remote, options, () => {});
-    connection.reconnect.enable(clock.nowMs());
-    connection.run();
+    const connection = new Connection(server, [remote], options, () => {});
+    connection.transport.open();
     return connection;
   }
 
@@ -79,119 +62,32 @@ export class Connection {
     options: ConnectionOptions,
     onEnd: (connection: Connection) => void,
   ): Connection {
-    const connection = new Connection(server, stream.name, null, options, onEnd);
-    connection.reconnect.enable(clock.nowMs());
-    connection.attach(stream);
+    const connection: Connection = new Connection(server, [], options, () => onEnd(connection));
+    connection.transport.accept(stream);
     return connection;
   }
 
+  get reconnect(): Reconnect {
+    return this.transport.reconnect;
+  }
+
   get isConnected(): boolean {
-    return this.rpc !== null;
+    return this.transport.isConnected;
   }
 
   /** Drops the connection; one that we made is made again. */
   drop(): void {
-    this.rpc?.close();
+    this.session?.rpc.close();
   }
 
   close(): void {
-    if (this.closed) return;
-    this.closed = true;
-    this.reconnect.disable(clock.nowMs());
-    this.timer?.[Symbol.dispose]();
-    this.attempt?.abort();
-    const { rpc } = this;
-    this.rpc = null;
     this.session?.end();
     this.session = null;
-    rpc?.close();
+    this.transport.close();
   }
 
-  private attach(stream: Stream): void {
-    const rpc = new JsonRpc(stream, { parse: parseJson });
-    this.rpc = rpc;
-    this.seenBytes = 0;
-    this.reconnect.connected(clock.nowMs());
-    const session = new Session(this.server, rpc, this.readOnly, this.role);
-    this.session = session;
-    this.server.sessions.add(session);
-    rpc.onClose((error) => this.lost(rpc, error));
-    rpc.onMessage((message) => session.handle(message));
-    this.arm();
-  }
-
-  private lost(rpc: JsonRpc, error: string | null): void {
-    if (this.rpc !== rpc) return;
-    this.rpc = null;
-    this.session?.end();
-    this.session = null;
-    this.reconnect.disconnected(clock.nowMs(), error);
-    if (this.remote === null) {
-      // Clients come and go without a word, but not with an error.
-      if (error !== null) reconnectLog.warn(`${this.reconnect.name}: connection dropped (${error})`);
-      this.close();
-      this.onEnd(this);
-    } else this.run();
-  }
-
-  private run(): void {
-    if (this.closed) return;
-    const now = clock.nowMs();
-    if (this.rpc && this.rpc.receivedBytes !== this.seenBytes) {
-      this.seenBytes = this.rpc.receivedBytes;
-      this.reconnect.activity(now);
-    }
-    switch (this.reconnect.run(now)) {
-      case 'connect':
-        this.connect(this.remote!);
-        break;
-      case 'probe':
-        this.rpc?.send({ method: 'echo', params: [], id: 'echo' });
-        break;
-      case 'disconnect':
-        this.giveUp();
-        return;
-    }
-    this.arm();
-  }
-
-  private giveUp(): void {
-    const { rpc } = this;
-    this.attempt?.abort();
-    this.attempt = null;
-    if (rpc !== null) {
-      this.lost(rpc, 'Connection timed out');
-      rpc.close();
-    } else {
-      this.reconnect.disconnected(clock.nowMs(), 'Connection timed out');
-      this.run();
-    }
-  }
-
-  private arm(): void {
-    this.timer?.[Symbol.dispose]();
-    this.timer = null;
-    if (this.closed) return;
-    const ms = this.reconnect.timeoutMs(clock.nowMs());
-    if (Number.isFinite(ms)) this.timer = clock.setTimeout(() => this.run(), ms);
-  }
-
-  private connect(remote: string): void {
-    this.reconnect.connecting(clock.nowMs());
-    const attempt = new AbortController();
-    this.attempt = attempt;
-    connectStream(remote, { signal: attempt.signal, defaultPort: 6640 }).then(
-      (stream) => {
-        if (attempt.signal.aborted || this.closed) return stream.close();
-        this.attempt = null;
-        this.attach(stream);
-      },
-      (error: Error) => {
-        if (attempt.signal.aborted || this.closed) return;
-        this.attempt = null;
-        this.reconnect.disconnected(clock.nowMs(), error.message);
-        this.run();
-      },
-    );
+  private begin(rpc: JsonRpc): void {
+    this.session = new Session(this.server, rpc, this.options.readOnly ?? false, this.options.role);
+    this.server.sessions.add(this.session);
   }
 }
