@@ -7,6 +7,7 @@ import { FlowKey } from '../flow/key.ts';
 import { OFS } from '../flow/layout.ts';
 import { FRAME_HEADROOM } from '../packet/frame.ts';
 import { arbitraryPacket } from './arbitrary.ts';
+import { UPCALL_KEY } from './commands.ts';
 import { byteSwap32 } from './extract.ts';
 import { PMD_STAT } from './pmd-stats.ts';
 import { TestBed, TestPort } from './testing.ts';
@@ -518,7 +519,7 @@ describe('fast path actions', () => {
     assert.equal(i32[at], 1);
     assert.equal(i32[at + 2], udp.length + 4);
     // vlan_tpid and vlan_tci, network order.
-    assert.equal(byteSwap32(i32[at + 4 + 5]) >>> 0, 0x81001009);
+    assert.equal(byteSwap32(i32[at + UPCALL_KEY + 5]) >>> 0, 0x81001009);
   });
 
   it('survives any actions on any packet, and gives every frame back', () => {

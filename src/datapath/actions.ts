@@ -63,20 +63,27 @@ export interface ActionsHost {
   countRecirculated(n: number): void;
 }
 
-/** Hears of each action before it is carried out on packet `i`. */
+/** Hears of each action before it is carried out on packet `i`; the rest goes to `end`, `cut` bytes go out next. */
 export interface ActionTeller {
-  step(b: PacketBatch, i: number, pc: number, level: number): void;
+  /** False: it has taken the packet, and nothing more is to be done with it here. */
+  step(b: PacketBatch, i: number, pc: number, end: number, level: number, cut: number): boolean;
 }
+
+/** No `trunc` is in force. */
+export const UNCUT = 0x7fffffff;
 
 export interface ActionRunner {
   /** Batches by level; those beyond level 0 are made on first use. */
   batch(level: number): PacketBatch;
   /** Runs the code from word `pc` to `end` on the first `n` packets of `list`, and consumes them. */
-  exec(b: PacketBatch, list: Int32Array, n: number, pc: number, end: number, level: number): void;
+  exec(b: PacketBatch, list: Int32Array, n: number, pc: number, end: number, level: number, cut?: number): void;
   /** Puts packet `i` (or a copy of it) with its key behind the packets of `to`. */
   transfer(b: PacketBatch, i: number, to: PacketBatch, move: boolean): void;
   /** While one packet tells its journey: who listens. */
   setTeller(teller: ActionTeller | null): void;
+  /** Recirculations around what runs now. */
+  depth(): number;
+  setDepth(depth: number): void;
 }
 
 export function makeActionRunner(host: ActionsHost): ActionRunner {
@@ -156,15 +163,22 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
     for (let j = 0; j < n; j++) pool.put(b.frames[list[j]]);
   }
 
-  function exec(b: PacketBatch, list: Int32Array, n: number, pc: number, end: number, level: number): void {
-    /** Bytes that the next output or userspace action may see. */
-    let cut = 0x7fffffff;
+  /** `cut`: bytes that the next output or userspace action may see. */
+  function exec(
+    b: PacketBatch,
+    list: Int32Array,
+    n: number,
+    pc: number,
+    end: number,
+    level: number,
+    cut: number = UNCUT,
+  ): void {
     if (pc === end) {
       dropAll(b, list, n, DROP.NO_ACTIONS, true);
       return;
     }
     while (pc < end) {
-      if (teller !== null) teller.step(b, list[0], pc, level);
+      if (teller !== null && !teller.step(b, list[0], pc, end, level, cut)) return;
       const next = pc + (i32[pc] >>> 8);
       const isLast = next >= end;
       switch (i32[pc] & 0xff) {
@@ -182,7 +196,7 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
             }
           }
           if (isLast) return;
-          cut = 0x7fffffff;
+          cut = UNCUT;
           break;
         }
         case OP.USERSPACE:
@@ -193,7 +207,7 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
             host.upcall(b, list[j], i32[pc + 1]);
             b.len[list[j]] = len;
           }
-          cut = 0x7fffffff;
+          cut = UNCUT;
           break;
         case OP.SET:
           for (let j = 0; j < n; j++) set(b, list[j], i32[pc + 1], pc + 2);
@@ -242,7 +256,7 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
             const f = b.frames[list[j]] >> 2;
             if (i32[f + FRAME_LEN] > cut) i32[f + FRAME_LEN] = cut;
           }
-          cut = 0x7fffffff;
+          cut = UNCUT;
           n = tnlPush(b, list, n, pc, (i32[next] & 0xff) === OP.OUTPUT && next + 2 === end);
           if (n === 0) return;
           list = b.missed;
@@ -611,6 +625,10 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
     transfer,
     setTeller(listener): void {
       teller = listener;
+    },
+    depth: () => recircDepth,
+    setDepth(depth): void {
+      recircDepth = depth;
     },
   };
 }

@@ -15,7 +15,10 @@ export const CMD = {
   FLOW_DEL: 4,
   /** flow, actions, end, port of a single output or -1 */
   FLOW_MOD: 5,
-  /** flow or 0, action words, packet bytes, journey or 0; key; actions; packet. With a flow, its actions run and count. */
+  /**
+   * flow or 0, action words, packet bytes, journey or 0, stops; key; actions; packet. With a flow, its actions run and
+   * count. Stops are those of `hold.ts`.
+   */
   EXECUTE: 6,
   /** A message waits on the MessagePort. */
   CONTROL: 7,
@@ -23,15 +26,17 @@ export const CMD = {
   NOP: 8,
   /** A ring that takes journeys, and filters: see `journey.ts`. Without filters, nobody looks any more. */
   WATCH: 9,
+  /** Packets that wait: see `hold.ts`. */
+  BREAK: 10,
 } as const;
 
-export const EXECUTE_HEAD = 5;
+export const EXECUTE_HEAD = 6;
 export const EXECUTE_KEY = EXECUTE_HEAD;
 export const EXECUTE_ACTIONS = EXECUTE_HEAD + DP_WORDS;
 
 export const UPCALL = { MISS: 0, ACTION: 1 } as const;
-/** kind, userspace id, packet bytes, journey or 0; key; packet */
-export const UPCALL_KEY = 4;
+/** kind, userspace id, packet bytes, journey or 0, stops; key; packet */
+export const UPCALL_KEY = 5;
 export const UPCALL_PACKET = UPCALL_KEY + DP_WORDS;
 
 /** Words that main thread and PMD share beside the rings, from the PMD's control index. */

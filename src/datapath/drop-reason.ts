@@ -20,6 +20,9 @@ export const DROP = {
   METER: 10,
   CT: 11,
   TUNNEL: 12,
+  /** At a breakpoint, by hand. */
+  BREAK: 13,
+  BREAK_QUEUE: 14,
 } as const;
 
 export const DROP_REASONS = 16;
@@ -46,6 +49,8 @@ export const DROP_REASON: readonly DropReason[] = [
   reason('meter', 'a meter dropped it'),
   reason('conntrack', 'connection tracking dropped it'),
   reason('tunnel', 'a tunnel could not carry it'),
+  reason('breakpoint', 'somebody dropped it at a breakpoint'),
+  reason('break-queue', 'too many packets of its flow waited behind one at a breakpoint'),
 ];
 
 /** What only the main thread can tell. */

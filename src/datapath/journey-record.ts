@@ -3,7 +3,7 @@ import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
 import { FlowKey } from '../flow/key.ts';
 import { DP_WORDS } from '../flow/layout.ts';
 import { decodeAction, decodeActions, opName } from './actions-decode.ts';
-import { EVENT, HEAD, HEAD_PACKET, RECORD_KIND } from './journey.ts';
+import { EVENT, HEAD, HEAD_PACKET, IS_REST } from './journey.ts';
 
 /** `ns`: since the record's start. */
 export type JourneyEvent = { readonly ns: number } & (
@@ -23,7 +23,13 @@ export type JourneyEvent = { readonly ns: number } & (
       readonly isSent: boolean;
     }
   /** A name stands for what this file has no words for. */
-  | { readonly type: 'actions'; readonly level: number; readonly actions: readonly (DpAction | string)[] }
+  | {
+      readonly type: 'actions';
+      readonly level: number;
+      readonly actions: readonly (DpAction | string)[];
+      /** The packet waited, and these are left. */
+      readonly isRest: boolean;
+    }
   | {
       readonly type: 'step';
       readonly level: number;
@@ -45,10 +51,34 @@ export type JourneyEvent = { readonly ns: number } & (
     }
   | { readonly type: 'drop'; readonly reason: number; readonly port: number }
   | { readonly type: 'again'; readonly level: number; readonly recircId: number; readonly key: FlowKey }
+  | { readonly type: 'held'; readonly hold: HoldRecord }
+  /** What connection tracking says of the packet from here on. */
+  | {
+      readonly type: 'ct';
+      readonly state: number;
+      readonly zone: number;
+      readonly mark: number;
+      readonly label: bigint;
+    }
 );
 
+/** A packet that waits at a breakpoint. */
+export interface HoldRecord {
+  /** The PMD's number for it. */
+  readonly id: number;
+  /** Bit of `STOP`: the stage that comes next. */
+  readonly stage: number;
+  /** `DROP`, or -1 when it is not about to be dropped. */
+  readonly reason: number;
+  readonly packet: Uint8Array;
+  readonly key: FlowKey;
+  /** What is left to be done. */
+  readonly actions: readonly (DpAction | string)[];
+}
+
 export interface JourneyRecord {
-  readonly kind: 'received' | 'executed';
+  /** `handed`: another PMD sends it; `resumed`: it had waited. */
+  readonly kind: (typeof KINDS)[number];
   readonly id: number;
   readonly filters: number;
   readonly generation: number;
@@ -64,6 +94,8 @@ export interface JourneyRecord {
   readonly isTruncated: boolean;
   readonly events: readonly JourneyEvent[];
 }
+
+const KINDS = ['received', 'executed', 'handed', 'resumed'] as const;
 
 const scratch = new Float64Array(1);
 const scratchWords = new Int32Array(scratch.buffer);
@@ -81,18 +113,18 @@ export function readRecord(
   const length = w[HEAD.LENGTH];
   const events: JourneyEvent[] = [];
   let e = HEAD_PACKET + ((length + 3) >> 2);
-  let code: Code = { first: 0, words: new Int32Array() };
+  const codes: Code[] = [];
   while (e < n) {
     const size = w[e] >>> 8;
     if (size === 0) break;
     const kind = w[e] & 0xff;
-    if (kind === EVENT.ACTIONS) code = { first: w[e + 3], words: w.slice(e + 5, e + size) };
-    const event = readEvent(w, bytes, e, code, userspace);
+    if (kind === EVENT.ACTIONS) codes.push({ first: w[e + 3], words: w.slice(e + 5, e + size) });
+    const event = readEvent(w, bytes, e, codes, userspace);
     if (event) events.push(event);
     e += size;
   }
   return {
-    kind: w[HEAD.KIND] === RECORD_KIND.RECEIVED ? 'received' : 'executed',
+    kind: KINDS[w[HEAD.KIND]] ?? 'executed',
     id: w[HEAD.ID],
     filters: w[HEAD.FILTERS],
     generation: w[HEAD.GENERATION],
@@ -124,7 +156,7 @@ function readEvent(
   w: Int32Array,
   bytes: Uint8Array,
   e: number,
-  code: Code,
+  codes: readonly Code[],
   userspace: (id: number) => UserspaceAction | undefined,
 ): JourneyEvent | null {
   const ns = w[e + 1];
@@ -145,19 +177,20 @@ function readEvent(
         isSent: w[a + 2] !== 0,
       };
     case EVENT.ACTIONS: {
-      const list = decodeActions(code.words, 0, code.words.length, userspace);
-      return { ns, type: 'actions', level: w[a], actions: list.map(({ action, op }) => action ?? opName(op)) };
+      const actions = listOf(codes[codes.length - 1].words, userspace);
+      return { ns, type: 'actions', level: w[a] & ~IS_REST, actions, isRest: (w[a] & IS_REST) !== 0 };
     }
     case EVENT.STEP: {
-      const at = w[a + 1] - code.first;
-      const isKnown = at >= 0 && at < code.words.length;
+      // An inner list has been told since an outer one began: the last that has the place is meant.
+      const code = codes.findLast((c) => w[a + 1] >= c.first && w[a + 1] < c.first + c.words.length);
+      const at = w[a + 1] - (code?.first ?? 0);
       const shown = w[a + 3];
       return {
         ns,
         type: 'step',
         level: w[a],
-        action: isKnown ? decodeAction(code.words, at, userspace) : null,
-        name: isKnown ? opName(code.words[at] & 0xff) : '?',
+        action: code ? decodeAction(code.words, at, userspace) : null,
+        name: code ? opName(code.words[at] & 0xff) : '?',
         length: w[a + 2],
         headers: shown > 0 ? bytes.slice((a + 4) * 4, (a + 4) * 4 + shown) : null,
       };
@@ -168,10 +201,35 @@ function readEvent(
       return { ns, type: 'drop', reason: w[a], port: w[a + 1] };
     case EVENT.AGAIN:
       return { ns, type: 'again', level: w[a], recircId: be32(w[a + 1]), key: keyOf(w, a + 2) };
+    case EVENT.HELD: {
+      const length = w[a + 3];
+      const packet = a + 5 + DP_WORDS;
+      const code = packet + ((length + 3) >> 2);
+      const hold = {
+        id: w[a],
+        stage: w[a + 1],
+        reason: w[a + 2],
+        packet: bytes.slice(packet * 4, packet * 4 + length),
+        key: keyOf(w, a + 5),
+        actions: listOf(w.slice(code, code + w[a + 4]), userspace),
+      };
+      return { ns, type: 'held', hold };
+    }
+    case EVENT.CT: {
+      let label = 0n;
+      for (let i = 3; i < 7; i++) label = (label << 32n) | BigInt(be32(w[a + i]));
+      return { ns, type: 'ct', state: be32(w[a]), zone: be32(w[a + 1]) & 0xffff, mark: be32(w[a + 2]), label };
+    }
     default:
       return null;
   }
 }
+
+const listOf = (
+  code: Int32Array,
+  userspace: (id: number) => UserspaceAction | undefined,
+): readonly (DpAction | string)[] =>
+  decodeActions(code, 0, code.length, userspace).map(({ action, op }) => action ?? opName(op));
 
 const be32 = (v: number): number =>
   (((v & 0xff) << 24) | ((v & 0xff00) << 8) | ((v >>> 8) & 0xff00) | (v >>> 24)) >>> 0;

@@ -12,8 +12,8 @@
  * the same id. So no record can ever be another packet's.
  */
 import type { ArenaViews } from '../base/arena.ts';
-import { RecordRing } from '../base/record-ring.ts';
-import { DP_WORDS } from '../flow/layout.ts';
+import type { RecordRing } from '../base/record-ring.ts';
+import { DP_WORDS, OFS } from '../flow/layout.ts';
 import { FRAME_DATA, FRAME_LEN } from '../packet/frame.ts';
 import type { ActionTeller } from './actions.ts';
 import { type PacketBatch, SLOT_WORDS } from './batch.ts';
@@ -24,12 +24,15 @@ export const WATCH_FILTERS = 6;
 
 /** Which packets a filter wants to hear of once they have passed: bits. */
 export const WANT = { ALL: 1, DROPS: 2, UPCALLS: 4, SLOW: 8 } as const;
+/** Above them in the same word: the stages before which packets are to wait, bits of `STOP`. */
+export const WANT_STOPS_SHIFT = 8;
 
 /** A filter in `CMD.WATCH`: wants, microseconds that count as slow, number of words; then word, value, mask for each. */
 export const FILTER_HEAD = 3;
 export const MAX_FILTERS = 16;
 
-export const RECORD_KIND = { RECEIVED: 0, EXECUTED: 1 } as const;
+/** HANDED: another PMD sends it out of a port of its own; RESUMED: it had waited. */
+export const RECORD_KIND = { RECEIVED: 0, EXECUTED: 1, HANDED: 2, RESUMED: 3 } as const;
 
 /** Where things stand in a record. `START` is a double: milliseconds of the monotonic clock, its two halves. */
 export const HEAD = {
@@ -72,8 +75,19 @@ export const EVENT = {
   DROP: 8,
   /** level, recirculation id, key: looked up again */
   AGAIN: 9,
+  /** number of the hold, stage, drop reason or -1, bytes of the packet, words of code; key; packet; code: it waits */
+  HELD: 10,
+  /** ct_state, zone and mark, label: what connection tracking says of the packet now */
+  CT: 11,
 } as const;
 
+/** In the level of `EVENT.ACTIONS`. */
+export const IS_REST = 0x100;
+/** Of a key: state, zone, mark, label. */
+const CT_WORDS = [OFS.ct_state, OFS.ct_zone, OFS.ct_mark, 0, 4, 8, 12].map((ofs, i) =>
+  i < 3 ? ofs >> 2 : (OFS.ct_label + ofs) >> 2,
+);
+const CT_MASKS = CT_WORDS.map((w) => (w === OFS.ct_zone >> 2 ? ~0xffff : -1));
 const MAX_WORDS = 8192;
 const MAX_CODE = 1024;
 /** Bytes of headers shown before and after each action. */
@@ -122,13 +136,18 @@ export interface Teller extends ActionTeller {
   hasRoom(): boolean;
   /** Packet `i`, received at `port`, begins; `bits` are those of the filters that match. */
   received(b: PacketBatch, i: number, port: number, queue: number, bits: number): void;
-  /** Packet 0 goes on with journey `id`, on behalf of the slow path. */
-  executed(b: PacketBatch, journey: number): void;
+  /** Packet 0 goes on with journey `id`: `kind` is one of `RECORD_KIND`. */
+  executed(kind: number, b: PacketBatch, i: number, journey: number): void;
+  /** The stages before which packets that these filters match are to wait. */
+  stopsOf(bits: number): number;
+  /** Packet `i` waits. False when there is no room to tell it: then it must not. */
+  held(hold: number, stage: number, reason: number, frame: number, slot: number, pc: number, end: number): boolean;
   emc(flow: number): void;
   megaflow(flow: number, tried: number, subtables: number): void;
   miss(tried: number): void;
   upcall(kind: number, userspaceId: number, isSent: boolean): void;
-  actions(first: number, end: number, level: number): void;
+  /** `isRest`: some of them were carried out before the packet waited. */
+  actions(first: number, end: number, level: number, isRest?: boolean): void;
   sent(port: number, neighbor: number, bytes: number, isTaken: boolean): void;
   drop(reason: number, port: number): void;
   again(b: PacketBatch, level: number): void;
@@ -136,19 +155,27 @@ export interface Teller extends ActionTeller {
   finish(): void;
 }
 
-/** `at`: payload of `CMD.WATCH`. Null when nobody looks any more. A ring, once known, is given again: it has a position. */
-export function makeTeller(arena: ArenaViews, at: number, ring: RecordRing | null): Teller | null {
+/** A PMD's journeys: where they are told, and the number of the next. Whoever looks, no number is used twice. */
+export interface JourneyRing {
+  readonly ring: RecordRing;
+  next: number;
+}
+
+/** `at`: payload of `CMD.WATCH`. Null when nobody looks any more. */
+export function makeTeller(arena: ArenaViews, at: number, journeys: JourneyRing): Teller | null {
   const { i32, u8 } = arena;
   const end = at + i32[at + 5];
   const filtersAt = at + WATCH_FILTERS;
   if (filtersAt >= end) return null;
-  const out = ring ?? new RecordRing(arena, i32[at + 1], i32[at + 2], 'producer');
+  const out = journeys.ring;
   const idBase = i32[at + 3];
   const generation = i32[at + 4];
   const wants: number[] = [];
+  const stops: number[] = [];
   const slowNs: number[] = [];
   for (let f = filtersAt; f < end; f += FILTER_HEAD + i32[f + 2] * 3) {
-    wants.push(i32[f]);
+    wants.push(i32[f] & ((1 << WANT_STOPS_SHIFT) - 1));
+    stops.push(i32[f] >>> WANT_STOPS_SHIFT);
     slowNs.push(i32[f + 1] * 1000);
   }
   const filters = makeFilters(i32, filtersAt, end);
@@ -162,9 +189,10 @@ export function makeTeller(arena: ArenaViews, at: number, ring: RecordRing | nul
   let nShown = -1;
   let length = -1;
   let n = 0;
-  let next = 1;
   let id = 0;
   let flags = 0;
+  let isHeld = false;
+  const ct = new Int32Array(CT_WORDS.length);
 
   const ns = (): number => Math.round((performance.now() + offset - start[0]) * 1e6) | 0;
 
@@ -200,7 +228,23 @@ export function makeTeller(arena: ArenaViews, at: number, ring: RecordRing | nul
     n = HEAD_PACKET + ((bytesLong + 3) >> 2);
     nShown = -1;
     flags = 0;
+    isHeld = false;
+    for (let w = 0; w < CT_WORDS.length; w++) ct[w] = i32[k + CT_WORDS[w]] & CT_MASKS[w];
     remember(p, bytesLong);
+  }
+
+  /** What connection tracking says, when that is new. */
+  function tellCt(k: number): void {
+    let isSame = true;
+    for (let w = 0; w < CT_WORDS.length; w++) {
+      const now = i32[k + CT_WORDS[w]] & CT_MASKS[w];
+      if (now === ct[w]) continue;
+      ct[w] = now;
+      isSame = false;
+    }
+    if (isSame) return;
+    const e = event(EVENT.CT, CT_WORDS.length);
+    if (e >= 0) for (let w = 0; w < CT_WORDS.length; w++) words[e + w] = ct[w];
   }
 
   /** Do the packet's headers differ from what was last shown? Then they are shown from now on. */
@@ -223,20 +267,47 @@ export function makeTeller(arena: ArenaViews, at: number, ring: RecordRing | nul
     hasRoom: () => out.reserve(MAX_WORDS) >= 0,
 
     received(b, i, port, queue, bits) {
-      id = idBase | next;
-      next = next === 0xffffff ? 1 : next + 1;
+      id = idBase | journeys.next;
+      journeys.next = journeys.next === 0xffffff ? 1 : journeys.next + 1;
       begin(RECORD_KIND.RECEIVED, b, i);
       words[HEAD.FILTERS] = bits;
       words[HEAD.PORT] = port;
       words[HEAD.QUEUE] = queue;
     },
 
-    executed(b, journey) {
+    stopsOf(bits) {
+      let all = 0;
+      for (let f = 0; f < stops.length; f++) if (bits & (1 << f)) all |= stops[f];
+      return all;
+    },
+
+    executed(kind, b, i, journey) {
       id = journey;
-      begin(RECORD_KIND.EXECUTED, b, 0);
+      begin(kind, b, i);
       words[HEAD.FILTERS] = 0;
       words[HEAD.PORT] = -1;
       words[HEAD.QUEUE] = -1;
+    },
+
+    held(hold, stage, reason, frame, slot, pc, last) {
+      const bytesLong = i32[(frame >> 2) + FRAME_LEN];
+      const packetWords = (bytesLong + 3) >> 2;
+      const code = Math.min(last - pc, MAX_CODE);
+      if (out.reserve(MAX_WORDS) < 0) return false;
+      const e = event(EVENT.HELD, 5 + DP_WORDS + packetWords + code);
+      if (e < 0) return false;
+      words[e] = hold;
+      words[e + 1] = stage;
+      words[e + 2] = reason;
+      words[e + 3] = bytesLong;
+      words[e + 4] = code;
+      for (let w = 0; w < DP_WORDS; w++) words[e + 5 + w] = i32[slot + w];
+      const to = e + 5 + DP_WORDS;
+      const p = i32[(frame >> 2) + FRAME_DATA];
+      bytes.set(u8.subarray(p, p + bytesLong), to * 4);
+      for (let j = 0; j < code; j++) words[to + packetWords + j] = i32[pc + j];
+      isHeld = true;
+      return true;
     },
 
     emc(flow) {
@@ -271,27 +342,29 @@ export function makeTeller(arena: ArenaViews, at: number, ring: RecordRing | nul
       words[e + 2] = isSent ? 1 : 0;
     },
 
-    actions(first, last, level) {
+    actions(first, last, level, isRest = false) {
       const m = Math.min(last - first, MAX_CODE);
       const e = event(EVENT.ACTIONS, 3 + m);
       if (e < 0) return;
-      words[e] = level;
+      words[e] = level | (isRest ? IS_REST : 0);
       words[e + 1] = first;
       words[e + 2] = last - first;
       for (let j = 0; j < m; j++) words[e + 3 + j] = i32[first + j];
     },
 
-    step(b, i, pc, level) {
+    step(b, i, pc, _end, level) {
+      tellCt(b.slots + i * SLOT_WORDS);
       const frame = b.frames[i] >> 2;
       const p = i32[frame + FRAME_DATA];
       const m = remember(p, i32[frame + FRAME_LEN]) ? nShown : 0;
       const e = event(EVENT.STEP, 4 + ((m + 3) >> 2));
-      if (e < 0) return;
+      if (e < 0) return true;
       words[e] = level;
       words[e + 1] = pc;
       words[e + 2] = i32[frame + FRAME_LEN];
       words[e + 3] = m;
       for (let j = 0; j < m; j++) bytes[(e + 4) * 4 + j] = shown[j];
+      return true;
     },
 
     sent(port, neighbor, bytesLong, isTaken) {
@@ -323,7 +396,7 @@ export function makeTeller(arena: ArenaViews, at: number, ring: RecordRing | nul
       const took = ns();
       words[HEAD.NS] = took;
       words[HEAD.WORDS] = n;
-      const isWanted = words[HEAD.KIND] === RECORD_KIND.EXECUTED || anyWants(words[HEAD.FILTERS], took);
+      const isWanted = isHeld || words[HEAD.KIND] !== RECORD_KIND.RECEIVED || anyWants(words[HEAD.FILTERS], took);
       id = 0;
       if (!isWanted) return;
       const to = out.reserve(n);

@@ -12,6 +12,7 @@ import { DP_WORDS } from '../flow/layout.ts';
 import { CMD, CONTROL, CONTROL_WORDS, EXECUTE_ACTIONS, EXECUTE_KEY, UPCALL_KEY, UPCALL_PACKET } from './commands.ts';
 import { Dpcls } from './dpcls.ts';
 import { FLOW_ID, FLOW_KEY, FLOW_N_WORDS, FLOW_SUBTABLE } from './flow-entry.ts';
+import { BREAK_KEY, BREAK_PACKET } from './hold.ts';
 import { WATCH_FILTERS } from './journey.ts';
 import { PMD_STATS } from './pmd-stats.ts';
 import { SCRATCH_BYTES } from './scratch.ts';
@@ -38,8 +39,9 @@ export interface UpcallRecord {
   /** Byte offset. */
   readonly packet: number;
   readonly length: number;
-  /** The packet tells its journey: its id, else 0. */
+  /** The packet tells its journey: its id, else 0; and the stages before which it is still to stop. */
   readonly journey: number;
+  readonly stops: number;
 }
 
 export interface RingSizes {
@@ -198,6 +200,7 @@ export class PmdHost {
     packetAt: number,
     length: number,
     journey = 0,
+    stops = 0,
   ): void {
     const words = EXECUTE_ACTIONS + actions.length + ((length + 3) >> 2);
     this.record(
@@ -208,6 +211,7 @@ export class PmdHost {
         i32[at + 2] = actions.length;
         i32[at + 3] = length;
         i32[at + 4] = journey;
+        i32[at + 5] = stops;
         for (let w = 0; w < DP_WORDS; w++) i32[at + EXECUTE_KEY + w] = key[keyAt + w];
         for (let a = 0; a < actions.length; a++) i32[at + EXECUTE_ACTIONS + a] = actions[a];
         const to = i32.byteOffset + (at + EXECUTE_ACTIONS + actions.length) * 4;
@@ -314,6 +318,7 @@ export class PmdHost {
           key: at + UPCALL_KEY,
           packet: (at + UPCALL_PACKET) * 4,
           journey: i32[at + 3],
+          stops: i32[at + 4],
         });
       } finally {
         this.upcalls.release();
@@ -335,6 +340,27 @@ export class PmdHost {
     const words = filters.flat();
     const id = (index + 1) << JOURNEY_ID_SHIFT;
     this.send(CMD.WATCH, this.journeysAt, JOURNEY_WORDS, id, generation, WATCH_FILTERS + words.length, ...words);
+  }
+
+  /** A packet that waits goes on, or is dropped; with another packet and key in its place, if they are given. */
+  resume(hold: number, verb: number, stops: number, edited: { packet: Uint8Array; key: Int32Array } | null): void {
+    const bytes = edited?.packet.length ?? -1;
+    const words = BREAK_PACKET + ((Math.max(0, bytes) + 3) >> 2);
+    this.record(
+      words,
+      (i32, at) => {
+        i32[at] = CMD.BREAK;
+        i32[at + 1] = hold;
+        i32[at + 2] = verb;
+        i32[at + 3] = stops;
+        i32[at + 4] = bytes;
+        if (edited === null) return;
+        i32.set(edited.key.subarray(0, DP_WORDS), at + BREAK_KEY);
+        new Uint8Array(i32.buffer, i32.byteOffset + (at + BREAK_PACKET) * 4, bytes).set(edited.packet);
+      },
+      false,
+    );
+    this.kick();
   }
 
   /** A few at a time: journeys wait, upcalls do not. */

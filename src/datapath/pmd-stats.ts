@@ -26,5 +26,11 @@ export const PMD_STAT = {
   JOURNEYS_LOST: 19,
   /** `DROP_REASONS` counters, in the order of `DROP`. */
   DROPS: 24,
+  /** Not a counter: packets that wait behind another of their flow at a breakpoint now. */
+  BREAK_BEHIND: 40,
+  /** Packets that found no room there and were dropped. */
+  BREAK_OVERFLOWS: 41,
+  /** Packets that did not stop because as many as may wait did. */
+  BREAKS_PASSED: 42,
 } as const;
-export const PMD_STATS = 40;
+export const PMD_STATS = 48;

@@ -29,7 +29,8 @@ import {
   FLOW_PACKETS,
   FLOW_TCP_FLAGS,
 } from './flow-entry.ts';
-import { makeTeller, type Teller } from './journey.ts';
+import { type Holder, makeHolder, STOP } from './hold.ts';
+import { type JourneyRing, makeTeller, RECORD_KIND, type Teller } from './journey.ts';
 import { PMD_STAT } from './pmd-stats.ts';
 import { scratch } from './scratch.ts';
 import { clearShape, copyShape, SHAPE_METADATA, shapeOf } from './shape.ts';
@@ -114,7 +115,11 @@ export function makePmd(options: PmdOptions) {
   /** Somebody looks for packets; and, while one that matched is on its way, the same again in `told`. */
   let teller: Teller | null = null;
   let told: Teller | null = null;
-  let journeyRing: RecordRing | null = null;
+  let journeys: JourneyRing | null = null;
+  /** Made with the first breakpoint. */
+  let holder: Holder | null = null;
+  /** Somebody looks, or something waits. */
+  let isWatched = false;
   let aside: PacketBatch | null = null;
   let alone: PacketBatch | null = null;
 
@@ -137,6 +142,7 @@ export function makePmd(options: PmdOptions) {
   const first = runner.batch(0);
 
   function drop(frame: number, reason: number): void {
+    if (told !== null && holder !== null && holder.stopsDrop(told, frame, reason)) return;
     countDrop(reason);
     pool.put(frame);
   }
@@ -169,7 +175,8 @@ export function makePmd(options: PmdOptions) {
       for (let i = 0; i < q.n; i++) {
         const at = q.neighbor.out.reserve(HAND_OVER_WORDS);
         if (at < 0) {
-          drop(q.frames[i], DROP.HANDOVER_FULL);
+          countDrop(DROP.HANDOVER_FULL);
+          pool.put(q.frames[i]);
           continue;
         }
         i32[at] = q.no;
@@ -333,6 +340,11 @@ export function makePmd(options: PmdOptions) {
     i32[at + 1] = userspaceId;
     i32[at + 2] = len;
     i32[at + 3] = told !== null ? told.id : 0;
+    i32[at + 4] = 0;
+    if (told !== null && holder !== null) {
+      i32[at + 4] = holder.stops();
+      holder.goesUp(told);
+    }
     const k = b.slots + i * SLOT_WORDS;
     for (let w = 0; w < DP_WORDS; w++) i32[at + UPCALL_KEY + w] = i32[k + w];
     const p = i32[(b.frames[i] >> 2) + FRAME_DATA];
@@ -379,26 +391,56 @@ export function makePmd(options: PmdOptions) {
   // ---- packets that tell their journey ----
 
   /** A burst in which somebody looks for packets: those that match go alone, all in their order. */
-  function receiveWatched(t: Teller, q: RxQueue, n: number): void {
+  function receiveWatched(q: RxQueue, n: number): void {
     const { slots } = first;
     let from = 0;
-    for (let i = t.filters.first(slots, 0, n); i < n; i = t.filters.first(slots, i + 1, n)) {
-      if (!t.hasRoom()) {
+    for (let i = nextWatched(0, n); i < n; i = nextWatched(i + 1, n)) {
+      const block = holder === null ? null : holder.blockOf(slots + i * SLOT_WORDS, first.shape[i]);
+      if (block !== null && holder !== null) {
+        processRange(from, i);
+        from = i + 1;
+        holder.queue(block, first, i, q.no, q.q);
+        continue;
+      }
+      const bits = teller === null ? 0 : teller.filters.which(slots + i * SLOT_WORDS);
+      if (teller === null || bits === 0) continue;
+      if (!teller.hasRoom()) {
         f64[statsAt + PMD_STAT.JOURNEYS_LOST]++;
         continue;
       }
       processRange(from, i);
       from = i + 1;
-      alone ??= new PacketBatch(alloc);
-      alone.n = 0;
-      t.received(first, i, q.no, q.q, t.filters.which(slots + i * SLOT_WORDS));
-      runner.transfer(first, i, alone, true);
-      beginTelling(t);
-      process(alone, 1, 0);
-      endTelling(t);
+      tellArrival(teller, first, i, q.no, q.q, bits);
     }
     if (from === 0) process(first, n, 0);
     else processRange(from, n);
+  }
+
+  /** The next packet of the burst that may be looked for, or has to wait behind another. */
+  function nextWatched(i: number, n: number): number {
+    if (teller === null || (holder !== null && !holder.isIdle())) return i;
+    return teller.filters.first(first.slots, i, n);
+  }
+
+  function tellArrival(t: Teller, b: PacketBatch, i: number, port: number, queue: number, bits: number): void {
+    alone ??= new PacketBatch(alloc);
+    alone.n = 0;
+    t.received(b, i, port, queue, bits);
+    if (holder !== null) holder.follow(t.id, t.stopsOf(bits), b.slots + i * SLOT_WORDS, b.shape[i]);
+    runner.transfer(b, i, alone, true);
+    beginTelling(t);
+    process(alone, 1, 0);
+    endTelling(t);
+  }
+
+  /** A packet that waited behind another, in place 0. */
+  function arrived(b: PacketBatch, port: number, queue: number): void {
+    const bits = teller === null ? 0 : teller.filters.which(b.slots);
+    if (teller !== null && bits !== 0 && teller.hasRoom()) tellArrival(teller, b, 0, port, queue, bits);
+    else {
+      if (bits !== 0) f64[statsAt + PMD_STAT.JOURNEYS_LOST]++;
+      process(b, 1, 0);
+    }
   }
 
   function processRange(from: number, end: number): void {
@@ -411,12 +453,13 @@ export function makePmd(options: PmdOptions) {
 
   function beginTelling(t: Teller): void {
     told = t;
-    runner.setTeller(t);
+    runner.setTeller(holder === null ? t : holder.listener);
   }
 
   function endTelling(t: Teller): void {
     told = null;
     runner.setTeller(null);
+    holder?.follow(0, 0, -1, 0);
     t.finish();
     hasUpcalls = true;
   }
@@ -424,12 +467,24 @@ export function makePmd(options: PmdOptions) {
   /** One packet, which is place 0 of `b`. */
   function processTold(t: Teller, b: PacketBatch, level: number): void {
     if (level > 0) t.again(b, level);
+    lookupTold(t, b, level, level > 0 ? STOP.EXTRACT : STOP.RX);
+  }
+
+  /** From the stage `from` on: a packet may have stopped before it. */
+  function lookupTold(t: Teller, b: PacketBatch, level: number, from: number): void {
+    if (from <= STOP.RX && stops(t, b, STOP.RX, level)) return;
+    if (from <= STOP.EXTRACT && stops(t, b, STOP.EXTRACT, level)) return;
     let flow = 0;
-    if (emcInsertBelow >= 0 && emc.lookup(b, 1) === 0) {
-      flow = b.flow[0];
-      f64[statsAt + PMD_STAT.EMC_HIT]++;
-      t.emc(flow);
-    } else {
+    if (from <= STOP.EMC && emcInsertBelow >= 0) {
+      if (stops(t, b, STOP.EMC, level)) return;
+      if (emc.lookup(b, 1) === 0) {
+        flow = b.flow[0];
+        f64[statsAt + PMD_STAT.EMC_HIT]++;
+        t.emc(flow);
+      }
+    }
+    if (flow === 0 && from <= STOP.DPCLS) {
+      if (stops(t, b, STOP.DPCLS, level)) return;
       b.missed[0] = 0;
       if (classifyMegaflows(b, 1) === 0) {
         flow = b.flow[0];
@@ -440,9 +495,15 @@ export function makePmd(options: PmdOptions) {
       executeFlowTold(t, b, flow, level);
       return;
     }
+    if (stops(t, b, STOP.UPCALL, level)) return;
     upcall(b, 0, UPCALL.MISS, 0);
     pool.put(b.frames[0]);
     f64[statsAt + PMD_STAT.MISS]++;
+  }
+
+  /** True: the packet waits before `stage`. */
+  function stops(t: Teller, b: PacketBatch, stage: number, level: number): boolean {
+    return holder !== null && holder.stopsLookup(t, b, stage, level);
   }
 
   function executeFlowTold(t: Teller, b: PacketBatch, flow: number, level: number): void {
@@ -454,7 +515,8 @@ export function makePmd(options: PmdOptions) {
 
   /** What the slow path sends on its way again: see `executePacket`. */
   function executeTold(t: Teller, b: PacketBatch, at: number, flow: number): void {
-    t.executed(b, i32[at + 4]);
+    t.executed(RECORD_KIND.EXECUTED, b, 0, i32[at + 4]);
+    holder?.follow(t.id, i32[at + 5], -1, 0);
     beginTelling(t);
     if (flow !== 0 && i32[flow + FLOW_ID] !== 0) executeFlowTold(t, b, flow, 0);
     else if (flow !== 0) process(b, 1, 0);
@@ -499,9 +561,29 @@ export function makePmd(options: PmdOptions) {
     f64[port.statsAt + PORT_STAT.txDropped] + f64[port.statsAt + PORT_STAT.txErrors];
 
   function watch(at: number): void {
-    if (i32[at + 2] !== 0) journeyRing ??= new RecordRing(arena, i32[at + 1], i32[at + 2], 'producer');
-    teller = makeTeller(arena, at, journeyRing);
+    journeys ??= { ring: new RecordRing(arena, i32[at + 1], i32[at + 2], 'producer'), next: 1 };
+    teller = makeTeller(arena, at, journeys);
+    if (teller?.stopsOf(-1)) holder ??= makeHolder(holderHost);
+    if (teller === null) holder?.releaseAll();
+    isWatched = teller !== null || (holder !== null && !holder.isIdle());
   }
+
+  const holderHost = {
+    arena,
+    alloc,
+    pool,
+    extractor,
+    statsAt,
+    runner: () => runner,
+    teller: () => told ?? teller,
+    arrived,
+    lookup: lookupTold,
+    process,
+    begin: beginTelling,
+    end: endTelling,
+    drop,
+    countDrop,
+  };
 
   function runCommand(at: number): void {
     const a = i32[at + 1];
@@ -532,6 +614,11 @@ export function makePmd(options: PmdOptions) {
         break;
       case CMD.WATCH:
         watch(at);
+        break;
+      case CMD.BREAK:
+        if (holder === null) break;
+        holder.command(at);
+        isWatched = teller !== null || !holder.isIdle();
         break;
     }
   }
@@ -589,8 +676,8 @@ export function makePmd(options: PmdOptions) {
     extractor.received(first, n, q.inPort);
     f64[statsAt + PMD_STAT.RECEIVED] += n;
     q.packets += n;
-    if (teller === null) process(first, n, 0);
-    else receiveWatched(teller, q, n);
+    if (isWatched) receiveWatched(q, n);
+    else process(first, n, 0);
     return n;
   }
 
@@ -611,6 +698,10 @@ export function makePmd(options: PmdOptions) {
     if (n !== 0) f64[statsAt + PMD_STAT.BUSY_ITERATIONS]++;
     if (f64[clockAt] >= rankAtMs) {
       dpcls.rank();
+      if (holder !== null) {
+        holder.expire(f64[clockAt]);
+        isWatched = teller !== null || !holder.isIdle();
+      }
       rankAtMs = Math.ceil(f64[clockAt]) + 1000;
     }
     return n;
@@ -672,6 +763,8 @@ export function makePmd(options: PmdOptions) {
       emcInsertBelow = inverse <= 0 ? -1 : 0xffffffff / inverse;
     },
     close(): void {
+      holder?.releaseAll();
+      holder?.releaseAway();
       for (const q of activeTx.slice()) removePort(q.no);
     },
     setVlanLimit: extractor.setVlanLimit,

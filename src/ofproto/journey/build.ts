@@ -219,6 +219,7 @@ function eventStep(c: Context, event: JourneyEvent, at: { ns: number; pmd: numbe
     case 'upcall':
       return { ...at, step: 'upcall', reason: event.reason, is_sent: event.isSent };
     case 'actions':
+      if (event.isRest) return null;
       return {
         ...at,
         step: 'actions',
@@ -231,6 +232,9 @@ function eventStep(c: Context, event: JourneyEvent, at: { ns: number; pmd: numbe
       if (event.action?.kind === 'output' || isOnlyRecirc(event.action)) return null;
       return { ...at, step: 'action', level: event.level, action, changes: [], before: null, after: null };
     }
+    case 'held':
+    case 'ct':
+      return null;
     case 'again': {
       const flow = flowText(c.backer, event.key);
       return { ...at, step: 'recirculated', recirc_id: event.recircId, flow };
