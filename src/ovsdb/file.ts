@@ -41,6 +41,12 @@ export function changesToRecord(changes: Changes, comments: readonly string[], d
   return any ? record : null;
 }
 
+/** The same as text. */
+export function changesToText(changes: Changes, comments: readonly string[], dateMs: number): string | null {
+  const record = changesToRecord(changes, comments, dateMs);
+  return record === null ? null : stringifyJson(record);
+}
+
 function rowRecord(table: Table, old: Row | null, row: Row): JsonObject | undefined {
   const json: JsonObject = {};
   let changed = old === null;

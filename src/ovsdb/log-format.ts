@@ -32,6 +32,73 @@ export function headerText(length: number, digest: string, magic: string = MAGIC
   return `OVSDB ${magic} ${length} ${digest}\n`;
 }
 
+/** Records one behind the other, ready to be written in one go. */
+export class RecordBatch {
+  private buffer = Buffer.allocUnsafeSlow(FIRST_CAPACITY);
+  private readonly ends: number[] = [];
+  /** Bytes. */
+  size = 0;
+
+  get count(): number {
+    return this.ends.length;
+  }
+
+  get bytes(): Uint8Array {
+    return this.buffer.subarray(0, this.size);
+  }
+
+  /** The number of records that are whole in the first `size` bytes. */
+  countWithin(size: number): number {
+    let n = this.ends.length;
+    while (n > 0 && this.ends[n - 1]! > size) n--;
+    return n;
+  }
+
+  endOf(count: number): number {
+    return count === 0 ? 0 : this.ends[count - 1]!;
+  }
+
+  /** Adds a record of which this is the JSON. */
+  add(json: string): void {
+    const text = `${json}\n`;
+    this.reserve(this.size + MAX_HEADER + 3 * text.length);
+    const { buffer } = this;
+    // Where the body begins depends on its length in bytes, which for plain text is that of the text.
+    let start = this.size + headerSize(text.length);
+    const length = buffer.write(text, start, 'utf8');
+    if (headerSize(length) !== headerSize(text.length)) {
+      const from = start;
+      start = this.size + headerSize(length);
+      buffer.copyWithin(start, from, from + length);
+    }
+    const end = start + length;
+    buffer.write(headerText(length, sha1(buffer.subarray(start, end))), this.size, 'latin1');
+    this.ends.push((this.size = end));
+  }
+
+  clear(): void {
+    this.ends.length = 0;
+    this.size = 0;
+    if (this.buffer.length > KEPT_CAPACITY) this.buffer = Buffer.allocUnsafeSlow(FIRST_CAPACITY);
+  }
+
+  private reserve(size: number): void {
+    if (size <= this.buffer.length) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(size, 2 * this.buffer.length));
+    this.buffer.copy(larger, 0, 0, this.size);
+    this.buffer = larger;
+  }
+}
+
+const FIRST_CAPACITY = 16 * 1024;
+const KEPT_CAPACITY = 1024 * 1024;
+/** Of a header, without the digits of the length. */
+const HEADER_FIXED = headerText(0, '0'.repeat(40)).length - 1;
+
+function headerSize(length: number): number {
+  return HEADER_FIXED + String(length).length;
+}
+
 interface Header {
   readonly magic: string;
   readonly length: number;

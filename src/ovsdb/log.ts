@@ -25,8 +25,8 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { errorCode, errorText } from '../base/errno.ts';
 import { vlog } from '../base/vlog.ts';
 import { OvsdbError } from './error.ts';
-import type { JsonObject } from './json.ts';
-import { encodeRecord, LogReader, type LogRecord } from './log-format.ts';
+import { type JsonObject, stringifyJson } from './json.ts';
+import { encodeRecord, LogReader, type LogRecord, RecordBatch } from './log-format.ts';
 import { Rewrite } from './rewrite.ts';
 
 const log = vlog('ovsdb_log');
@@ -102,7 +102,7 @@ export class OvsdbLog {
   /** Counts replacements of the whole content. */
   private contentSerial = 0;
   private syncing = false;
-  private waiters: { resolve: () => void; reject: (error: OvsdbError) => void }[] = [];
+  private waiters: ((error: OvsdbError | null) => void)[] = [];
   private warnedOfWrite = false;
   /** There may be something useless behind `end`. */
   private hasTail = true;
@@ -170,20 +170,32 @@ export class OvsdbLog {
 
   /** Throws `OvsdbError` and leaves the file as it was. */
   append(json: JsonObject): void {
+    const batch = new RecordBatch();
+    batch.add(stringifyJson(json));
+    const { error } = this.appendBatch(batch);
+    if (error !== null) throw error;
+  }
+
+  /** Says how many of the records are in the file now, and what kept the others out; nothing of those is in it. */
+  appendBatch(batch: RecordBatch): { written: number; error: OvsdbError | null } {
     this.reader = null;
-    const bytes = encodeRecord(json);
+    const { bytes } = batch;
+    let at = 0;
     try {
       if (this.hasTail) ftruncateSync(this.fd, this.end);
       this.hasTail = false;
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.fd, bytes, at, bytes.length - at, this.end + at);
+      while (at < bytes.length) at += writeSync(this.fd, bytes, at, bytes.length - at, this.end + at);
     } catch (error) {
+      const written = batch.countWithin(at);
+      this.end += batch.endOf(written);
       this.undo();
       if (!this.warnedOfWrite) log.warn(`${this.path}: write failed (${errorText(error)})`);
       this.warnedOfWrite = true;
-      throw ioError(`${this.name}: write failed`, error);
+      return { written, error: ioError(`${this.name}: write failed`, error) };
     }
     this.warnedOfWrite = false;
     this.end += bytes.length;
+    return { written: batch.count, error: null };
   }
 
   private undo(): void {
@@ -195,12 +207,10 @@ export class OvsdbLog {
     }
   }
 
-  /** When everything appended so far is on the disk. */
-  sync(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.waiters.push({ resolve, reject });
-      if (!this.syncing) this.startSync();
-    });
+  /** Calls back when everything appended so far is on the disk, or with the reason why it may not be. */
+  sync(done: (error: OvsdbError | null) => void): void {
+    this.waiters.push(done);
+    if (!this.syncing) this.startSync();
   }
 
   private startSync(): void {
@@ -209,10 +219,7 @@ export class OvsdbLog {
     this.syncing = true;
     fdatasync(this.fd, (error) => {
       this.syncing = false;
-      for (const waiter of waiters) {
-        if (error) waiter.reject(ioError(`${this.name}: fsync failed`, error));
-        else waiter.resolve();
-      }
+      for (const done of waiters) done(error ? ioError(`${this.name}: fsync failed`, error) : null);
       if (this.waiters.length > 0) this.startSync();
       else this.afterSync?.();
     });

@@ -38,6 +38,8 @@ export class OvsdbServer {
   offersConditions = true;
   private readonly serverDatabase = new ServerDatabase();
   private readonly stores = new Map<string, Store>();
+  /** No other has unwritten transactions. */
+  private transacting: Store | null = null;
   private readonly attached = new Set<Connection>();
 
   constructor(options: OvsdbServerOptions = {}) {
@@ -97,6 +99,7 @@ export class OvsdbServer {
   removeDatabase(name: string): boolean {
     const store = this.stores.get(name);
     if (store === undefined || store === this.serverDatabase.store) return false;
+    store.flush();
     this.stores.delete(name);
     this.serverDatabase.remove(store);
     for (const session of [...this.sessions]) session.databaseChanged(store);
@@ -129,6 +132,18 @@ export class OvsdbServer {
   /** Databases other than the server's own. */
   userStores(): Store[] {
     return [...this.stores.values()].filter((store) => store !== this.serverDatabase.store);
+  }
+
+  /** Writes what clients have committed and tells of it, before anything else is done with the databases. */
+  flush(): void {
+    this.transacting?.flush();
+  }
+
+  /** Transactions now go to this database; those of one client on several are answered in their order. */
+  turnTo(store: Store): void {
+    if (this.transacting === store) return;
+    this.flush();
+    this.transacting = store;
   }
 
   sessionEnded(session: Session): void {

@@ -124,6 +124,8 @@ export class Session implements LockClient {
 
   /** The result as JSON text, or undefined when the reply was sent or will be. Throws `OvsdbError`. */
   private call(method: string, params: Json[], id: string): string | undefined {
+    // Requests are answered in their order.
+    if (method !== 'transact') this.server.flush();
     if (method.startsWith('monitor_cond') && !this.server.offersConditions) {
       this.replyError(id, 'unknown method');
       return undefined;
@@ -190,6 +192,7 @@ export class Session implements LockClient {
   }
 
   private attempt(store: Store, params: Json[], id: string, startMs: number): void {
+    this.server.turnTo(store);
     const context = {
       ownsLock: (name: string) => this.server.locks.owns(name, this),
       readOnly: this.readOnly || this.server.replication.isBackup,
@@ -200,6 +203,7 @@ export class Session implements LockClient {
     const outcome = executeTransaction(store.db, params, context);
     if (outcome instanceof OvsdbError) {
       this.forget(id);
+      store.flush();
       this.replyError(id, outcome.toJson());
       return;
     }
@@ -209,32 +213,36 @@ export class Session implements LockClient {
     }
     this.forget(id);
     const { results, txn } = outcome;
-    if (txn !== null && txn.changes.size > 0 && store.relay !== null) {
+    const changes = txn !== null && txn.changes.size > 0;
+    if (changes && store.relay !== null) {
       void this.forward(store.relay, 'transact', params, id);
       return;
     }
-    let durable: Promise<void> | null = null;
-    try {
-      durable = txn === null ? null : store.commit(txn);
-    } catch (error) {
-      if (!(error instanceof OvsdbError)) throw error;
-      results.push(error.toJson());
-    }
-    if (durable === null) {
-      this.reply(id, stringifyJson(results));
-      return;
-    }
-    const slot: Slot = { text: null };
-    this.queue.push(slot);
-    durable
-      .catch((error: unknown) => {
-        if (!(error instanceof OvsdbError)) throw error;
-        results.push(error.toJson());
-      })
-      .then(() => {
+    // What others have not written yet may be what this one has read.
+    if (changes || txn?.durable || store.hasUnwritten) {
+      store.submit({
+        txn,
+        done: (error) => this.committed(store, id, results, error === null && txn?.durable === true, error),
+        redo: () => {
+          if (!this.closed) this.attempt(store, params, id, startMs);
+        },
+      });
+    } else this.reply(id, stringifyJson(results));
+  }
+
+  private committed(store: Store, id: string, results: Json[], durable: boolean, error: OvsdbError | null): void {
+    if (durable && store.log !== null) {
+      const slot: Slot = { text: null };
+      this.queue.push(slot);
+      store.log.sync((failure) => {
+        if (failure !== null) results.push(failure.toJson());
         slot.text = replyText(id, stringifyJson(results));
         this.flush();
       });
+      return;
+    }
+    if (error !== null) results.push(error.toJson());
+    this.reply(id, stringifyJson(results));
   }
 
   // Not a place in the queue: the updates that the transaction causes come first, and other requests need not wait for the source.

@@ -3,9 +3,10 @@
  */
 import { clock } from '../base/clock.ts';
 import { vlog } from '../base/vlog.ts';
+import { CommitBatch, type Submission } from './commit-batch.ts';
 import type { Changes, Database } from './database.ts';
 import { OvsdbError } from './error.ts';
-import { changesToRecord, compactRecords, databaseTexts } from './file.ts';
+import { compactRecords, databaseTexts } from './file.ts';
 import { checkIntegrity } from './integrity.ts';
 import { stringifyJson } from './json.ts';
 import type { OvsdbLog } from './log.ts';
@@ -54,12 +55,19 @@ export class Store {
   private readonly initials = new Map<string, Initial>();
   private wakeScheduled = false;
   private compactedMs = clock.nowMs();
+  private readonly batch: CommitBatch;
+  private flushing: NodeJS.Immediate | null = null;
+  /** Commits that the views have not heard of. */
+  private readonly published: Changes[] = [];
+  private publishing = false;
+  private redoing = false;
   commits = 0;
 
   constructor(db: Database, file: OvsdbLog | null, relay: Relay | null = null) {
     this.db = db;
     this.relay = relay;
     this.log = file;
+    this.batch = new CommitBatch(file);
     this.fileName = file?.name ?? null;
   }
 
@@ -68,25 +76,67 @@ export class Store {
   }
 
   /**
-   * Makes a checked transaction part of the database and tells the views. Throws `OvsdbError` when it cannot be written, and then nothing has
-   * changed. Returns the promise that a durable one is on the disk.
+   * Makes a checked transaction part of the database now. Throws `OvsdbError` when it cannot be written, and then nothing has changed.
    */
-  commit(txn: Transaction): Promise<void> | null {
-    if (txn.changes.size > 0) {
-      const record = this.log === null ? null : changesToRecord(txn.changes, txn.comments, clock.wallMs());
-      try {
-        if (record !== null) this.log!.append(record);
-      } catch (error) {
-        if (error instanceof OvsdbError) log.rl(5).err(error.message);
-        throw error;
+  commit(txn: Transaction): void {
+    const failures: OvsdbError[] = [];
+    const done = (error: OvsdbError | null) => {
+      if (error !== null) failures.push(error);
+    };
+    this.add({ txn, done, redo: done });
+    this.flush();
+    if (failures.length > 0) throw failures[0];
+  }
+
+  /** Makes a checked transaction part of the database together with those of others; or waits for theirs with one that only read. */
+  submit(submission: Submission): void {
+    this.add(submission);
+    if (this.log === null || this.redoing || this.batch.isFull) this.flush();
+    else this.flushing ??= setImmediate(() => this.flush());
+  }
+
+  private add(submission: Submission): void {
+    const { txn } = submission;
+    if (txn !== null && txn.changes.size > 0) this.forgetInitials();
+    this.batch.add(this.db, submission, clock.wallMs());
+  }
+
+  /** Whether what is there to read is not yet written. */
+  get hasUnwritten(): boolean {
+    return !this.batch.isEmpty;
+  }
+
+  /** Writes what was submitted, tells the views, and answers. Whoever looks at the database otherwise than by a transaction calls this first. */
+  flush(): void {
+    if (this.flushing !== null) clearImmediate(this.flushing);
+    this.flushing = null;
+    if (this.batch.isEmpty) return;
+    const { good, refused, undone, error } = this.batch.write(this.db);
+    for (const submission of good) {
+      const { txn } = submission;
+      if (txn !== null && txn.changes.size > 0) {
+        this.commits++;
+        this.published.push(txn.changes);
       }
-      this.forgetInitials();
-      this.db.applyChanges(txn.changes);
-      this.commits++;
-      this.publish(txn.changes);
-      if (record !== null) this.compactIfGrown();
     }
-    return txn.durable && this.log !== null ? this.log.sync() : null;
+    this.publish();
+    for (const submission of good) submission.done(null);
+    if (refused !== null) this.refuse(refused, undone, error!);
+    this.compactIfGrown();
+  }
+
+  private refuse(refused: Submission, undone: readonly Submission[], error: OvsdbError): void {
+    log.rl(5).err(error.message);
+    this.forgetInitials();
+    refused.done(error);
+    // Transactions that waited for something may have seen it come and go.
+    this.wake();
+    this.redoing = true;
+    try {
+      for (const submission of undone) submission.redo(error);
+    } finally {
+      this.redoing = false;
+    }
   }
 
   /**
@@ -95,18 +145,27 @@ export class Store {
   commitMirrored(txn: Transaction, isPart = false): void {
     if (isPart) checkIntegrity(txn);
     else txn.dropUnchanged();
-    void this.commit(txn);
+    this.commit(txn);
   }
 
-  private publish(changes: Changes): void {
-    for (const { view, followers } of this.views.values()) {
-      const updates = view.updates(changes);
-      if (updates === null) continue;
-      const text = stringifyJson(updates);
-      for (const follower of followers) follower.onUpdates(text);
+  /** Tells of commits in their order, also when one that hears of them makes another. */
+  private publish(): void {
+    if (this.publishing) return;
+    this.publishing = true;
+    try {
+      for (let changes = this.published.shift(); changes !== undefined; changes = this.published.shift()) {
+        for (const { view, followers } of this.views.values()) {
+          const updates = view.updates(changes);
+          if (updates === null) continue;
+          const text = stringifyJson(updates);
+          for (const follower of followers) follower.onUpdates(text);
+        }
+        for (const observer of this.observers) observer(changes);
+        this.wake();
+      }
+    } finally {
+      this.publishing = false;
     }
-    for (const observer of this.observers) observer(changes);
-    this.wake();
   }
 
   /** Called after each commit, in it. */
@@ -185,6 +244,7 @@ export class Store {
   compact(): Promise<void> {
     this.compactedMs = clock.nowMs();
     if (this.log === null) return Promise.resolve();
+    this.flush();
     const texts = databaseTexts(this.db, 'compacting database online', clock.wallMs());
     // The first piece takes the snapshot, now.
     const first = texts.next().value as string;
@@ -213,6 +273,7 @@ export class Store {
   }
 
   close(): void {
+    this.flush();
     this.relay?.close();
     this.log?.close();
   }
