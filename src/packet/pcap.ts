@@ -16,11 +16,13 @@ export type PcapResult =
       readonly ok: true;
       readonly linkType: number;
       readonly packets: readonly CapturedPacket[];
-      readonly truncated: boolean;
+      /** In what of a packet the file ends; null when after one. */
+      readonly cut: 'header' | 'data' | null;
     }
-  | { readonly ok: false; readonly error: string };
+  /** `magic`, read as big-endian, unless the file ends before it. */
+  | { readonly ok: false; readonly error: string; readonly magic?: number };
 
-/** All whole packets of a file; `truncated` when it ends within one. */
+/** All whole packets of a file. */
 export function readPcap(file: Uint8Array): PcapResult {
   if (file.length < FILE_HEADER) return { ok: false, error: 'failed to read pcap header: End of file' };
   const view = new DataView(file.buffer, file.byteOffset, file.length);
@@ -30,6 +32,7 @@ export function readPcap(file: Uint8Array): PcapResult {
     const hex = view.getUint32(0, true).toString(16);
     return {
       ok: false,
+      magic: view.getUint32(0, false),
       error: `bad magic 0x${hex.padStart(8, '0')} reading pcap file (expected 0xa1b2c3d4, 0xa1b23c4d, 0xd4c3b2a1, or 0x4d3cb2a1)`,
     };
   }
@@ -46,7 +49,13 @@ export function readPcap(file: Uint8Array): PcapResult {
     });
     at += RECORD_HEADER + length;
   }
-  return { ok: true, linkType: view.getUint32(20, little) & 0xffff, packets, truncated: at !== file.length };
+  const left = file.length - at;
+  return {
+    ok: true,
+    linkType: view.getUint32(20, little) & 0xffff,
+    packets,
+    cut: left === 0 ? null : left < RECORD_HEADER ? 'header' : 'data',
+  };
 }
 
 /** A whole file of Ethernet packets. */
