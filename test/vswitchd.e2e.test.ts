@@ -119,6 +119,49 @@ test('a switch killed and started again keeps port numbers; a server restarted i
   assert.equal(await vsctl(sb, 'get interface b ofport -- get interface c ofport'), ports);
 });
 
+test('a switch told to wait for its flows drops packets and calls no controller until it has them', {
+  skip: noTools || missing('ovs-testcontroller'),
+}, async () => {
+  await using sb = await Sandbox.create();
+  await sb.createDb();
+  await sb.startC('ovsdb-server');
+  const ports = ['p1', 'p2'].flatMap((p) => `-- add-port br0 ${p} -- set interface ${p} type=dummy`.split(' '));
+  const restore = ['set', 'open_vswitch', '.', 'other_config:flow-restore-wait=true'];
+  await sb.ours('ovs-vsctl', '--no-wait', 'init', '--', ...restore, '--', 'add-br', 'br0', ...ports);
+  await sb.ours('ovs-vsctl', '--no-wait', 'set-controller', 'br0', `unix:${sb.path('controller.sock')}`);
+  await sb.startOurs('ovs-vswitchd', ['--enable-dummy=override', '--disable-system']);
+  const controller = await sb.c('ovs-testcontroller', 'punix:controller.sock', '--pidfile', '--detach', '--no-chdir');
+  assert.equal(controller.status, 0, controller.stderr);
+  const flow = 'in_port(1),eth(src=50:54:00:00:00:09,dst=50:54:00:00:00:0a),eth_type(0x1234)';
+  const send = async () => {
+    const { status, stderr } = await sb.ours('ovs-appctl', 'netdev-dummy/receive', 'p1', flow);
+    assert.equal(status, 0, stderr);
+  };
+  const flows = async () => (await sb.ours('ovs-ofctl', '--no-stats', 'dump-flows', 'br0')).stdout;
+  const sent = async () => (await sb.ours('ovs-ofctl', 'dump-ports', 'br0', '2')).stdout.match(/tx pkts=(\d+)/)?.[1];
+
+  await sb.ours('ovs-ofctl', 'add-flow', 'br0', 'in_port=p1,actions=output:p2');
+  const lost = async () => (await sb.ours('ovs-appctl', 'dpctl/show')).stdout.match(/lost:(\d+)/)?.[1];
+  await send();
+  await until(async () => (await lost()) === '1', 5000, 'the packet is counted as lost');
+  assert.equal(await sent(), '0');
+  assert.doesNotMatch(sb.log('ovs-vswitchd'), /controller\.sock: connecting/);
+  assert.equal(await flows(), ' in_port=p1 actions=output:p2\n'.replaceAll('p1', '1').replaceAll('p2', '2'));
+
+  await sb.ours('ovs-vsctl', 'remove', 'open_vswitch', '.', 'other_config', 'flow-restore-wait');
+  await send();
+  await until(async () => (await sent()) === '1', 5000, 'the packet takes the flow that was restored');
+  const uuid = (await sb.ours('ovs-vsctl', 'get', 'bridge', 'br0', 'controller')).stdout.trim().slice(1, -1);
+  const isConnected = async () => (await sb.ours('ovs-vsctl', 'get', 'controller', uuid, 'is_connected')).stdout;
+  await until(async () => (await isConnected()) === 'true\n', 10_000, 'the controller is called');
+  assert.match(await flows(), /in_port=1 actions=output:2/);
+
+  // Later it says nothing: only who starts up waits.
+  await sb.ours('ovs-vsctl', ...restore);
+  await send();
+  await until(async () => (await sent()) === '2', 5000, 'packets go on');
+});
+
 test('only one switch works on a database; the next takes over when it leaves', { skip: noTools }, async () => {
   await using sb = await Sandbox.create();
   await sb.createDb();

@@ -60,6 +60,7 @@ export const SLOW_DROP_REASON = {
   'translation-error': reason('translation-error', 'translation failed'),
   'recv-disabled': reason('recv-disabled', 'the port does not receive (no-receive, or not forwarding)'),
   'no-output': reason('no-output', 'nothing the rules asked for could be done with it'),
+  'flow-restore-wait': reason('flow-restore-wait', 'no flow yet, and flows are being restored'),
   'upcall-queue-full': reason('upcall-queue-full', 'too many upcalls of its port waited'),
   'port-down': reason('port-down', 'the device is down'),
   mtu: reason('mtu', 'longer than the MTU of the device'),

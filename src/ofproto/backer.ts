@@ -97,6 +97,7 @@ export class Backer implements OfprotoBacker {
     r.maxIdleMs = Math.max(100, number(config, 'max-idle', 10_000));
     r.setInterval(Math.min(r.maxIdleMs, Math.max(100, number(config, 'max-revalidator', 500))));
     r.configuredLimit = Math.max(0, number(config, 'flow-limit', 200_000));
+    this.upcalls.isRestoring = config.get('flow-restore-wait') === 'true';
     this.dpif.configure(config);
   }
 

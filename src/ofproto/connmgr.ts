@@ -79,7 +79,8 @@ export class ConnMgr {
     }
     this.timer ??= clock.setInterval(() => this.tick(), TICK_MS);
     if (before && !sameVersions(before.protocols, config.protocols)) this.dropAll(config.protocols);
-    const wanted = new Map(config.controllers.map((c) => [c.target, c]));
+    const called = config.isRestoring ? [] : config.controllers;
+    const wanted = new Map(called.map((c) => [c.target, c]));
     for (const [target, controller] of this.controllers) {
       const next = wanted.get(target);
       if (next && sameController(controller.config, next)) continue;

@@ -146,6 +146,7 @@ function* dropSamples(b: Backer): Iterable<Sample> {
     if (name !== undefined) yield [packets, { reason: name }];
   }
   yield [b.upcalls.overflows, { reason: 'upcall-queue-full' }];
+  yield [b.upcalls.withheld, { reason: 'flow-restore-wait' }];
 }
 
 /** The library's histograms want each value as it comes; ours are counted all the time, without it. */

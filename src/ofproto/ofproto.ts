@@ -91,6 +91,8 @@ export interface OfprotoConfig {
   readonly datapathId: bigint;
   readonly failMode: 'standalone' | 'secure';
   readonly controllers: readonly ControllerConfig[];
+  /** Flows are being restored: controllers, who could interfere, wait. */
+  readonly isRestoring?: boolean;
   /** OpenFlow wire versions the bridge accepts. */
   readonly protocols: readonly number[];
   /** Directory and name of `BRIDGE.mgmt` and `BRIDGE.snoop`. */

@@ -40,6 +40,10 @@ export class UpcallHandler {
   usesMegaflows = true;
   /** Upcalls dropped because too many of their port waited. */
   overflows = 0;
+  /** While flows are being restored (`flow-restore-wait`) what no megaflow carries is dropped. */
+  isRestoring = false;
+  /** Upcalls dropped for that. */
+  withheld = 0;
   readonly times = new UpcallTimes();
   private readonly backer: Backer;
   private readonly queues = new Map<number, Upcall[]>();
@@ -51,6 +55,11 @@ export class UpcallHandler {
 
   handle(batch: readonly Upcall[]): void {
     for (const upcall of batch) {
+      if (this.isRestoring) {
+        this.withheld++;
+        this.backer.journeys?.lost(upcall, 'flow-restore-wait');
+        continue;
+      }
       const port = upcall.key.get32(OFS.in_port);
       const queue = this.queues.get(port);
       if (queue === undefined) this.queues.set(port, [upcall]);

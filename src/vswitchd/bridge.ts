@@ -15,6 +15,8 @@ export interface BridgeDeps {
   readonly onNews: () => void;
   /** Whether port numbers of an earlier run, which the database remembers, are to be kept. */
   readonly keepOfports: () => boolean;
+  /** Flows are being restored, so that controllers wait. */
+  readonly isRestoring: () => boolean;
 }
 
 export class Bridge {
@@ -88,7 +90,12 @@ export class Bridge {
     const mtu = this.internalMtu();
     for (const iface of this.interfaces.values()) iface.configure(iface.name === this.name ? localMac : null, mtu);
     this.datapathId = spec.datapathId ?? (spec.hwaddr === null ? macNumber(localMac) : macNumber(spec.hwaddr));
-    this.ofproto.setConfig({ ...spec.ofproto, datapathId: this.datapathId, rundir: ovsRundir() });
+    this.ofproto.setConfig({
+      ...spec.ofproto,
+      datapathId: this.datapathId,
+      rundir: ovsRundir(),
+      isRestoring: this.deps.isRestoring(),
+    });
     for (const port of spec.ports) {
       const ofports = port.interfaces
         .map((one) => this.interfaces.get(one.name)?.ofport ?? null)

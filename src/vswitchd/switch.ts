@@ -42,6 +42,7 @@ export interface SwitchOptions {
 /** How long news of devices are gathered before they are written. */
 const NEWS_DELAY_MS = 50;
 const CONTROLLER_POLL_MS = 500;
+const RESTORE_WAIT = 'flow-restore-wait';
 
 export class Switch {
   readonly bridges = new Map<string, Bridge>();
@@ -54,6 +55,7 @@ export class Switch {
   private again = false;
   private stopping = false;
   private isFirst = true;
+  private isRestoring = false;
   private newsTimer: Disposable | null = null;
   private statsTimer: Disposable | null = null;
   private statsIntervalMs = 0;
@@ -148,7 +150,11 @@ export class Switch {
   private async apply(spec: SwitchSpec): Promise<void> {
     const previous = this.spec;
     this.spec = spec;
-    this.datapaths.configure(spec.otherConfig);
+    // Only who starts up waits for flows.
+    this.isRestoring = (this.isFirst || this.isRestoring) && spec.otherConfig.get(RESTORE_WAIT) === 'true';
+    const otherConfig = new Map(spec.otherConfig);
+    if (!this.isRestoring) otherConfig.delete(RESTORE_WAIT);
+    this.datapaths.configure(otherConfig);
     const wanted = new Map(spec.bridges.map((bridge) => [bridge.name, bridge]));
     for (const bridge of [...this.bridges.values()]) {
       const next = wanted.get(bridge.name);
@@ -166,6 +172,7 @@ export class Switch {
         mapType: (type: string) => this.datapaths.mapInterfaceType(type, one.datapathType),
         onNews: () => this.deviceNews(),
         keepOfports: () => this.isFirst,
+        isRestoring: () => this.isRestoring,
       };
       this.bridges.set(one.name, new Bridge(one, ofproto, deps));
     }

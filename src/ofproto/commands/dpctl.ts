@@ -137,7 +137,8 @@ export function registerDpctlCommands(backers: Backers): void {
 
 function showDatapath(backer: Backer, withStats: boolean): string {
   const { dpif } = backer;
-  const { hit, missed, lost, flows } = dpif.stats();
+  const { hit, missed, flows, ...stats } = dpif.stats();
+  const lost = stats.lost + backer.upcalls.overflows + backer.upcalls.withheld;
   let text = `${datapathName(backer)}:\n  lookups: hit:${hit} missed:${missed} lost:${lost}\n  flows: ${flows}\n`;
   for (const port of [...dpif.ports()].sort((a, b) => a.no - b.no)) {
     const type = portTypeText(backer, port.netdev, backer.owner(port.no)?.port.ofport === OFPP.LOCAL);

@@ -37,8 +37,11 @@ export type SlowStep = { readonly atMs: number } & (
     }
   | { readonly type: 'overtaken'; readonly flow: DpFlow | null }
   | { readonly type: 'controller'; readonly reason: number; readonly table: number | null }
-  | { readonly type: 'lost'; readonly reason: 'upcall-queue-full' | 'unknown-port' }
+  | { readonly type: 'lost'; readonly reason: LostReason }
 );
+
+/** Why nobody translated a packet that came up. */
+export type LostReason = 'upcall-queue-full' | 'unknown-port' | 'flow-restore-wait';
 
 export interface Part {
   readonly pmdId: number;
@@ -175,7 +178,7 @@ export class JourneyCollector {
     this.look(p);
   }
 
-  lost(upcall: Upcall, reason: 'upcall-queue-full' | 'unknown-port'): void {
+  lost(upcall: Upcall, reason: LostReason): void {
     const p = this.pendingOf(upcall.journey ?? 0);
     if (!p) return;
     p.slow.push({ atMs: monotonicMs(), type: 'lost', reason });

@@ -103,6 +103,10 @@ function counts(backer: Backer): Count[] {
     const text = 'too many upcalls of a port waited';
     out.push({ reason: 'upcall-queue-full', text, at: 'upcall', ...nowhere, packets: backer.upcalls.overflows });
   }
+  if (backer.upcalls.withheld > 0) {
+    const text = 'no flow yet, and flows are being restored';
+    out.push({ reason: 'flow-restore-wait', text, at: 'upcall', ...nowhere, packets: backer.upcalls.withheld });
+  }
   for (const { no, netdev } of backer.dpif.ports()) {
     const stats = netdev.stats();
     const bridge = backer.owner(no)?.bridge.name ?? null;
