@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { vlogParse } from '../src/base/vlog.ts';
 import { Idl } from '../src/ovsdb/idl.ts';
 import { missing, Sandbox, until } from './support/sandbox.ts';
+
+vlogParse('console:off');
 
 const TABLES = { Queue: ['dscp', 'external_ids'], QoS: ['type', 'queues', 'other_config'] };
 

@@ -188,7 +188,7 @@ export class Reconnect {
       const listening = was === 'LISTENING';
       if (this.backoffMs < QUIET_BACKOFF_MS) {
         const what = listening ? 'error listening for connections' : 'connection attempt failed';
-        this.warn(`${what} (${error ?? 'closed'})`);
+        this.note(true, `${what} (${error ?? 'closed'})`);
       }
       this.backOff();
     }

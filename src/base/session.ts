@@ -70,8 +70,8 @@ export class JsonRpcSession implements Disposable {
         ...(maxBackoffMs === undefined ? {} : { maxBackoffMs }),
         probeIntervalMs: this.probeIntervalMs ?? defaultProbeMs(name),
         peers: peers.length,
-        // Accepted streams come and go without a word.
-        quiet: peers.length === 0,
+        // Accepted streams come and go without a word, and what is in this process is no news.
+        quiet: typeof peers[0] !== 'string',
       },
       clock.nowMs(),
     );
@@ -139,12 +139,12 @@ export class JsonRpcSession implements Disposable {
     this.run();
   }
 
-  /** Drops a connection that is of no use, which counts as a failure, and tries the next peer. */
-  refuse(): void {
+  /** Drops a connection that is of no use, which counts as a failure, and tries the next peer. `reason` is for `onDisconnected`. */
+  refuse(reason = ''): void {
     if (this.rpc === null) return;
     this.drop();
     this.reconnect.refused(clock.nowMs());
-    this.lost('');
+    this.lost(reason);
   }
 
   close(): void {

@@ -99,7 +99,8 @@ export abstract class RowView {
 }
 
 export class Row extends RowView {
-  readonly table: ReplicaTable;
+  /** Another one when the database has got another schema. */
+  table: ReplicaTable;
   readonly uuid: Uuid;
   /** By column index; defaults in columns that are not monitored. Only this module and transactions write. */
   datums: readonly Datum[];
@@ -219,6 +220,30 @@ export class Replica {
     return taken;
   }
 
+  /**
+   * Takes the rows of a replica of another schema, each the row that it was, so that contents that come next are told of only as far as they
+   * differ. Columns of another type are empty until then.
+   */
+  inherit(old: Replica): void {
+    this.changes = old.changes;
+    for (const was of old.tables.values()) {
+      const table = this.tables.get(was.name);
+      for (const row of [...was.rows()]) {
+        if (table === undefined) {
+          this.delete(row);
+          continue;
+        }
+        row.datums = table.schema.columns.map((column) => {
+          const before = was.schema.columnByName.get(column.name);
+          const keeps = before !== undefined && hasSameValues(before, column) && table.monitored.has(column.name);
+          return keeps ? row.datums[before.index] : table.defaults[column.index];
+        });
+        row.table = table;
+        table.add(row);
+      }
+    }
+  }
+
   /** Applies the `<table-updates>` of a server; throws `OvsdbError` when they do not fit what we have. */
   apply(updates: Json | undefined, format: UpdateFormat): void {
     for (const [table, uuid, update] of rowUpdates(updates)) {
@@ -334,4 +359,9 @@ function* rowUpdates(updates: Json | undefined): Generator<[string, Uuid, JsonOb
       yield [table, uuid, update];
     }
   }
+}
+
+/** Whether values of one column are values of the other, but for their number and range. */
+function hasSameValues(a: ColumnSchema, b: ColumnSchema): boolean {
+  return a.type.key.type === b.type.key.type && a.type.value?.type === b.type.value?.type;
 }

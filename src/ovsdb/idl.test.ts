@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { streamPair } from '../base/stream.ts';
-import { Idl, type RowChange, type RpcChannel, streamChannel, type TableRequests } from './idl.ts';
+import { type Stream, streamPair } from '../base/stream.ts';
+import { Idl, type RowChange, type TableRequests } from './idl.ts';
 import type { Json } from './json.ts';
 import { schemaFromJson } from './schema.ts';
 import { OvsdbServer } from './server.ts';
@@ -32,14 +32,13 @@ const TABLES: TableRequests = { Item: ['name', 'count', 'tags', 'map', 'note', '
 function setUp() {
   const server = new OvsdbServer();
   server.addMemoryDatabase(schemaFromJson(SCHEMA));
-  const channels: RpcChannel[] = [];
+  const channels: Stream[] = [];
   const connect = (options: Partial<ConstructorParameters<typeof Idl>[1]> = {}) => {
     const open = async () => {
       const [ours, theirs] = streamPair();
       server.attach(theirs);
-      const channel = streamChannel(ours);
-      channels.push(channel);
-      return channel;
+      channels.push(ours);
+      return ours;
     };
     return new Idl(open, { database: 'Test', tables: TABLES, maxBackoffMs: 1, ...options }).start();
   };
@@ -267,9 +266,9 @@ test('a server that sends nonsense is left, and the replica stays', async () => 
   make.insert(idl.table('Item'), { name: 'a' });
   await make.commit();
   const failures: (string | null)[] = [];
-  idl.onFailure((_remote, error) => failures.push(error));
+  idl.onFailure(({ error }) => failures.push(error));
   // As if the server had said it.
-  (idl as unknown as { receive(remote: string, message: Json): void }).receive('x', {
+  (idl as unknown as { receive(message: Json): void }).receive({
     method: 'update3',
     params: ['Test', '00000000-0000-0000-0000-000000000001', { Item: { nonsense: { modify: { count: 1 } } } }],
     id: null,
@@ -288,11 +287,11 @@ test('what a server lacks reads as if empty, and is not asked for', async () => 
   const assumedSchema = schemaFromJson(newer as unknown as Json);
   const tables: TableRequests = { Item: ['name', 'recent'], Later: ['name'] };
   const { connect } = setUp();
-  for (const serverAware of [false, true]) {
-    const idl = connect({ assumedSchema, tables, serverAware });
+  for (const eager of [true, false]) {
+    const idl = connect({ assumedSchema, tables, eager });
     await idl.synced();
     const txn = idl.transaction();
-    const made = txn.insert(idl.table('Item'), { name: `n${serverAware}` });
+    const made = txn.insert(idl.table('Item'), { name: `n${eager}` });
     const result = await txn.commit();
     assert.equal(result.status, 'success');
     assert.equal(idl.table('Item').get(result.insertedUuid(made)!)!.optionalString('recent'), null);

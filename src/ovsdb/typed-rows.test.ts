@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { streamPair } from '../base/stream.ts';
-import { Idl, streamChannel } from './idl.ts';
+import { Idl } from './idl.ts';
 import { schemaFromJson } from './schema.ts';
 import { OvsdbServer } from './server.ts';
 import { typedDatabase } from './typed-rows.ts';
@@ -14,7 +14,7 @@ test('rows have the columns of the schema, for the compiler and at run time', as
   const open = async () => {
     const [ours, theirs] = streamPair();
     server.attach(theirs);
-    return streamChannel(ours);
+    return ours;
   };
   const tables = { Open_vSwitch: 'all', Bridge: 'all', Port: 'all', Interface: 'all' } as const;
   const idl = new Idl(open, { database: 'Open_vSwitch', tables }).start();

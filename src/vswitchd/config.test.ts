@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { streamPair } from '../base/stream.ts';
-import { Idl, streamChannel } from '../ovsdb/idl.ts';
+import { Idl } from '../ovsdb/idl.ts';
 import type { Json } from '../ovsdb/json.ts';
 import { schemaFromJson } from '../ovsdb/schema.ts';
 import { OvsdbServer } from '../ovsdb/server.ts';
@@ -16,7 +16,7 @@ async function database(): Promise<Idl> {
   const open = async () => {
     const [ours, theirs] = streamPair();
     server.attach(theirs);
-    return streamChannel(ours);
+    return ours;
   };
   const idl = new Idl(open, { database: DATABASE, tables: SWITCH_TABLES }).start();
   await idl.synced();

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { streamPair } from '../../base/stream.ts';
 import { lockFile } from '../../linux/file-lock.ts';
 import { createDatabase } from '../../ovsdb/file.ts';
-import { type Opener, streamChannel } from '../../ovsdb/idl.ts';
+import type { Opener } from '../../ovsdb/idl.ts';
 import type { JsonObject } from '../../ovsdb/json.ts';
 import { setFileLocker } from '../../ovsdb/log.ts';
 import { OvsdbServer } from '../../ovsdb/server.ts';
@@ -35,7 +35,7 @@ export function startInProcess(file: string, dummy: DummyMode): Running {
   const connect: Opener = async () => {
     const [ours, theirs] = streamPair('in-process');
     server.attach(theirs);
-    return streamChannel(ours);
+    return ours;
   };
   const self = new Switch({ remote: connect, dummy });
   registerSwitchCommands(self);

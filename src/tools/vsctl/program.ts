@@ -111,6 +111,7 @@ function runOptions(settings: Settings, args: readonly string[]): RunOptions {
     dryRun: settings.dryRun,
     comment: `${target().program}${invoker()}: ${[target().program, ...args].map(quoteArgument).join(' ')}`,
     leaderOnly: settings.leaderOnly,
+    shuffle: settings.shuffle,
   };
 }
 
@@ -133,6 +134,7 @@ function applyGlobals(globals: readonly { readonly name: string; readonly value:
     dryRun: false,
     retry: false,
     leaderOnly: true,
+    shuffle: true,
     timeoutSeconds: timeoutFromText(process.env['OVS_CTL_TIMEOUT'] ?? '0') ?? 0,
   };
   const program = target().program;
@@ -167,6 +169,10 @@ function applyGlobals(globals: readonly { readonly name: string; readonly value:
       case 'leader-only':
       case 'no-leader-only':
         settings.leaderOnly = name === 'leader-only';
+        break;
+      case 'shuffle-remotes':
+      case 'no-shuffle-remotes':
+        settings.shuffle = name === 'shuffle-remotes';
         break;
       case 'format':
         if (!(TABLE_FORMATS as readonly string[]).includes(text))

@@ -23,6 +23,8 @@ export interface RunOptions {
   /** Stored in the database's log with what changed. */
   readonly comment: string;
   readonly leaderOnly: boolean;
+  /** Several remotes are tried in random order. */
+  readonly shuffle: boolean;
 }
 
 export interface CommandOutput {
@@ -50,9 +52,10 @@ export async function run(commands: readonly ParsedCommand<Command>[], options: 
   const idl = new Idl(options.remote, {
     database: target().schemaName,
     tables: needs,
-    serverAware: !isLocal(options.remote),
+    eager: true,
     assumedSchema: assumedSchema(Object.keys(needs)),
     leaderOnly: options.leaderOnly,
+    shuffle: options.shuffle,
   });
   try {
     return await follow(idl, commands, options, waits);
@@ -72,11 +75,6 @@ function assumedSchema(names: readonly string[]): DatabaseSchema {
   };
 }
 
-/** A server on this machine is asked for the database directly, which saves a round trip. */
-function isLocal(remote: Remote): boolean {
-  return typeof remote === 'string' && /^p?unix:/.test(remote) && !remote.includes(',');
-}
-
 async function follow(
   idl: Idl,
   commands: readonly ParsedCommand<Command>[],
@@ -84,10 +82,13 @@ async function follow(
   waits: boolean,
 ): Promise<RunResult> {
   const failure = new Promise<never>((_resolve, reject) => {
-    idl.onFailure((remote, error) => {
-      if (!options.retry) {
-        reject(new ConnectionFailure(`${remote}: database connection failed (${error ?? 'End of file'})`));
-      }
+    let reason = '';
+    idl.onFailure(({ error, isLast }) => {
+      // Of several remotes, one that could not be reached says more than one that would not do.
+      reason = (error ?? 'End of file') || reason;
+      if (options.retry || !isLast) return;
+      const remote = typeof options.remote === 'string' ? options.remote : 'in-process';
+      reject(new ConnectionFailure(`${remote}: database connection failed (${reason})`));
     });
   });
   failure.catch(() => undefined);
