@@ -1,15 +1,19 @@
 /** The commands `dpif-netdev/…` of user-space datapaths, in the original's words. A "cycle" of ours is a nanosecond. */
-import { type CommandHandler, registerCommand, UnixctlError } from '../base/commands.ts';
-import { PMD_STAT } from '../datapath/pmd-stats.ts';
-import type { RxqInfo } from './netdev-engine.ts';
+import { type CommandContext, type CommandHandler, registerCommand, UnixctlError } from '../base/commands.ts';
+import { PMD_STAT, PMD_STATS } from '../datapath/pmd-stats.ts';
+import { INTERVAL_MS, INTERVALS, type PmdView } from './rxq-plan.ts';
 
 /** What the commands need of a datapath. */
 export interface CommandedDpif {
   readonly name: string;
   readonly nowMs: number;
-  pmdStats(): readonly { readonly id: number; readonly stats: Float64Array }[];
+  pmdStats(): readonly { readonly id: number; readonly numa: number; readonly stats: Float64Array }[];
   clearPmdStats(id: number | null): void;
-  rxQueues(): Promise<readonly RxqInfo[]>;
+  /** Over the last `intervals`. */
+  rxQueues(intervals: number): readonly PmdView[];
+  rebalance(): Promise<void>;
+  /** The longest nap of a PMD in microseconds, or what holds for PMDs of which nothing is said. */
+  sleepUs(core: number | null): number;
   subtableUses(): number;
 }
 
@@ -19,38 +23,75 @@ interface Selection {
   readonly dpif: CommandedDpif;
   /** `-pmd CORE`. */
   readonly pmd: number | null;
+  /** `-secs SECONDS`. */
+  readonly seconds: number | null;
 }
 
 /** With one datapath its name need not be given, nor be right. */
 function select(args: readonly string[]): Selection {
   let pmd: number | null = null;
+  let seconds: number | null = null;
   const names: string[] = [];
   for (let i = 0; i < args.length; i++) {
     if (args[i] === '-pmd' && i + 1 < args.length) pmd = Number.parseInt(args[++i], 10);
-    else if (args[i] === '-secs' || args[i] === '-it' || args[i] === '-ms') i++;
+    else if (args[i] === '-secs' && i + 1 < args.length) seconds = Number.parseInt(args[++i], 10);
+    else if (args[i] === '-it' || args[i] === '-ms') i++;
     else if (args[i] !== '-nh') names.push(args[i]);
   }
   const all = [...datapaths];
-  const dpif = all.length === 1 ? all[0] : all.find((d) => names.some((n) => n === d.name || n.endsWith(`@${d.name}`)));
+  const dpif =
+    names.length === 0 && all.length === 1
+      ? all[0]
+      : all.find((d) => names.some((n) => n === d.name || n.endsWith(`@${d.name}`)));
   if (!dpif) throw new UnixctlError('please specify an existing datapath');
-  return { dpif, pmd };
+  return { dpif, pmd, seconds };
 }
 
-const heading = (id: number): string => (id < 0 ? 'main thread:\n' : `pmd thread numa_id 0 core_id ${id}:\n`);
+const heading = (id: number, numa = 0): string =>
+  id < 0 ? 'main thread:\n' : `pmd thread numa_id ${numa} core_id ${id}:\n`;
 const per = (a: number, b: number): string => (b > 0 ? a / b : 0).toFixed(2);
 const percent = (a: number, b: number): string => (b > 0 ? (a / b) * 100 : 0).toFixed(2);
 const whole = (x: number): string => Math.round(x).toString();
 
 /** All PMDs and then the main thread, which has nothing to count where workers do the work. */
-function pmds({ dpif, pmd }: Selection): { id: number; stats: Float64Array }[] {
-  const list = dpif.pmdStats().map(({ id, stats }) => ({ id, stats }));
-  if (list.every((p) => p.id >= 0)) list.push({ id: -1, stats: new Float64Array(32) });
+function pmds({ dpif, pmd }: Selection): { id: number; numa: number; stats: Float64Array }[] {
+  const list = dpif.pmdStats().map(({ id, numa, stats }) => ({ id, numa, stats }));
+  if (list.every((p) => p.id >= 0)) list.push({ id: -1, numa: 0, stats: new Float64Array(PMD_STATS) });
   return pmd === null ? list : list.filter((p) => p.id === pmd);
 }
 
-function statsShow(args: string[]): string {
+/** The counters as they are; the schema is `docs/schema/datapath.json`. */
+function statsJson(selection: Selection): string {
+  const list = pmds(selection).map(({ id, stats }) => {
+    const s = (name: keyof typeof PMD_STAT): number => stats[PMD_STAT[name]];
+    return {
+      pmd: id,
+      numa: id < 0 ? null : 0,
+      packets_received: s('RECEIVED'),
+      packet_recirculations: s('RECIRCULATED'),
+      emc_hits: s('EMC_HIT'),
+      smc_hits: s('SMC_HIT'),
+      megaflow_hits: s('MEGAFLOW_HIT'),
+      subtable_lookups: s('LOOKUPS'),
+      misses: s('MISS'),
+      lost: s('LOST'),
+      packets_sent: s('SENT'),
+      batches_sent: s('SENT_BATCHES'),
+      packets_dropped: s('DROPPED'),
+      busy_ns: s('BUSY_NS'),
+      idle_ns: s('IDLE_NS'),
+      iterations: s('ITERATIONS'),
+      busy_iterations: s('BUSY_ITERATIONS'),
+      sleeps: s('SLEEPS'),
+    };
+  });
+  return JSON.stringify({ datapath: selection.dpif.name, pmds: list });
+}
+
+function statsShow(args: string[], { format }: CommandContext): string {
+  if (format === 'json') return statsJson(select(args));
   return pmds(select(args))
-    .map(({ id, stats }) => {
+    .map(({ id, numa, stats }) => {
       const s = (name: keyof typeof PMD_STAT): number => stats[PMD_STAT[name]];
       const received = s('RECEIVED');
       const missed = s('MISS');
@@ -82,7 +123,7 @@ function statsShow(args: string[]): string {
             `avg processing cycles per packet: ${per(busy, received)} (${whole(busy)}/${received})`,
           );
       }
-      return heading(id) + lines.map((line) => `  ${line}\n`).join('');
+      return heading(id, numa) + lines.map((line) => `  ${line}\n`).join('');
     })
     .join('');
 }
@@ -93,18 +134,42 @@ function statsClear(args: string[]): string {
   return '';
 }
 
-async function rxqShow(args: string[]): Promise<string> {
-  const selection = select(args);
-  const queues = await selection.dpif.rxQueues();
-  let text = 'Displaying last 60 seconds pmd usage %\n';
-  for (const { id } of pmds(selection)) {
-    if (id < 0) continue;
-    text += `${heading(id)}  isolated : false\n`;
-    const mine = queues.filter((q) => q.pmdId === id);
-    mine.sort((a, b) => (a.port < b.port ? -1 : a.port > b.port ? 1 : a.queue - b.queue));
-    for (const q of mine)
-      text += `  port: ${q.port.padEnd(16)}  queue-id: ${String(q.queue).padStart(2)} (enabled)   pmd usage: NOT AVAIL\n`;
-    text += '  overhead: NOT AVAIL\n';
+/** The original counts intervals of five seconds, and shows a minute unless asked otherwise. */
+function intervalsOf(seconds: number | null): number {
+  const asked = seconds === null || Number.isNaN(seconds) || seconds <= 0 ? INTERVALS : Math.ceil((seconds * 1000) / INTERVAL_MS);
+  return Math.min(asked, INTERVALS);
+}
+
+function rxqShow(args: string[]): string {
+  const { dpif, pmd, seconds } = select(args);
+  const intervals = intervalsOf(seconds);
+  const usage = (percent: number | null): string => (percent === null ? 'NOT AVAIL' : `${String(percent).padStart(2)} %`);
+  let text = `Displaying last ${(intervals * INTERVAL_MS) / 1000} seconds pmd usage %\n`;
+  for (const view of dpif.rxQueues(intervals)) {
+    if (pmd !== null && view.core !== pmd) continue;
+    text += `${heading(view.core, view.numa)}  isolated : ${view.isIsolated}\n`;
+    for (const q of view.rxqs)
+      text +=
+        `  port: ${q.port.padEnd(16)}  queue-id: ${String(q.queue).padStart(2)} ${q.isEnabled ? '(enabled) ' : '(disabled)'}` +
+        `  pmd usage: ${usage(q.percent)}\n`;
+    if (view.rxqs.length > 0) text += `  overhead: ${usage(view.overhead)}\n`;
+  }
+  return text;
+}
+
+async function rxqRebalance(args: string[]): Promise<string> {
+  const { dpif } = select(args);
+  await dpif.rebalance();
+  return 'pmd rxq rebalance requested.\n';
+}
+
+function sleepShow(args: string[]): string {
+  const { dpif, pmd } = select(args);
+  const us = (n: number): string => `${String(n).padStart(4)} us\n`;
+  let text = `Default max sleep: ${us(dpif.sleepUs(null))}`;
+  for (const { id, numa } of dpif.pmdStats()) {
+    if (id < 0 || (pmd !== null && id !== pmd)) continue;
+    text += `${heading(id, numa)}  max sleep: ${us(dpif.sleepUs(id))}`;
   }
   return text;
 }
@@ -114,7 +179,7 @@ function perfShow(args: string[]): string {
   const { dpif } = selection;
   const wall = new Date();
   let text = '';
-  for (const { id, stats } of pmds(selection)) {
+  for (const { id, numa, stats } of pmds(selection)) {
     if (id < 0) continue;
     const s = (name: keyof typeof PMD_STAT): number => stats[PMD_STAT[name]];
     const seconds = Math.max((dpif.nowMs - s('STARTED_MS')) / 1000, 1e-3);
@@ -126,7 +191,7 @@ function perfShow(args: string[]): string {
       `  ${label.padEnd(20)}${whole(n).padStart(14)}${rest === '' ? '' : `  (${rest})`}\n`;
     const kpps = (n: number): string => `${whole(n / seconds / 1000)} Kpps`;
     const idle = s('ITERATIONS') - s('BUSY_ITERATIONS');
-    text += `\nTime: ${wall.toISOString().slice(11, 23)}\nMeasurement duration: ${seconds.toFixed(3)} s\n\n${heading(id)}\n`;
+    text += `\nTime: ${wall.toISOString().slice(11, 23)}\nMeasurement duration: ${seconds.toFixed(3)} s\n\n${heading(id, numa)}\n`;
     text += row('Iterations:', s('ITERATIONS'), `${per(used / 1000, s('ITERATIONS'))} us/it`);
     text += row('- Used TSC cycles:', used, `${share(used, seconds * 1e9)} % of total cycles`);
     text += row('- idle iterations:', idle, `${share(s('IDLE_NS'), used)} % of used cycles`);
@@ -153,10 +218,57 @@ function perfShow(args: string[]): string {
   return text;
 }
 
+/** There is one way to look a subtable up, made for its mask. Its priority is remembered, as people set it. */
+let lookupPriority = 1;
+
 function lookupInfo(): string {
   let uses = 0;
   for (const dpif of datapaths) uses += dpif.subtableUses();
-  return `Available dpcls implementations:\n  generic (Use count: ${uses}, Priority: 1)\n`;
+  return `Available dpcls implementations:\n  generic (Use count: ${uses}, Priority: ${lookupPriority})\n`;
+}
+
+function lookupSet([name, text]: string[]): string {
+  const priority = /^\d+$/.test(text) ? Number(text) : -1;
+  if (priority < 0 || priority > 255) throw new UnixctlError('error converting priority, use integer in range 0-255');
+  if (name !== 'generic') throw new UnixctlError('error, subtable lookup function not found');
+  lookupPriority = priority;
+  return 'Lookup priority change affected 0 dpcls ports and 0 subtables.\n';
+}
+
+/** `0,1,2`, of all datapaths. */
+function pmdList(): string {
+  const ids = [...datapaths].flatMap((d) => d.pmdStats().map((p) => p.id)).filter((id) => id >= 0);
+  return ids.length > 0 ? ids.sort((a, b) => a - b).join(',') : 'none';
+}
+
+const implementationGet = (): string => `Available DPIF implementations:\n  dpif_scalar (pmds: ${pmdList()})\n`;
+
+function implementationSet([name]: string[]): string {
+  if (name !== 'dpif_scalar')
+    throw new UnixctlError(`DPIF implementation not available: Unknown DPIF implementation ${name}.`);
+  return 'DPIF implementation set to dpif_scalar.\n';
+}
+
+const parserGet = (): string => `Available MFEX implementations:\n  scalar (available: True pmds: ${pmdList()})\n`;
+
+function parserSet(args: string[]): string {
+  const hasPmd = args[0] === '-pmd';
+  const name = args[hasPmd ? 2 : 0];
+  if (name === undefined) throw new UnixctlError('Error: -pmd option requires a thread id argument.');
+  if (name !== 'scalar') throw new UnixctlError(`Error: unknown miniflow extract implementation ${name}.`);
+  if (!hasPmd) return 'Miniflow extract implementation set to scalar.\n';
+  const isThere = [...datapaths].some((d) => d.pmdStats().some((p) => String(p.id) === args[1]));
+  if (!isThere)
+    throw new UnixctlError(
+      `Error: miniflow extract parser not changed, PMD thread ${args[1]} not in use, pass a valid pmd thread ID.`,
+    );
+  return `Miniflow extract implementation set to scalar, on pmd thread ${args[1]}.\n`;
+}
+
+/** Bonds hash in translation: the datapath has none of its own. */
+function bondShow(args: string[]): string {
+  select(args);
+  return '';
 }
 
 const COMMANDS: readonly (readonly [string, string, number, number, CommandHandler])[] = [
@@ -166,6 +278,14 @@ const COMMANDS: readonly (readonly [string, string, number, number, CommandHandl
   ['pmd-perf-show', '[-nh] [-it iter-history-len] [-ms ms-history-len] [-pmd core] [dp]', 0, 8, perfShow],
   ['subtable-lookup-info-get', '', 0, 0, lookupInfo],
   ['subtable-lookup-prio-get', '', 0, 0, lookupInfo],
+  ['subtable-lookup-prio-set', '[lookup_func] [prio]', 2, 2, lookupSet],
+  ['pmd-rxq-rebalance', '[dp]', 0, 1, rxqRebalance],
+  ['pmd-sleep-show', '[-pmd core] [dp]', 0, 3, sleepShow],
+  ['dpif-impl-get', '', 0, 0, implementationGet],
+  ['dpif-impl-set', 'dpif_implementation_name', 1, 1, implementationSet],
+  ['miniflow-parser-get', '', 0, 0, parserGet],
+  ['miniflow-parser-set', '[-pmd core] miniflow_implementation_name [study_pkt_cnt]', 1, 5, parserSet],
+  ['bond-show', '[dp]', 0, 1, bondShow],
 ];
 
 /** The commands answer for `dpif` until disposed. */

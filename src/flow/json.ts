@@ -61,7 +61,10 @@ export function fieldsJson(key: FlowKey, mask: FlowMask, names?: Names): Record<
   const put = (field: Field): void => {
     if (isFieldMaskZero(mask, field) || !prereqsMet(field, key)) return;
     const bits = isFieldMaskExact(mask, field) ? null : getFieldMask(mask, field);
-    fields[field.name] = fieldValueJson(field, getField(key, field), bits, names);
+    // A megaflow's key may be a whole packet's.
+    const value = getField(key, field);
+    if (bits !== null) for (let i = 0; i < bits.length; i++) value[i] &= bits[i];
+    fields[field.name] = fieldValueJson(field, value, bits, names);
   };
   for (const field of PLAIN_FIELDS) put(field);
   for (const field of vlanFields(key, mask)) put(field);

@@ -23,6 +23,8 @@ const OPTIONS: readonly OptionSpec[] = [
   { long: 'read-only' },
   { long: 'clear' },
   { long: 'timeout', short: 't', arg: 'required' },
+  { long: 'format', short: 'f', arg: 'required' },
+  { long: 'pretty' },
   { long: 'option', short: 'o' },
   ...HELP_OPTIONS,
   ...VLOG_OPTIONS,
@@ -125,6 +127,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   vlogSetLevels(null, 'console', 'warn');
   const { options, operands } = getoptOrExit(PROGRAM, argv, OPTIONS);
   const flags = applyOptions(options);
+  const { format, pretty } = outputOf(options);
   const [command, ...args] = operands;
   if (command === undefined) ovsFatal(PROGRAM, 'missing command name; use --help for help');
   if (command === 'list-commands') return listCommands();
@@ -134,8 +137,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   if (args.length < limits[0]) ovsFatal(PROGRAM, `'${command}' command requires at least ${limits[0]} arguments`);
   if (args.length > limits[1]) ovsFatal(PROGRAM, `'${command}' command takes at most ${limits[1]} arguments`);
   if (!daemonRuns()) withoutDaemon(command, args);
-  const answer = await unixctlRequest(DAEMON, `dpctl/${command}`, [...flags, ...args]).catch((error: Error) =>
-    ovsFatal(PROGRAM, error.message),
+  const answer = await unixctlRequest(DAEMON, `dpctl/${command}`, [...flags, ...args], { format, pretty }).catch(
+    (error: Error) => ovsFatal(PROGRAM, error.message),
   );
   if (answer.ok) {
     writeAll(1, answer.text);
@@ -161,6 +164,15 @@ function applyOptions(options: readonly ParsedOption[]): string[] {
     } else applyVlogOption(PROGRAM, option);
   }
   return flags;
+}
+
+/** As `ovs-appctl` has it. */
+function outputOf(options: readonly ParsedOption[]): { format: 'text' | 'json'; pretty: boolean } {
+  const text = options.findLast((o) => o.id === 'format')?.value ?? 'text';
+  if (text !== 'text' && text !== 'json') ovsFatal(PROGRAM, `value ${text} on -f or --format is invalid`);
+  const pretty = options.some((o) => o.id === 'pretty');
+  if (pretty && text !== 'json') ovsFatal(PROGRAM, '--pretty is supported with --format json only');
+  return { format: text, pretty };
 }
 
 function startTimeout(text: string): void {
@@ -249,6 +261,9 @@ Options for mod-flow:
 
 Other options:
   -t, --timeout=SECS          give up after SECS seconds
+  -f, --format=FMT            output format. One of: 'json', or 'text'
+                              ('text', by default)
+  --pretty                    with --format json, more readable
   -h, --help                  display this help message
   -V, --version               display version information
 `,

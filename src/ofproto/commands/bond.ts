@@ -1,8 +1,10 @@
 /** `bond/*`: what bonds do, and telling them otherwise. `ovs-vswitchd(8)`, "Bond Commands" */
 import { clock } from '../../base/clock.ts';
 import { registerCommand, UnixctlError } from '../../base/commands.ts';
+import { parseEth as parseMac } from '../../flow/address-text.ts';
 import { BOND_BUCKETS, type Bond, type BondMember } from '../bond.ts';
 import { macText } from '../mac-learning.ts';
+import { sourceHash } from '../xlate/bond.ts';
 import { allBridges, type Backers } from './find.ts';
 
 export function registerBondCommands(backers: Backers): void {
@@ -20,7 +22,8 @@ export function registerBondCommands(backers: Backers): void {
 
   registerCommand('bond/list', '', 0, 0, () => {
     const lines = all().map(
-      (bond) => `${bond.name}\t${bond.config.mode}\t0\t${bond.members.map((m) => m.name).join(', ')}\n`,
+      (bond) =>
+        `${bond.name}\t${bond.config.mode}\t${bond.recircId ?? 0}\t${bond.members.map((m) => m.name).join(', ')}\n`,
     );
     return `bond\ttype\trecircID\tmembers\n${lines.join('')}`;
   });
@@ -49,6 +52,13 @@ export function registerBondCommands(backers: Backers): void {
     registerCommand(`bond/enable-${word}`, usage, 2, 2, enable(true));
     registerCommand(`bond/disable-${word}`, usage, 2, 2, enable(false));
   }
+  registerCommand('bond/hash', 'mac [vlan] [basis]', 1, 3, ([mac, vlan, basis]) => {
+    const bytes = parseMac(mac);
+    if (!bytes) throw new UnixctlError('invalid mac');
+    if (vlan !== undefined && !/^\d+$/.test(vlan)) throw new UnixctlError('invalid vlan');
+    if (basis !== undefined && !/^\d+$/.test(basis)) throw new UnixctlError('invalid basis');
+    return String(sourceHash(bytes, Number(vlan ?? 0), Number(basis ?? 0)));
+  });
   registerCommand('bond/migrate', 'port hash member', 3, 3, ([port, hash, name]) => {
     const bond = find(port);
     if (bond.config.mode !== 'balance-slb') throw new UnixctlError('not an SLB bond');
@@ -66,16 +76,17 @@ function show(bond: Bond): string {
   const lines = [
     `---- ${bond.name} ----`,
     `bond_mode: ${config.mode}`,
-    'bond may use recirculation: no, Recirc-ID : -1',
+    `bond may use recirculation: ${bond.recircId === null ? 'no' : 'yes'}, Recirc-ID : ${bond.recircId ?? -1}`,
     `bond-hash-basis: ${config.hashBasis}`,
     'lb_output action: disabled, bond-id: -1',
   ];
   if (config.mode === 'balance-slb') lines.push(`all members active: ${config.allMembersActive}`);
   lines.push(`updelay: ${config.upDelayMs} ms`, `downdelay: ${config.downDelayMs} ms`);
-  if (config.mode !== 'active-backup' && Number.isFinite(bond.nextRebalanceMs)) {
+  const { mode } = bond;
+  if ((mode === 'none' ? config.mode : mode) !== 'active-backup' && Number.isFinite(bond.nextRebalanceMs)) {
     lines.push(`next rebalance: ${Math.max(0, Math.round(bond.nextRebalanceMs - now))} ms`);
   }
-  lines.push(`lacp_status: ${config.lacp === 'off' ? 'off' : 'configured'}`);
+  lines.push(`lacp_status: ${bond.lacpStatus}`);
   lines.push(`lacp_fallback_ab: ${config.lacpFallback}`);
   lines.push(`active-backup primary: ${config.primary ?? '<none>'}`);
   lines.push(

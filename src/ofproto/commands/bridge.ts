@@ -3,7 +3,8 @@ import { clock } from '../../base/clock.ts';
 import { registerCommand } from '../../base/commands.ts';
 import { formatMatch } from '../../flow/match-text.ts';
 import { formatActions } from '../../openflow/actions/index.ts';
-import { inOrder } from '../handlers/flows.ts';
+import { flowJson } from '../../openflow/json/flows.ts';
+import { inOrder, StatsOfRule } from '../handlers/flows.ts';
 import type { Rule } from '../rule.ts';
 import { allBridges, type Backers, findBridge } from './find.ts';
 
@@ -14,15 +15,14 @@ export function registerBridgeCommands(backers: Backers): void {
       .join(''),
   );
 
-  registerCommand('bridge/dump-flows', '[--offload-stats] bridge', 1, 2, (args) => {
+  registerCommand('bridge/dump-flows', '[--offload-stats] bridge', 1, 2, (args, { format }) => {
     const bridge = findBridge(backers, args[args.length - 1], 'Unknown bridge');
     const isOffload = args.includes('--offload-stats');
     bridge.backer.pushStats();
     const now = clock.nowMs();
-    return [...bridge.tables]
-      .sort(inOrder)
-      .map((rule) => `${formatRule(rule, now, isOffload)}\n`)
-      .join('');
+    const rules = [...bridge.tables].sort(inOrder);
+    if (format === 'json') return JSON.stringify({ flows: rules.map((rule) => flowJson(new StatsOfRule(rule, now))) });
+    return rules.map((rule) => `${formatRule(rule, now, isOffload)}\n`).join('');
   });
 
   registerCommand('bridge/reconnect', '[bridge]', 0, 1, ([name]) => {

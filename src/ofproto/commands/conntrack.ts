@@ -1,11 +1,12 @@
 /** The `dpctl` commands about connection tracking, in the original's words. `ovs-dpctl(8)` */
-import { registerCommand, UnixctlError } from '../../base/commands.ts';
+import { type CommandContext, registerCommand, UnixctlError } from '../../base/commands.ts';
 import { TCP_STATES } from '../../datapath/ct/entry.ts';
 import type { CtConnection, CtTuple } from '../../datapath/ct/host.ts';
 import { SCALE_SEEN, SCALE_UNKNOWN } from '../../datapath/ct/tcp.ts';
 import type { DpConntrack } from '../../dpif/dpif.ts';
 import { formatIpv4, formatIpv6, parseIpv4, parseIpv6 } from '../../flow/address-text.ts';
 import { type CtTupleFilter, connectionFilter, isWhole, NO_TUPLE } from '../ct-filter.ts';
+import { connectionJson } from '../json/connection.ts';
 import { type Backers, isNamed } from './find.ts';
 
 function fail(text: string): never {
@@ -41,13 +42,14 @@ export function registerConntrackCommands(backers: Backers): void {
     usage: string,
     min: number,
     max: number,
-    run: (args: string[], options: ReadonlySet<string>) => string,
+    run: (args: string[], options: ReadonlySet<string>, context: CommandContext) => string,
   ): void => {
-    registerCommand(`dpctl/${name}`, usage, min, max, (args) => {
+    registerCommand(`dpctl/${name}`, usage, min, max, (args, context) => {
       const options = new Set(args.filter((a) => ['-m', '--more', '-s', '--statistics'].includes(a)));
       return run(
         args.filter((a) => !options.has(a)),
         options,
+        context,
       );
     });
   };
@@ -65,14 +67,13 @@ export function registerConntrackCommands(backers: Backers): void {
     return zone === null ? null : zone & 0xffff;
   };
 
-  register('dump-conntrack', '[-m] [-s] [dp] [zone=N]', 0, 4, (args, options) => {
+  register('dump-conntrack', '[-m] [-s] [dp] [zone=N]', 0, 4, (args, options, { format }) => {
     const zone = zoneOf(args);
     const ct = choose(args, args.length > 0);
     const withStats = options.has('-s') || options.has('--statistics');
-    return ct
-      .connections(zone)
-      .map((c) => `${formatConnection(c, isMore(options), withStats)}\n`)
-      .join('');
+    const connections = ct.connections(zone);
+    if (format === 'json') return JSON.stringify({ connections: connections.map(asJson) });
+    return connections.map((c) => `${formatConnection(c, isMore(options), withStats)}\n`).join('');
   });
 
   register('flush-conntrack', '[dp] [zone=N] [ct-orig-tuple] [ct-reply-tuple]', 0, 4, (args) => {
@@ -298,6 +299,9 @@ function tcpDetails(states: readonly [number, number], scales: readonly [number,
 function scaleFlag(scale: number): string {
   return scale & SCALE_SEEN ? 'WINDOW_SCALE' : scale & SCALE_UNKNOWN ? 'BE_LIBERAL' : '0';
 }
+
+const asJson = (c: CtConnection) =>
+  connectionJson(c, { proto: PROTOS[c.proto] ?? null, state: c.tcp === null ? null : tcpState(c.tcp) });
 
 export function formatConnection(c: CtConnection, isVerbose: boolean, withStats: boolean): string {
   let text = `${PROTOS[c.proto] ?? c.proto},orig=(${formatTuple(c.original)}),reply=(${formatTuple(c.reply)})`;

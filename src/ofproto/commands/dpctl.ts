@@ -1,6 +1,6 @@
 /** `dpctl/*`: the datapath itself, ports and megaflows. `ovs-dpctl(8)` */
 import { readFileSync } from 'node:fs';
-import { MANY_ARGS, registerCommand, UnixctlError } from '../../base/commands.ts';
+import { type CommandContext, MANY_ARGS, registerCommand, UnixctlError } from '../../base/commands.ts';
 import { errorText } from '../../base/errno.ts';
 import { unsupportedAction } from '../../datapath/actions-code.ts';
 import type { DpFlow, Dpif } from '../../dpif/dpif.ts';
@@ -9,6 +9,8 @@ import { Match } from '../../flow/match.ts';
 import { parseMatch } from '../../flow/match-text.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import type { Backer } from '../backer.ts';
+import { datapathJson } from '../json/datapath.ts';
+import { megaflowJson } from '../json/megaflow.ts';
 import { portTypeText } from './dpif.ts';
 import { type Backers, datapathName, isNamed } from './find.ts';
 import { formatFlow, parseUfid } from './flow-text.ts';
@@ -49,25 +51,39 @@ export function registerDpctlCommands(backers: Backers): void {
     if (all.length === 1) return all[0];
     return fail(all.length === 0 ? 'no datapaths exist' : 'multiple datapaths, specify one');
   };
-  const register = (name: string, usage: string, min: number, max: number, run: (a: Arguments) => string): void => {
-    registerCommand(`dpctl/${name}`, usage, min, max, (args) => run(parseArguments(args)));
+  const register = (
+    name: string,
+    usage: string,
+    min: number,
+    max: number,
+    run: (a: Arguments, context: CommandContext) => string,
+  ): void => {
+    registerCommand(`dpctl/${name}`, usage, min, max, (args, context) => run(parseArguments(args), context));
   };
 
   register('dump-dps', '', 0, MANY_ARGS, () => [...backers()].map((b) => `${datapathName(b)}\n`).join(''));
 
-  register('show', '[-s] [dp...]', 0, MANY_ARGS, ({ options, rest }) => {
+  register('show', '[-s] [dp...]', 0, MANY_ARGS, ({ options, rest }, { format }) => {
     const withStats = options.has('-s') || options.has('--statistics');
-    if (rest.length === 0) return [...backers()].map((b) => showDatapath(b, withStats)).join('');
+    const show = (all: Backer[]): string =>
+      format === 'json'
+        ? JSON.stringify(Object.fromEntries(all.map((b) => [datapathName(b), datapathJson(b, portTypeText)])))
+        : all.map((b) => showDatapath(b, withStats)).join('');
+    if (rest.length === 0) return show([...backers()]);
     const found = rest.map((name) => [name, named(name)] as const);
     const missing = found
       .filter(([, b]) => !b)
       .map(([n]) => `ovs-vswitchd: opening datapath ${n} failed (No such device)`);
     if (missing.length > 0) throw new UnixctlError(missing.join('\n'));
-    return found.map(([, b]) => (b ? showDatapath(b, withStats) : '')).join('');
+    return show(found.flatMap(([, b]) => (b ? [b] : [])));
   });
 
-  register('dump-flows', '[-m] [--names] [dp] [filter=..] [type=..] [pmd=..]', 0, MANY_ARGS, ({ options, rest }) =>
-    dumpFlows(rest, options, named, choose),
+  register(
+    'dump-flows',
+    '[-m] [--names] [dp] [filter=..] [type=..] [pmd=..]',
+    0,
+    MANY_ARGS,
+    ({ options, rest }, { format }) => dumpFlows(rest, options, named, choose, format === 'json'),
   );
 
   const put =
@@ -182,6 +198,7 @@ function dumpFlows(
   options: ReadonlySet<string>,
   named: (name: string) => Backer | undefined,
   choose: (rest: string[], needed: number) => Backer,
+  isJson: boolean,
 ): string {
   let filter: Match | null = null;
   let pmd: number | null = null;
@@ -197,15 +214,17 @@ function dumpFlows(
   }
   const backer = dp === null ? choose([], 0) : named(dp);
   if (!backer) return fail('datapath not found (Invalid argument)');
-  if (types.length > 0 && !types.some((type) => SOFTWARE_TYPES.has(type))) return '';
+  if (types.length > 0 && !types.some((type) => SOFTWARE_TYPES.has(type)))
+    return isJson ? JSON.stringify({ megaflows: [] }) : '';
   const isVerbose = options.has('-m') || options.has('--more');
   const isNamed = options.has('--no-names') ? false : options.has('--names') || isVerbose;
   let text = '';
   let last: number | null = null;
-  const flows = [...backer.dpif.flows()].sort((a, b) => a.pmdId - b.pmdId);
+  const flows = [...backer.dpif.flows()]
+    .filter((flow) => (filter === null || overlaps(filter, flow)) && (pmd === null || flow.pmdId === pmd))
+    .sort((a, b) => a.pmdId - b.pmdId);
+  if (isJson) return JSON.stringify({ megaflows: flows.map((flow) => megaflowJson(backer.dpif, flow, isNamed)) });
   for (const flow of flows) {
-    if (filter && !overlaps(filter, flow)) continue;
-    if (pmd !== null && flow.pmdId !== pmd) continue;
     if (pmd === null && flow.pmdId !== last) {
       text += flow.pmdId < 0 ? 'flow-dump from the main thread:\n' : `flow-dump from pmd on cpu core: ${flow.pmdId}\n`;
       last = flow.pmdId;

@@ -6,6 +6,8 @@ import { OFPP } from '../../openflow/ports.ts';
 import type { Backer } from '../backer.ts';
 import type { Bridge } from '../bridge.ts';
 import { FEATURES } from '../features.ts';
+import { bridgesJson } from '../json/datapath.ts';
+import { megaflowJson } from '../json/megaflow.ts';
 import { allBridges, type Backers, datapathName, findBridge } from './find.ts';
 import { formatFlow } from './flow-text.ts';
 
@@ -18,7 +20,11 @@ export function registerDpifCommands(backers: Backers): void {
       .join(''),
   );
 
-  registerCommand('dpif/show', '', 0, 0, () => {
+  registerCommand('dpif/show', '', 0, 0, (_args, { format }) => {
+    if (format === 'json') {
+      const used = [...backers()].filter((b) => [...b.bridges].length > 0);
+      return JSON.stringify(Object.fromEntries(used.map((b) => [datapathName(b), bridgesJson(b, portTypeText)])));
+    }
     let text = '';
     for (const backer of backers()) {
       // A datapath without bridges is kept for the next one, which nobody need know.
@@ -31,13 +37,15 @@ export function registerDpifCommands(backers: Backers): void {
     return text;
   });
 
-  registerCommand('dpif/dump-flows', '[-m] [--names | --no-names] bridge', 1, 4, (args) => {
+  registerCommand('dpif/dump-flows', '[-m] [--names | --no-names] bridge', 1, 4, (args, { format }) => {
     const bridge = findBridge(backers, args[args.length - 1], NO_BRIDGE);
     const isVerbose = args.includes('-m') || args.includes('--more');
     const isNamed = args.includes('--no-names') ? false : args.includes('--names') || isVerbose;
     let text = '';
-    for (const flow of bridge.backer.dpif.flows()) {
-      if (bridge.backer.flowOf(flow.key)?.bridge !== bridge) continue;
+    const flows = [...bridge.backer.dpif.flows()].filter((f) => bridge.backer.flowOf(f.key)?.bridge === bridge);
+    if (format === 'json')
+      return JSON.stringify({ megaflows: flows.map((flow) => megaflowJson(bridge.backer.dpif, flow, isNamed)) });
+    for (const flow of flows) {
       text += `${formatFlow(bridge.backer.dpif, flow, { isVerbose, isNamed, separator: ' ' })}\n`;
     }
     return text;

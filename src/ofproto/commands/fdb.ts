@@ -11,14 +11,18 @@ export function registerFdbCommands(backers: Backers): void {
   const some = (name: string | undefined): Bridge[] =>
     name === undefined ? allBridges(backers) : [findBridge(backers, name, NO_BRIDGE)];
 
-  registerCommand('fdb/show', 'bridge', 1, 1, ([name]) => fdbShow(findBridge(backers, name, NO_BRIDGE)));
+  registerCommand('fdb/show', 'bridge', 1, 1, ([name], { format }) =>
+    (format === 'json' ? fdbJson : fdbShow)(findBridge(backers, name, NO_BRIDGE)),
+  );
 
   registerCommand('fdb/flush', '[bridge]', 0, 1, ([name]) => {
     for (const bridge of some(name)) bridge.macs.flush();
     return 'table successfully flushed';
   });
 
-  registerCommand('fdb/stats-show', 'bridge', 1, 1, ([name]) => fdbStats(findBridge(backers, name, NO_BRIDGE)));
+  registerCommand('fdb/stats-show', 'bridge', 1, 1, ([name], { format }) =>
+    (format === 'json' ? fdbStatsJson : fdbStats)(findBridge(backers, name, NO_BRIDGE)),
+  );
 
   registerCommand('fdb/stats-clear', '[bridge]', 0, 1, ([name]) => {
     for (const { macs } of some(name)) {
@@ -58,6 +62,28 @@ function fdbShow(bridge: Bridge): string {
     text += `${port.padStart(5)}  ${String(e.vlan).padStart(4)}  ${e.mac}  ${age}\n`;
   }
   return text;
+}
+
+/** The original's list, and each port's name. The schema is `docs/schema/fdb.json`. */
+function fdbJson(bridge: Bridge): string {
+  bridge.backer.pushStats();
+  const now = clock.nowMs();
+  return JSON.stringify(
+    [...bridge.macs].map((e) => ({
+      port: e.port.ports[0]?.ofport ?? null,
+      port_name: e.port.ports[0]?.name ?? null,
+      vlan: e.vlan,
+      mac: e.mac,
+      age: e.isStatic ? 'static' : bridge.macs.age(e, now),
+    })),
+  );
+}
+
+function fdbStatsJson(bridge: Bridge): string {
+  const { stats, size, limit } = bridge.macs;
+  const { learned, expired, evicted, moved, staticEntries } = stats;
+  const entries = { current: size, maximum: limit, static: staticEntries };
+  return JSON.stringify({ [bridge.name]: { entries, events: { evicted, expired, learned, moved } } });
 }
 
 function fdbStats(bridge: Bridge): string {

@@ -34,7 +34,7 @@ export function formatFlow(dpif: Dpif, flow: DpFlow, options: FlowTextOptions): 
 }
 
 /** A datapath keeps only what it matches; we know the rest of the packet that the flow was made for. */
-function wholeKey(flow: DpFlow): FlowKey {
+export function wholeKey(flow: DpFlow): FlowKey {
   if (!(flow.user instanceof Ukey)) return flow.key;
   const key = flow.user.key.clone();
   key.set32(OFS.in_port, flow.key.get32(OFS.in_port));

@@ -11,12 +11,14 @@ import { registerConntrackCommands } from './conntrack.ts';
 import { registerDpctlCommands } from './dpctl.ts';
 import { registerDpifCommands } from './dpif.ts';
 import { registerFdbCommands } from './fdb.ts';
+import { registerLacpCommands } from './lacp.ts';
 import { registerUpcallCommands } from './upcall.ts';
 
 /** Called once; `backers` says which there are when a command comes. */
 export function registerOfprotoCommands(backers: () => Iterable<Backer>): void {
   registerBridgeCommands(backers);
   registerBondCommands(backers);
+  registerLacpCommands(backers);
   registerFdbCommands(backers);
   registerDpifCommands(backers);
   registerDpctlCommands(backers);

@@ -1,12 +1,15 @@
 /** `upcall/*` and `revalidator/*`. */
 import { registerCommand } from '../../base/commands.ts';
+import { upcallJson } from '../json/datapath.ts';
 import { type Backers, datapathName } from './find.ts';
 
 /** Only told: dumps always go by id. */
 let isUfidEnabled = true;
 
 export function registerUpcallCommands(backers: Backers): void {
-  registerCommand('upcall/show', '', 0, 0, () => {
+  registerCommand('upcall/show', '', 0, 0, (_args, { format }) => {
+    if (format === 'json')
+      return JSON.stringify(Object.fromEntries([...backers()].map((b) => [datapathName(b), upcallJson(b)])));
     let text = '';
     for (const backer of backers()) {
       const { revalidator } = backer;

@@ -87,7 +87,8 @@ export function inOrder(a: Rule, b: Rule): number {
 /** The one match that all flows of a message show in turn, since a whole one is large. */
 const shown = new Match();
 
-class StatsOfRule implements FlowStats {
+/** A rule as a reply tells it; `match` is the same object for all, so it is to be used at once. */
+export class StatsOfRule implements FlowStats {
   readonly priority: number;
   readonly cookie: bigint;
   readonly table: number;

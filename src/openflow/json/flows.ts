@@ -15,7 +15,7 @@ export interface FlowJson extends JsonObject {
 
 /** Null where the wire says "unknown". */
 export const known = (n: number): number | null => (n < 0 ? null : n);
-export const seconds = (ms: number): number | null => (ms < 0 ? null : ms / 1000);
+export const seconds = (ms: number): number | null => (ms < 0 ? null : Math.round(ms) / 1000);
 export const words = (text: string): string[] => text.split(' ').filter((w) => w !== '' && w !== '0');
 
 /** `text` leaves out what changes by itself, so that the same rule always has the same. */
