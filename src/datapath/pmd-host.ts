@@ -14,9 +14,9 @@ import { Dpcls } from './dpcls.ts';
 import { FLOW_ID, FLOW_KEY, FLOW_N_WORDS, FLOW_SUBTABLE } from './flow-entry.ts';
 import { BREAK_KEY, BREAK_PACKET } from './hold.ts';
 import { WATCH_FILTERS } from './journey.ts';
+import { maskWords } from './mask.ts';
 import { PMD_STATS } from './pmd-stats.ts';
 import { SCRATCH_BYTES } from './scratch.ts';
-import { maskWords } from './subtable.ts';
 
 /** Executes that wait for room in the ring; more are dropped. Other commands always wait. */
 const MAX_WAITING_PACKETS = 1024;
@@ -62,6 +62,7 @@ const entryClass = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 export class PmdHost {
   /** As the slow path and statistics name it: the core, or -1 for the main thread. */
   readonly id: number;
+  readonly numa: number;
   readonly arena: Arena;
   readonly sizes: RingSizes;
   readonly commandsAt: number;
@@ -86,6 +87,8 @@ export class PmdHost {
   /** Places of flows that are gone, by size. */
   private readonly freeEntries = new Map<number, number[]>();
   private nextMask = 1;
+  /** Numbers of masks that are gone: they stay small, for tables are indexed by them. */
+  private readonly freeMasks: number[] = [];
   /** Commands sent, and those that found the ring full. */
   private sent = 0;
   private waiting: Int32Array[] = [];
@@ -96,8 +99,9 @@ export class PmdHost {
   private journeys: RecordRing | null = null;
   private journeyTimer: NodeJS.Timeout | null = null;
 
-  constructor(id: number, arena: Arena, sizes: RingSizes) {
+  constructor(id: number, arena: Arena, sizes: RingSizes, numa = 0) {
     this.id = id;
+    this.numa = numa;
     this.arena = arena;
     this.sizes = sizes;
     const alloc = (bytes: number): number => {
@@ -231,7 +235,7 @@ export class PmdHost {
       const at = this.arena.alloc(DP_WORDS * 4) >> 2;
       if (at < 0) return -1;
       for (let w = 0; w < DP_WORDS; w++) this.arena.i32[at + w] = mask[w];
-      m = { name, id: this.nextMask++, at, words: maskWords(this.arena.i32, at), flows: 0 };
+      m = { name, id: this.freeMasks.pop() ?? this.nextMask++, at, words: maskWords(this.arena.i32, at), flows: 0 };
       this.masks.set(name, m);
       this.maskById.set(m.id, m);
       this.mirror.addMask(m.id, m.at);
@@ -251,6 +255,7 @@ export class PmdHost {
     if (!m || --m.flows > 0) return;
     this.masks.delete(m.name);
     this.maskById.delete(id);
+    this.freeMasks.push(id);
     this.mirror.removeMask(id);
     this.send(CMD.MASK_DEL, id);
     this.afterDone(() => this.arena.free(m.at << 2, DP_WORDS * 4));

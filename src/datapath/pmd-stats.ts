@@ -24,6 +24,8 @@ export const PMD_STAT = {
   NOW_MS: 18,
   /** Journeys that matched a filter but found no room to be told. */
   JOURNEYS_LOST: 19,
+  /** `RXQ_STAT` of queues that have no place of their own. */
+  RXQ: 20,
   /** `DROP_REASONS` counters, in the order of `DROP`. */
   DROPS: 24,
   /** Not a counter: packets that wait behind another of their flow at a breakpoint now. */
@@ -34,3 +36,7 @@ export const PMD_STAT = {
   BREAKS_PASSED: 42,
 } as const;
 export const PMD_STATS = 48;
+
+/** Counters of a receive queue, in a place of its own that stays when another PMD takes the queue. */
+export const RXQ_STAT = { PACKETS: 0, BUSY_NS: 1 } as const;
+export const RXQ_STATS_BYTES = 64;

@@ -11,11 +11,12 @@ import { Arena } from '../base/arena.ts';
 import { RecordRing } from '../base/record-ring.ts';
 import { bindToCore } from '../linux/affinity.ts';
 import { drainEventFd, signalEventFd } from '../linux/eventfd.ts';
+import { libc } from '../linux/libc.ts';
 import { PollSet } from '../linux/poll.ts';
 import { wakeAsUsual, yieldCore } from '../linux/scheduling.ts';
-import { openNetdevPort } from '../netdev/index.ts';
+import { openNetdevPort, reclaimNetdevPort } from '../netdev/index.ts';
 import type { PortSpec } from '../netdev/netdev.ts';
-import { FramePool } from '../packet/frame.ts';
+import { FramePool, type LargeFrames } from '../packet/frame.ts';
 import { CONTROL } from './commands.ts';
 import { makePmd, type Neighbor } from './pmd.ts';
 import { PMD_STAT } from './pmd-stats.ts';
@@ -50,30 +51,55 @@ export interface PmdWorkerData {
     readonly controlAt: number;
     readonly eventFd: number;
   }[];
+  readonly large: LargeFrames | null;
+  /** Which of the threads this is. */
+  readonly half: number;
+  readonly settings: PmdWorkerSettings;
+}
+
+export interface PmdWorkerSettings {
   readonly emcInverse: number;
   readonly vlanLimit: number;
+  readonly txFlushUs: number;
+  /** The longest nap while there is little to do; 0: only descriptors wake a PMD that has nothing to do. */
+  readonly sleepUs: number;
 }
 
 /** Each is answered by `{ id, error: string | null }`. */
-export type PmdControl = { readonly id: number } & (
-  | { readonly type: 'add'; readonly no: number; readonly spec: PortSpec }
+export type PmdControl = {
+  readonly id: number;
+} & /** Polls `queues`; sends itself, or (`neighbor` not -1) by another. A half that is there already makes way. */
+(
+  | {
+      readonly type: 'add';
+      readonly no: number;
+      readonly spec: PortSpec;
+      readonly queues: readonly number[];
+      /** Float64 indices. */
+      readonly queueStatsAt: readonly number[];
+      readonly neighbor: number;
+    }
   /** `neighbor` is an index of `PmdWorkerData.neighbors`. */
   | { readonly type: 'addRemote'; readonly no: number; readonly neighbor: number }
   | { readonly type: 'remove'; readonly no: number }
-  | { readonly type: 'configure'; readonly emcInverse: number; readonly vlanLimit: number }
-  | { readonly type: 'rxqs' }
+  /** The port is gone and its sockets are closed: what the kernel had is ours again. */
+  | { readonly type: 'reclaim'; readonly spec: PortSpec }
+  | { readonly type: 'configure'; readonly settings: PmdWorkerSettings }
   | { readonly type: 'exit' }
 );
 
 const SPIN_MS = 0.05;
 const MAX_SLEEP_MS = 200;
+/** With `pmd-sleep-max`, a PMD whose queues have less than this many packets in a round naps, longer each time. */
+const NAP_BURST = 16;
+const NAP_STEP_US = 10;
 /** A descriptor that is ready without a packet for us (its device went down, say) must not keep us from sleeping. */
 const SPURIOUS_SLEEP_MS = 2;
 
 function run(data: PmdWorkerData): void {
   const arena = new Arena(data.memory);
   const { i32, f64 } = arena;
-  const pool = new FramePool(arena, data.framesAt, data.nFrames, data.poolCapacity);
+  const pool = new FramePool(arena, data.framesAt, data.nFrames, data.poolCapacity, data.large);
   // performance.now() makes no garbage; its origin differs from thread to thread.
   const offset = Number(process.hrtime.bigint()) / 1e6 - performance.now() + data.clockOffsetMs;
   const now = (): number => performance.now() + offset;
@@ -101,8 +127,8 @@ function run(data: PmdWorkerData): void {
       if (received) answer(received.message as PmdControl);
     },
   });
-  pmd.setEmcInsertInverseProbability(data.emcInverse);
-  pmd.setVlanLimit(data.vlanLimit);
+  let sleepUs = 0;
+  configure(data.settings);
   const neighbors: Neighbor[] = data.neighbors.map((n) => ({
     out: new RecordRing(arena, n.outAt, n.words, 'producer'),
     in: new RecordRing(arena, n.inAt, n.words, 'consumer'),
@@ -123,11 +149,24 @@ function run(data: PmdWorkerData): void {
     data.control.postMessage({ id: message.id, error, result });
   }
 
+  function configure(settings: PmdWorkerSettings): void {
+    pmd.setEmcInsertInverseProbability(settings.emcInverse);
+    pmd.setVlanLimit(settings.vlanLimit);
+    pmd.setTxFlushInterval(settings.txFlushUs);
+    sleepUs = settings.sleepUs;
+  }
+
   function control(m: PmdControl): unknown {
     switch (m.type) {
-      case 'add':
-        pmd.addPort(m.no, openNetdevPort(m.spec, { arena, pool, now }));
+      case 'add': {
+        pmd.removePort(m.no);
+        const half = openNetdevPort(m.spec, { arena, pool, now, queues: m.queues, half: data.half });
+        pmd.addPort(m.no, half, m.queues, m.queueStatsAt, m.neighbor < 0 ? null : neighbors[m.neighbor]);
         wakes.set(m.no, m.spec.wakes === true);
+        break;
+      }
+      case 'reclaim':
+        reclaimNetdevPort(m.spec, { arena, pool, now });
         break;
       case 'addRemote':
         pmd.addRemotePort(m.no, neighbors[m.neighbor]);
@@ -137,11 +176,8 @@ function run(data: PmdWorkerData): void {
         wakes.delete(m.no);
         break;
       case 'configure':
-        pmd.setEmcInsertInverseProbability(m.emcInverse);
-        pmd.setVlanLimit(m.vlanLimit);
+        configure(m.settings);
         break;
-      case 'rxqs':
-        return pmd.rxQueues().map((q) => ({ port: q.port.name, no: q.no, queue: q.q, packets: q.packets }));
       case 'exit':
         isRunning = false;
         break;
@@ -171,6 +207,8 @@ function run(data: PmdWorkerData): void {
   let wasBusy = false;
   let wasSpurious = false;
   let yields = false;
+  let napUs = 0;
+  const c = libc();
 
   while (isRunning) {
     const n = pmd.run();
@@ -186,6 +224,17 @@ function run(data: PmdWorkerData): void {
     if (wasBusy) {
       wasSpurious = false;
       idleSinceMs = ms;
+      if (sleepUs === 0 || pmd.longestBurst() >= NAP_BURST) napUs = 0;
+      else {
+        // Little to do: let more come.
+        napUs = napUs + NAP_STEP_US < sleepUs ? napUs + NAP_STEP_US : sleepUs;
+        pmd.settle();
+        f64[data.statsAt + PMD_STAT.BUSY_NS] += (f64[nowAt] - lastMs) * 1e6;
+        lastMs = f64[nowAt];
+        wasBusy = false;
+        f64[data.statsAt + PMD_STAT.SLEEPS]++;
+        c.usleep(napUs);
+      }
       continue;
     }
     const set = sleepSet ?? prepareSleep();
@@ -200,6 +249,7 @@ function run(data: PmdWorkerData): void {
     Atomics.store(i32, data.controlAt + CONTROL.SLEEPING, 1);
     wasBusy = pmd.run() !== 0;
     if (!wasBusy) {
+      pmd.flush();
       f64[data.statsAt + PMD_STAT.SLEEPS]++;
       wasSpurious = wasSpurious ? bell.wait(SPURIOUS_SLEEP_MS) < 0 : set.wait(MAX_SLEEP_MS) > 0;
     }

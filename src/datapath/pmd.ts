@@ -31,7 +31,7 @@ import {
 } from './flow-entry.ts';
 import { type Holder, makeHolder, STOP } from './hold.ts';
 import { type JourneyRing, makeTeller, RECORD_KIND, type Teller } from './journey.ts';
-import { PMD_STAT } from './pmd-stats.ts';
+import { PMD_STAT, RXQ_STAT } from './pmd-stats.ts';
 import { scratch } from './scratch.ts';
 import { clearShape, copyShape, SHAPE_METADATA, shapeOf } from './shape.ts';
 
@@ -68,13 +68,19 @@ export interface Neighbor {
 class TxQueue {
   readonly frames = new Int32Array(TX_BATCH);
   n = 0;
+  /** Milliseconds: the end of the round that began the batch; 0 while there is none or it may not wait. */
+  readonly since = new Float64Array(1);
+  /** What sends: the port itself, or the PMD that can. */
   readonly port: NetdevPort | null;
   readonly neighbor: Neighbor | null;
+  /** Our packet half, whether it sends or only receives. */
+  readonly half: NetdevPort | null;
   readonly no: number;
 
-  constructor(no: number, port: NetdevPort | null, neighbor: Neighbor | null) {
+  constructor(no: number, half: NetdevPort | null, neighbor: Neighbor | null) {
     this.no = no;
-    this.port = port;
+    this.half = half;
+    this.port = neighbor === null ? half : null;
     this.neighbor = neighbor;
   }
 }
@@ -84,7 +90,10 @@ interface RxQueue {
   readonly no: number;
   readonly q: number;
   readonly inPort: number;
-  packets: number;
+  /** Float64 index of the queue's `RXQ_STAT`. */
+  readonly statAt: number;
+  /** Packets of the last round: its time is shared out by them. */
+  last: number;
 }
 
 /** Record of a neighbor's ring: port (or -1: a free frame, in exchange) and frame. */
@@ -109,6 +118,11 @@ export function makePmd(options: PmdOptions) {
   let rankAtMs = Math.ceil(f64[clockAt]) + 1000;
   let commandsDone = 0;
   let hasUpcalls = false;
+  /** Packets of the last round, and of its longest burst. */
+  let lastReceived = 0;
+  let longestBurst = 0;
+  /** `tx-flush-interval`. */
+  let txFlushUs = 0;
   /** Insert into the EMC when a random number is at most this; EMC is off at -1. */
   let emcInsertBelow = 0xffffffff / 100;
   let random = 0x9e3779b9 | 0;
@@ -168,6 +182,7 @@ export function makePmd(options: PmdOptions) {
   }
 
   function transmit(q: TxQueue): void {
+    q.since[0] = 0;
     f64[statsAt + PMD_STAT.SENT] += q.n;
     f64[statsAt + PMD_STAT.SENT_BATCHES]++;
     if (q.port !== null) q.port.tx(q.frames, q.n);
@@ -672,10 +687,11 @@ export function makePmd(options: PmdOptions) {
   /** One burst from queue `q`, at most `max` packets. */
   function receive(q: RxQueue, max: number): number {
     const n = q.port.rx(q.q, first.frames, max);
+    q.last = n;
     if (n <= 0) return 0;
     extractor.received(first, n, q.inPort);
     f64[statsAt + PMD_STAT.RECEIVED] += n;
-    q.packets += n;
+    f64[q.statAt + RXQ_STAT.PACKETS] += n;
     if (isWatched) receiveWatched(q, n);
     else process(first, n, 0);
     return n;
@@ -686,14 +702,44 @@ export function makePmd(options: PmdOptions) {
     for (let x = 0; x < ports.length; x++) ports[x].flush();
   }
 
+  /** What is gathered waits until it is older than `tx-flush-interval`. */
+  function flushOld(): void {
+    const nowMs = f64[clockAt];
+    for (let x = 0; x < activeTx.length; x++) {
+      const q = activeTx[x];
+      if (q.n === 0) continue;
+      if (q.since[0] === 0) q.since[0] = nowMs;
+      else if ((nowMs - q.since[0]) * 1000 >= txFlushUs) transmit(q);
+    }
+    for (let x = 0; x < ports.length; x++) ports[x].flush();
+  }
+
+  /** Shares the time since the last round began among the queues that had packets then. */
+  function accountQueues(ms: number): void {
+    for (let x = 0; x < rxQueues.length; x++) {
+      const q = rxQueues[x];
+      if (q.last > 0) f64[q.statAt + RXQ_STAT.BUSY_NS] += ((f64[clockAt] - ms) * 1e6 * q.last) / lastReceived;
+    }
+  }
+
   /** A round: a burst from each queue, the neighbors, the commands, everything out. Returns how much there was to do. */
   function run(burst: number = BURST): number {
+    const before = f64[clockAt];
     options.readClock(f64, clockAt);
+    if (lastReceived !== 0) accountQueues(before);
     let n = 0;
-    for (let x = 0; x < rxQueues.length; x++) n += receive(rxQueues[x], burst);
+    let most = 0;
+    for (let x = 0; x < rxQueues.length; x++) {
+      const got = receive(rxQueues[x], burst);
+      n += got;
+      if (got > most) most = got;
+    }
+    lastReceived = n;
+    longestBurst = most;
     if (neighbors.length !== 0) n += runNeighbors();
     n += runCommands();
-    flush();
+    if (txFlushUs === 0) flush();
+    else flushOld();
     f64[statsAt + PMD_STAT.ITERATIONS]++;
     if (n !== 0) f64[statsAt + PMD_STAT.BUSY_ITERATIONS]++;
     if (f64[clockAt] >= rankAtMs) {
@@ -714,23 +760,25 @@ export function makePmd(options: PmdOptions) {
     return has;
   }
 
-  function removePort(no: number): void {
+  /** Without `close` the packet half lives on: other PMDs of this thread use it too. */
+  function removePort(no: number, close = true): void {
     const q = txQueues[no];
     if (q === undefined) return;
     if (q.n !== 0) transmit(q);
     txQueues[no] = undefined;
     activeTx.splice(activeTx.indexOf(q), 1);
     rxQueues = rxQueues.filter((r) => r.no !== no);
-    if (q.port !== null) {
-      ports.splice(ports.indexOf(q.port), 1);
-      q.port.flush();
-      q.port.close();
+    lastReceived = 0;
+    if (q.half !== null) {
+      ports.splice(ports.indexOf(q.half), 1);
+      q.half.flush();
+      if (close) q.half.close();
     }
   }
 
-  function addTxQueue(no: number, port: NetdevPort | null, neighbor: Neighbor | null): void {
+  function addTxQueue(no: number, half: NetdevPort | null, neighbor: Neighbor | null): void {
     removePort(no);
-    const q = new TxQueue(no, port, neighbor);
+    const q = new TxQueue(no, half, neighbor);
     txQueues[no] = q;
     activeTx.push(q);
   }
@@ -740,11 +788,24 @@ export function makePmd(options: PmdOptions) {
     runCommands,
     takeUpcalls,
     removePort,
-    /** A port of our own: we poll all its queues and send for everybody. */
-    addPort(no: number, port: NetdevPort): void {
-      addTxQueue(no, port, null);
+    /**
+     * A port of our own: we poll `queues` of it (all, if not said), counting in `statsAt` of the same order, and send to it
+     * unless only `sender` can.
+     */
+    addPort(
+      no: number,
+      port: NetdevPort,
+      queues?: readonly number[],
+      queueStatsAt?: readonly number[],
+      sender: Neighbor | null = null,
+    ): void {
+      addTxQueue(no, port, sender);
       ports.push(port);
-      for (let q = 0; q < port.nRxq; q++) rxQueues.push({ port, no, q, inPort: byteSwap32(no), packets: 0 });
+      const polled = queues ?? Array.from({ length: port.nRxq }, (_, q) => q);
+      polled.forEach((q, i) => {
+        const statAt = queueStatsAt?.[i] ?? statsAt + PMD_STAT.RXQ;
+        rxQueues.push({ port, no, q, inPort: byteSwap32(no), statAt, last: 0 });
+      });
     },
     /** A port that another PMD has. */
     addRemotePort(no: number, neighbor: Neighbor): void {
@@ -758,6 +819,21 @@ export function makePmd(options: PmdOptions) {
       return rxQueues.flatMap((q) => [...q.port.rxFds(q.q)]);
     },
     rxQueues: (): readonly RxQueue[] => rxQueues,
+    /** `tx-flush-interval`, microseconds. */
+    setTxFlushInterval(us: number): void {
+      txFlushUs = us;
+    },
+    /** Everything out, however young. */
+    flush,
+    /** Ends the time of the last round now: what follows is not its packets'. */
+    settle(): void {
+      const before = f64[clockAt];
+      options.readClock(f64, clockAt);
+      if (lastReceived !== 0) accountQueues(before);
+      lastReceived = 0;
+    },
+    /** Packets that the busiest queue had in the last round. */
+    longestBurst: (): number => longestBurst,
     /** `emc-insert-inv-prob`: one in so many is inserted; 0 turns the cache off. */
     setEmcInsertInverseProbability(inverse: number): void {
       emcInsertBelow = inverse <= 0 ? -1 : 0xffffffff / inverse;

@@ -53,21 +53,39 @@ export interface Upcall {
   readonly pmdId: number;
   /** The packet tells its journey: its id. */
   readonly journey?: number;
+  /** Breakpoints are before it (`STOP`): whoever takes it says `answered` when it is done with it. */
+  readonly stops?: number;
 }
 
 /** Packets that somebody looks for: bits of a key after reception, and what must become of them. */
 export interface JourneyFilter {
   readonly key: FlowKey;
   readonly mask: FlowMask;
-  readonly only: 'all' | 'drops' | 'upcalls' | 'slow';
+  readonly only: 'all' | 'drops' | 'upcalls' | 'slow' | 'held';
   /** From how many microseconds on a packet is slow. */
   readonly slowUs: number;
+  /** Stages before which such packets wait: bits of `STOP` in `src/datapath/hold.ts`. */
+  readonly stops?: number;
 }
 
 /** A record of a journey, or that a packet found, on its way up, the megaflow of one before it. */
 export type JourneyNews =
   | { readonly type: 'record'; readonly pmdId: number; readonly record: JourneyRecord }
   | { readonly type: 'overtaken'; readonly id: number; readonly pmdId: number; readonly flow: DpFlow | null };
+
+export interface HeldEdit {
+  readonly packet: Uint8Array;
+  readonly key: FlowKey;
+}
+
+export interface BreakCounts {
+  /** Packets that wait behind others of their flow. */
+  readonly behind: number;
+  /** Those that found no room there and were dropped. */
+  readonly overflows: number;
+  /** Those that did not stop because too many did. */
+  readonly passed: number;
+}
 
 /** A datapath whose packets can tell their journeys. `src/datapath/journey.ts` */
 export interface JourneySource {
@@ -80,6 +98,13 @@ export interface JourneySource {
   neighborOf(pmdId: number, neighbor: number): number;
   /** Packets that matched but found no room to be told. */
   journeysLost(): number;
+  /** A packet that waits goes on to the next of `stops`, or is dropped; changed, if it was edited. */
+  resume(pmdId: number, hold: number, verb: 'go' | 'drop', stops: number, edited: HeldEdit | null): void;
+  /** The slow path is done with an upcall of this journey. */
+  answered(pmdId: number, journey: number): void;
+  breakCounts(): BreakCounts;
+  /** The PMDs are new ones: what waited there is gone. */
+  onRestart(receiver: () => void): void;
   /** Packets dropped so far, by the numbers of `DROP`. */
   drops(): { readonly reason: number; readonly packets: number }[];
 }
@@ -158,9 +183,16 @@ export interface Dpif {
 
   /**
    * Runs actions on a packet. `key` is what the packet's metadata (in_port, recirc_id, ct, tunnel) shall be; `pmdId` is
-   * the upcall's, or -1. With `journey` the packet goes on telling.
+   * the upcall's, or -1. With `journey` the packet goes on telling, and stops where `stops` says.
    */
-  execute(packet: Uint8Array, key: FlowKey, actions: readonly DpAction[], pmdId: number, journey?: number): void;
+  execute(
+    packet: Uint8Array,
+    key: FlowKey,
+    actions: readonly DpAction[],
+    pmdId: number,
+    journey?: number,
+    stops?: number,
+  ): void;
   readonly journeys?: JourneySource;
   /** Counters of each PMD in the places of `PMD_STAT`, where there are PMDs. */
   pmdStats?(): readonly { readonly id: number; readonly stats: Float64Array }[];

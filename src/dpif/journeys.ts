@@ -2,15 +2,16 @@
 
 import { DROP_REASONS } from '../datapath/drop-reason.ts';
 import { FLOW_ID } from '../datapath/flow-entry.ts';
-import { FILTER_HEAD, MAX_FILTERS, WANT } from '../datapath/journey.ts';
+import { BREAK } from '../datapath/hold.ts';
+import { FILTER_HEAD, MAX_FILTERS, WANT, WANT_STOPS_SHIFT } from '../datapath/journey.ts';
 import { readRecord } from '../datapath/journey-record.ts';
 import type { PmdHost } from '../datapath/pmd-host.ts';
 import { PMD_STAT } from '../datapath/pmd-stats.ts';
 import type { UserspaceAction } from '../flow/dp-actions.ts';
 import { DP_WORDS } from '../flow/layout.ts';
-import type { DpFlow, JourneyFilter, JourneyNews, JourneySource } from './dpif.ts';
+import type { BreakCounts, DpFlow, HeldEdit, JourneyFilter, JourneyNews, JourneySource } from './dpif.ts';
 
-const WANTED = { all: WANT.ALL, drops: WANT.DROPS, upcalls: WANT.UPCALLS, slow: WANT.SLOW } as const;
+const WANTED = { all: WANT.ALL, drops: WANT.DROPS, upcalls: WANT.UPCALLS, slow: WANT.SLOW, held: 0 } as const;
 
 export interface JourneysHost {
   readonly i32: Int32Array;
@@ -25,6 +26,7 @@ export class NetdevJourneys implements JourneySource {
   private receiver: (news: JourneyNews) => void = () => {};
   private filters: readonly (readonly number[])[] = [];
   private generation = 0;
+  private whenRestarted: () => void = () => {};
 
   constructor(host: JourneysHost) {
     this.host = host;
@@ -39,6 +41,7 @@ export class NetdevJourneys implements JourneySource {
 
   /** New PMDs know of no filters. */
   restarted(): void {
+    this.whenRestarted();
     if (this.filters.length > 0) this.tellPmds();
   }
 
@@ -70,22 +73,56 @@ export class NetdevJourneys implements JourneySource {
     return others[neighbor]?.id ?? -1;
   }
 
+  onRestart(receiver: () => void): void {
+    this.whenRestarted = receiver;
+  }
+
+  resume(pmdId: number, hold: number, verb: 'go' | 'drop', stops: number, edited: HeldEdit | null): void {
+    const words = edited === null ? null : { packet: edited.packet, key: edited.key.w };
+    this.hostOf(pmdId)?.resume(hold, verb === 'go' ? BREAK.GO : BREAK.DROP, stops, words);
+  }
+
+  answered(pmdId: number, journey: number): void {
+    this.hostOf(pmdId)?.resume(journey, BREAK.ANSWERED, 0, null);
+  }
+
+  private hostOf(pmdId: number): PmdHost | undefined {
+    return this.host.hosts().find((h) => h.id === pmdId);
+  }
+
+  breakCounts(): BreakCounts {
+    return {
+      behind: this.sum(PMD_STAT.BREAK_BEHIND),
+      overflows: this.sum(PMD_STAT.BREAK_OVERFLOWS),
+      passed: this.sum(PMD_STAT.BREAKS_PASSED),
+    };
+  }
+
+  private sum(stat: number): number {
+    return this.host.hosts().reduce((n, h) => n + this.host.f64[h.statsAt + stat], 0);
+  }
+
   drops(): { reason: number; packets: number }[] {
     return Array.from({ length: DROP_REASONS }, (_, reason) => ({
       reason,
-      packets: this.host.hosts().reduce((n, h) => n + this.host.f64[h.statsAt + PMD_STAT.DROPS + reason], 0),
+      packets: this.sum(PMD_STAT.DROPS + reason),
     }));
   }
 
   journeysLost(): number {
-    return this.host.hosts().reduce((n, h) => n + this.host.f64[h.statsAt + PMD_STAT.JOURNEYS_LOST], 0);
+    return this.sum(PMD_STAT.JOURNEYS_LOST);
   }
 }
 
-function encodeFilter({ key, mask, only, slowUs }: JourneyFilter): number[] {
+function encodeFilter({ key, mask, only, slowUs, stops = 0 }: JourneyFilter): number[] {
   const words: number[] = [];
   for (let w = 0; w < DP_WORDS; w++) if (mask.w[w] !== 0) words.push(w, key.w[w], mask.w[w]);
-  const code = [WANTED[only], Math.max(0, Math.round(slowUs)), words.length / 3, ...words];
+  const code = [
+    WANTED[only] | (stops << WANT_STOPS_SHIFT),
+    Math.max(0, Math.round(slowUs)),
+    words.length / 3,
+    ...words,
+  ];
   if (code.length !== FILTER_HEAD + words.length) throw new Error('filter layout');
   return code;
 }

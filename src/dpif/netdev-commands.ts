@@ -136,14 +136,16 @@ function statsClear(args: string[]): string {
 
 /** The original counts intervals of five seconds, and shows a minute unless asked otherwise. */
 function intervalsOf(seconds: number | null): number {
-  const asked = seconds === null || Number.isNaN(seconds) || seconds <= 0 ? INTERVALS : Math.ceil((seconds * 1000) / INTERVAL_MS);
+  const asked =
+    seconds === null || Number.isNaN(seconds) || seconds <= 0 ? INTERVALS : Math.ceil((seconds * 1000) / INTERVAL_MS);
   return Math.min(asked, INTERVALS);
 }
 
 function rxqShow(args: string[]): string {
   const { dpif, pmd, seconds } = select(args);
   const intervals = intervalsOf(seconds);
-  const usage = (percent: number | null): string => (percent === null ? 'NOT AVAIL' : `${String(percent).padStart(2)} %`);
+  const usage = (percent: number | null): string =>
+    percent === null ? 'NOT AVAIL' : `${String(percent).padStart(2)} %`;
   let text = `Displaying last ${(intervals * INTERVAL_MS) / 1000} seconds pmd usage %\n`;
   for (const view of dpif.rxQueues(intervals)) {
     if (pmd !== null && view.core !== pmd) continue;

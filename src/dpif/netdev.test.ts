@@ -216,8 +216,8 @@ for (const mode of ['main', 'workers', 'two workers'] as const) {
 
     it('refuses what it cannot do, and keeps working', async () => {
       clear();
-      const nsh: DpAction = { kind: 'set', header: 'nsh', key: new FlowKey(), mask: new FlowKey() };
-      assert.ok(dpif.flowPut(...udpMatch(1, 1007), [nsh], -1, null) === null);
+      const short: DpAction = { kind: 'push_nsh', header: new Uint8Array(3) };
+      assert.ok(dpif.flowPut(...udpMatch(1, 1007), [short], -1, null) === null);
       const port = await dpif.portAdd(devices[0], 2);
       assert.deepEqual(port, { error: 'Device or resource busy' });
     });
@@ -233,8 +233,8 @@ for (const mode of ['main', 'workers', 'two workers'] as const) {
     });
 
     it('shows its PMDs', async () => {
-      const queues = await dpif.rxQueues();
-      assert.deepEqual(queues.map((q) => q.port).sort(), ['p1', 'p2', 'p3']);
+      const queues = dpif.rxQueues(12).flatMap((pmd) => pmd.rxqs);
+      assert.deepEqual(queues.map((q) => q.port).sort(), mode === 'main' ? [] : ['p1', 'p2', 'p3']);
       const ids = dpif.pmdStats().map((p) => p.id);
       assert.deepEqual(ids, mode === 'main' ? [-1] : mode === 'workers' ? [0] : [0, 1]);
     });

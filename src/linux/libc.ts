@@ -30,10 +30,13 @@ export interface Libc {
   open(path: string, flags: number): number;
   close(fd: number): number;
   ioctl(fd: number, request: number, argument: Uint8Array | null): number;
+  /** `ioctl` whose argument is a number. */
+  ioctlNumber(fd: number, request: number, argument: number): number;
   poll(fds: number, count: number, timeoutMs: number): number;
   eventfd(initial: number, flags: number): number;
   mmap(at: number, length: number, protection: number, flags: number, fd: number, offset: number): number;
   sched_yield(): number;
+  usleep(us: number): number;
   setns(fd: number, type: number): number;
   syscall(number: number, a: number, b: Uint8Array, c: number): number;
 }
@@ -55,6 +58,7 @@ const SIGNATURES = [
   'int eventfd(unsigned int, int)',
   'intptr_t mmap(intptr_t, size_t, int, int, int, int64_t)',
   'int sched_yield()',
+  'int usleep(uint32_t)',
   'int setns(int, int)',
   'int64_t syscall(int64_t, int64_t, void *, int64_t)',
 ] as const;
@@ -70,6 +74,7 @@ export function libc(): Libc {
     const name = /(\w+)\(/.exec(signature)?.[1] as string;
     functions[name] = library.func(signature);
   }
+  functions.ioctlNumber = library.func('ioctl', 'int', ['int', 'unsigned long', 'unsigned long']);
   // The signatures above are the implementation of the interface, name by name.
   loaded = functions as unknown as Libc;
   return loaded;

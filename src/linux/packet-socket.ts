@@ -69,17 +69,44 @@ function mapRing(fd: number, arena: Arena, at: number): void {
   if (Number(got) !== want) throw new LinuxError('mapping packet ring');
 }
 
+const FANOUT_HASH = 0;
+const FANOUT_FLAG_IGNORE_OUTGOING = 0x4000;
+const FANOUT_FLAG_UNIQUEID = 0x2000;
+
+/**
+ * Spreads what arrives over several receive sockets of one device; packets of one flow go to one of them. `group` null
+ * begins a group; its number is returned.
+ */
+export function joinFanout(fd: number, group: number | null): number {
+  const flags = FANOUT_FLAG_IGNORE_OUTGOING | (group === null ? FANOUT_FLAG_UNIQUEID : 0);
+  check(setInt(fd, SOL.PACKET, PACKET.FANOUT, (group ?? 0) | ((FANOUT_HASH | flags) << 16)), 'PACKET_FANOUT');
+  if (group !== null) return group;
+  const value = Buffer.alloc(4);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(4);
+  check(libc().getsockopt(fd, SOL.PACKET, PACKET.FANOUT, value, length), 'PACKET_FANOUT');
+  return value.readUInt16LE(0);
+}
+
 /** Gives the pages under a ring back to ordinary memory. */
 export function unmapRing(arena: Arena, at: number): void {
   const flags = MAP.SHARED | MAP.FIXED | MAP.ANONYMOUS;
   libc().mmap(addressOf(arena.u8) + at, RING_BYTES, PROT_READ_WRITE, flags, -1, 0);
 }
 
-/** A socket that only sends, straight to the driver. */
-export function openSendSocket(ifindex: number): number {
+export interface SendOptions {
+  /** Before each packet stands a `virtio_net_hdr`. */
+  readonly vnetHeader?: boolean;
+  /** Through the device's queueing discipline instead of straight to the driver. */
+  readonly queued?: boolean;
+}
+
+/** A socket that only sends. */
+export function openSendSocket(ifindex: number, { vnetHeader = false, queued = false }: SendOptions = {}): number {
   const fd = check(libc().socket(AF.PACKET, SOCK.RAW | SOCK.NONBLOCK | SOCK.CLOEXEC, 0), 'opening packet socket');
   try {
-    setInt(fd, SOL.PACKET, PACKET.QDISC_BYPASS, 1);
+    if (!queued) setInt(fd, SOL.PACKET, PACKET.QDISC_BYPASS, 1);
+    if (vnetHeader) check(setInt(fd, SOL.PACKET, PACKET.VNET_HDR, 1), 'PACKET_VNET_HDR');
     if (setInt(fd, SOL.SOCKET, SO.SNDBUFFORCE, BUFFER_BYTES) < 0) setInt(fd, SOL.SOCKET, SO.SNDBUF, BUFFER_BYTES);
     bindTo(fd, ifindex, 0);
     return fd;

@@ -142,6 +142,7 @@ export function openXdpSocket(
   frames: { readonly at: number; readonly bytes: number; readonly chunk: number; readonly headroom: number },
   ringsAt: number,
   zeroCopy: boolean,
+  needWakeup = true,
 ): XdpSocket {
   const c = libc();
   const base = addressOf(arena.u8);
@@ -196,7 +197,7 @@ export function openXdpSocket(
 
     const address = Buffer.alloc(16);
     address.writeUInt16LE(AF.XDP, 0);
-    address.writeUInt16LE((zeroCopy ? XDP_ZEROCOPY : XDP_COPY) | XDP_USE_NEED_WAKEUP, 2);
+    address.writeUInt16LE((zeroCopy ? XDP_ZEROCOPY : XDP_COPY) | (needWakeup ? XDP_USE_NEED_WAKEUP : 0), 2);
     address.writeUInt32LE(ifindex, 4);
     address.writeUInt32LE(queue, 8);
     check(c.bind(fd, address, address.length), 'binding AF_XDP socket');

@@ -1,59 +1,53 @@
 /**
  * The packet half over AF_PACKET. Works on every Linux device.
  *
- * The kernel writes what arrives into a ring mapped into the arena; receiving copies it to frames and makes no system call.
- * `sendmmsg` sends a batch with one. Before each packet stands a `virtio_net_hdr`: checksums are completed here, and a
- * super-segment of up to 64 kB, which does not fit its slot and is fetched whole from the socket, is cut to size into a
- * queue of frames which `rx` empties first. A VLAN tag that the kernel took off is put back.
+ * The kernel writes what arrives into a ring for each queue, mapped into the arena; receiving copies it to frames and makes
+ * no system call. `sendmmsg` sends a batch with one. Before each packet stands a `virtio_net_hdr`: checksums are completed
+ * here. What does not fit its slot is fetched whole from the socket. A super-segment of up to 64 kB stays whole where the
+ * switch offloads segmentation (`tso`); else it is cut to size into a queue of frames which `rx` empties first. A VLAN tag
+ * that the kernel took off is put back.
+ *
+ * Any thread may send. Where a half is in its queues' rings stands in the arena, so that another can go on there.
  */
 import { EAGAIN, MSG } from '../linux/constants.ts';
 import { addressOf, errno, libc } from '../linux/libc.ts';
-import { RING_SLOT, RING_SLOTS, TP_STATUS, TPACKET2, unmapRing } from '../linux/packet-socket.ts';
-import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX } from '../packet/frame.ts';
+import { RING_SLOT, RING_SLOTS, TP_STATUS, TPACKET2 } from '../linux/packet-socket.ts';
+import { FRAME_DATA, FRAME_GSO, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX, LARGE_FRAME_MAX } from '../packet/frame.ts';
+import { writeGsoHeader, writePlainHeader } from '../packet/gso.ts';
 import { completeChecksum, type SegmentSource, segment, VNET, VNET_HDR_SIZE } from '../packet/segment.ts';
 import type { NetdevPort, PortContext, PortSpec } from './netdev.ts';
-import { PORT_STAT } from './port-stats.ts';
+import { PORT_STAT, statsOfHalf } from './port-stats.ts';
 
 const BATCH = 32;
 const MMSGHDR = 64;
 const IOVEC = 16;
-/** The largest packet there is, with its virtio header before it; the packet begins at 2 mod 4. */
-const WHOLE = 65536 + 64;
-const WHOLE_AT = 14;
-const WHOLE_HEADER = WHOLE_AT - VNET_HDR_SIZE;
 /** More frames than the segments of one packet may need. */
 const QUEUE = 2048;
 
 export interface AfPacketSpec extends PortSpec {
   readonly kind: 'af_packet';
-  readonly rxFd: number;
+  /** One for each queue, as the following. */
+  readonly rxFds: readonly number[];
+  /** Byte offsets of the receive rings. */
+  readonly ringsAt: readonly number[];
+  /** Word indices: the slot of a ring that is read next. */
+  readonly slotsAt: readonly number[];
   readonly txFd: number;
-  /** Byte offset of the receive ring. */
-  readonly ringAt: number;
+  /** Super-segments pass whole, both ways. */
+  readonly tso: boolean;
   readonly statsAt: number;
-}
-
-/** A packet that is fetched whole is used within one `rx` call, so all ports of a thread share the room for it. */
-let whole: (SegmentSource & { readonly at: number }) | null = null;
-function wholePacket(): SegmentSource & { readonly at: number } {
-  if (!whole) {
-    const u8 = new Uint8Array(WHOLE);
-    whole = { u8, u16: new Uint16Array(u8.buffer), at: addressOf(u8) };
-  }
-  return whole;
 }
 
 export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): NetdevPort {
   const c = libc();
   const { arena, pool } = context;
   const { u8, u16, i32, u32, f64 } = arena;
-  const { rxFd, txFd, ringAt, statsAt: stats } = spec;
-  const large = wholePacket();
-  const rxFds = [rxFd];
+  const { txFd, tso } = spec;
+  const stats = statsOfHalf(spec.statsAt, context.half);
+  const rxFds = spec.rxFds.map((fd) => [fd]);
   const queue = new Int32Array(QUEUE);
   let queued = 0;
   let queueAt = 0;
-  let slot = 0;
 
   // Send: message headers, one iovec each.
   const IOV = BATCH * MMSGHDR;
@@ -70,6 +64,7 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
     m32[(i * MMSGHDR + 20) >> 2] = Math.floor(iov / HIGH);
     m32[(i * MMSGHDR + 24) >> 2] = 1;
   }
+  const segments = new Int32Array(QUEUE);
 
   /** Writes the address of a place in the arena, without a division. */
   function setArenaPointer(at: number, offset: number): void {
@@ -109,23 +104,51 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
     return true;
   }
 
-  /** A packet that its slot could not hold: its whole waits in the socket, in order. */
-  function fetchWhole(tag: number): boolean {
-    const n = Number(c.recvfrom(rxFd, large.at + WHOLE_HEADER, WHOLE - WHOLE_HEADER, MSG.DONTWAIT, 0, 0));
-    return n > VNET_HDR_SIZE + 14 && cut(large, WHOLE_HEADER, n - VNET_HDR_SIZE, tag);
+  /** A packet that its slot could not hold: its whole waits in the socket, in order. False when it is lost. */
+  function fetchWhole(rxFd: number, tag: number): boolean {
+    const frame = pool.takeLarge();
+    if (frame < 0) {
+      c.recvfrom(rxFd, arenaAt, 0, MSG.DONTWAIT, 0, 0);
+      return false;
+    }
+    const data = frame + FRAME_HEADROOM;
+    const header = data - VNET_HDR_SIZE;
+    const got = Number(c.recvfrom(rxFd, arenaAt + header, LARGE_FRAME_MAX + VNET_HDR_SIZE, MSG.DONTWAIT, 0, 0));
+    const length = got - VNET_HDR_SIZE;
+    const isGso = length >= 14 && u8[header + 1] !== VNET.GSO_NONE;
+    if (length < 14 || (isGso && !tso)) {
+      const isDone = isGso && cut(arena, header, length, tag);
+      pool.put(frame);
+      return isDone;
+    }
+    if (isGso) i32[(frame >> 2) + FRAME_GSO] = (u8[header + 1] << 16) | u16[(header + 4) >> 1];
+    else if (!complete(data, length)) {
+      pool.put(frame);
+      return false;
+    }
+    i32[(frame >> 2) + FRAME_LEN] = length;
+    i32[(frame >> 2) + FRAME_DATA] = data;
+    if (tag !== 0) insertVlan(frame, tag);
+    queue[queued++] = frame;
+    return true;
+  }
+
+  /** Does what the virtio header before the packet at `p` asks for. */
+  function complete(p: number, length: number): boolean {
+    const header = p - VNET_HDR_SIZE;
+    return (
+      (u8[header] & VNET.NEEDS_CSUM) === 0 ||
+      completeChecksum(u8, u16, p, length, u16[(header + 6) >> 1], u16[(header + 8) >> 1])
+    );
   }
 
   /** An ordinary packet: from its slot, at `p`, to a frame. Returns the frame, or -1. */
   function copyOut(p: number, length: number): number {
-    const header = p - VNET_HDR_SIZE;
-    if (
-      (u8[header] & VNET.NEEDS_CSUM) !== 0 &&
-      !completeChecksum(u8, u16, p, length, u16[(header + 6) >> 1], u16[(header + 8) >> 1])
-    ) {
+    if (!complete(p, length)) {
       f64[stats + PORT_STAT.rxErrors]++;
       return -1;
     }
-    const frame = pool.take();
+    const frame = length <= FRAME_MAX ? pool.take() : pool.takeLarge();
     if (frame < 0) {
       f64[stats + PORT_STAT.rxDropped]++;
       return -1;
@@ -149,16 +172,80 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
     return at;
   }
 
+  /** Up to `BATCH` frames, which are put back. */
+  function send(frames: Int32Array, first: number, count: number): void {
+    let bytes = 0;
+    for (let i = 0; i < count; i++) {
+      const frame = frames[first + i];
+      const iov = IOV + i * IOVEC;
+      const length = i32[(frame >> 2) + FRAME_LEN];
+      const data = i32[(frame >> 2) + FRAME_DATA];
+      setArenaPointer(iov, tso ? data - VNET_HDR_SIZE : data);
+      m32[(iov + 8) >> 2] = tso ? length + VNET_HDR_SIZE : length;
+      bytes += length;
+    }
+    let sent = 0;
+    // An error concerns the first message that was not sent: leave it out and go on with the others.
+    while (sent < count) {
+      const r = c.sendmmsg(txFd, messages + sent * MMSGHDR, count - sent, MSG.DONTWAIT);
+      if (r > 0) {
+        sent += r;
+      } else {
+        f64[stats + PORT_STAT.txDropped]++;
+        if (errno() === EAGAIN) {
+          f64[stats + PORT_STAT.txDropped] += count - sent - 1;
+          break;
+        }
+        sent++;
+      }
+    }
+    f64[stats + PORT_STAT.txPackets] += count;
+    f64[stats + PORT_STAT.txBytes] += bytes;
+    for (let i = 0; i < count; i++) pool.put(frames[first + i]);
+  }
+
+  /** Virtio headers for a batch. What the kernel cannot cut is cut here, and the batch is sent in parts around it. */
+  function sendWithHeaders(frames: Int32Array, first: number, count: number): void {
+    let from = first;
+    for (let i = first; i < first + count; i++) {
+      const frame = frames[i];
+      const data = i32[(frame >> 2) + FRAME_DATA];
+      const gso = pool.isLarge(frame) ? i32[(frame >> 2) + FRAME_GSO] : 0;
+      if (gso === 0) writePlainHeader(u8, data);
+      else if (!writeGsoHeader(u8, data, i32[(frame >> 2) + FRAME_LEN], gso)) {
+        if (i > from) send(frames, from, i - from);
+        from = i + 1;
+        sendCut(frame, gso);
+      }
+    }
+    if (first + count > from) send(frames, from, first + count - from);
+  }
+
+  function sendCut(frame: number, gso: number): void {
+    const at = i32[(frame >> 2) + FRAME_DATA];
+    const n = segment(arena, at, i32[(frame >> 2) + FRAME_LEN], gso >>> 16, gso & 0xffff, pool, segments, 0);
+    pool.put(frame);
+    if (n < 0) {
+      f64[stats + PORT_STAT.txDropped]++;
+      return;
+    }
+    for (let k = 0; k < n; k++) if (tso) writePlainHeader(u8, i32[(segments[k] >> 2) + FRAME_DATA]);
+    for (let k = 0; k < n; k += BATCH) send(segments, k, n - k < BATCH ? n - k : BATCH);
+  }
+
   return {
     name: spec.name,
-    nRxq: 1,
+    nRxq: spec.nRxq,
     statsAt: stats,
-    rxFds: () => rxFds,
+    rxFds: (q) => rxFds[q],
 
-    rx(_q, frames, max) {
+    rx(q, frames, max) {
       let out = queued > 0 ? drain(frames, 0, max) : 0;
       let packets = 0;
       let bytes = 0;
+      const ringAt = spec.ringsAt[q];
+      const slotAt = spec.slotsAt[q];
+      let slot = i32[slotAt];
       while (out < max && queued === 0) {
         const s = ringAt + slot * RING_SLOT;
         const status = Atomics.load(i32, s >> 2);
@@ -169,12 +256,11 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
         packets++;
         bytes += length;
         if ((status & TP_STATUS.COPY) !== 0) {
-          if (!fetchWhole(tag)) f64[stats + PORT_STAT.rxDropped]++;
+          if (!fetchWhole(spec.rxFds[q], tag)) f64[stats + PORT_STAT.rxDropped]++;
         } else if (length < 14 || length !== u32[(s + TPACKET2.SNAPLEN) >> 2]) f64[stats + PORT_STAT.rxDropped]++;
         else if (u8[p - VNET_HDR_SIZE + 1] !== VNET.GSO_NONE) {
           if (!cut(arena, p - VNET_HDR_SIZE, length, tag)) f64[stats + PORT_STAT.rxDropped]++;
-        } else if (length > FRAME_MAX) f64[stats + PORT_STAT.rxDropped]++;
-        else {
+        } else {
           const frame = copyOut(p, length);
           if (frame >= 0) {
             if (tag !== 0) insertVlan(frame, tag);
@@ -185,6 +271,7 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
         if (++slot === RING_SLOTS) slot = 0;
         if (queued > 0) out = drain(frames, out, max);
       }
+      i32[slotAt] = slot;
       if (packets > 0) {
         f64[stats + PORT_STAT.rxPackets] += packets;
         f64[stats + PORT_STAT.rxBytes] += bytes;
@@ -195,33 +282,8 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
     tx(frames, n) {
       for (let first = 0; first < n; first += BATCH) {
         const count = n - first < BATCH ? n - first : BATCH;
-        let bytes = 0;
-        for (let i = 0; i < count; i++) {
-          const frame = frames[first + i];
-          const iov = IOV + i * IOVEC;
-          const length = i32[(frame >> 2) + FRAME_LEN];
-          setArenaPointer(iov, i32[(frame >> 2) + FRAME_DATA]);
-          m32[(iov + 8) >> 2] = length;
-          bytes += length;
-        }
-        let sent = 0;
-        // An error concerns the first message that was not sent: leave it out and go on with the others.
-        while (sent < count) {
-          const r = c.sendmmsg(txFd, messages + sent * MMSGHDR, count - sent, MSG.DONTWAIT);
-          if (r > 0) {
-            sent += r;
-          } else {
-            f64[stats + PORT_STAT.txDropped]++;
-            if (errno() === EAGAIN) {
-              f64[stats + PORT_STAT.txDropped] += count - sent - 1;
-              break;
-            }
-            sent++;
-          }
-        }
-        f64[stats + PORT_STAT.txPackets] += count;
-        f64[stats + PORT_STAT.txBytes] += bytes;
-        for (let i = 0; i < count; i++) pool.put(frames[first + i]);
+        if (tso) sendWithHeaders(frames, first, count);
+        else sendPlain(frames, first, count);
       }
     },
 
@@ -230,9 +292,21 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
     close() {
       while (queueAt < queued) pool.put(queue[queueAt++]);
       queueAt = queued = 0;
-      c.close(rxFd);
-      c.close(txFd);
-      unmapRing(arena, ringAt);
     },
   };
+
+  /** Without offload, super-segments from ports that have it are cut here. */
+  function sendPlain(frames: Int32Array, first: number, count: number): void {
+    let from = first;
+    for (let i = first; i < first + count; i++) {
+      const frame = frames[i];
+      if (!pool.isLarge(frame)) continue;
+      const gso = i32[(frame >> 2) + FRAME_GSO];
+      if (gso === 0) continue;
+      if (i > from) send(frames, from, i - from);
+      from = i + 1;
+      sendCut(frame, gso);
+    }
+    if (first + count > from) send(frames, from, first + count - from);
+  }
 }

@@ -1,13 +1,18 @@
 /**
  * The packet half over AF_XDP: frames pass between the kernel's rings and ours by their addresses; one system call sends
  * all that a round has gathered, and receiving needs none. See `../linux/xdp.ts` for the rings.
+ *
+ * A thread has the sockets of the queues that it polls, and sends by those. Their positions are in the rings, so that
+ * another thread's half goes on where this one stopped.
  */
 import { MSG } from '../linux/constants.ts';
 import { libc } from '../linux/libc.ts';
-import { RING_SIZE, unmapRings, type XdpSocket } from '../linux/xdp.ts';
-import { FRAME_DATA, FRAME_LEN, FRAME_SIZE } from '../packet/frame.ts';
+import { RING_SIZE, type XdpSocket } from '../linux/xdp.ts';
+import { FRAME_DATA, FRAME_GSO, FRAME_LEN, FRAME_SIZE } from '../packet/frame.ts';
+import { segment } from '../packet/segment.ts';
 import type { NetdevPort, PortContext, PortSpec } from './netdev.ts';
-import { PORT_STAT } from './port-stats.ts';
+import { PORT_STAT, statsOfHalf } from './port-stats.ts';
+import { steeringHash } from './steering.ts';
 
 const MASK = RING_SIZE - 1;
 const CHUNK = ~(FRAME_SIZE - 1);
@@ -15,6 +20,8 @@ const NEED_WAKEUP = 1;
 /** Frames kept waiting in a fill ring. */
 const FILL = RING_SIZE;
 const MIN_FILL = 128;
+/** Frames that `tx` is given at most, and segments of a packet. */
+const TX_MAX = 256;
 /** The kernel sends at most this many of a ring in one call, in copy mode. */
 const KICK = 32;
 
@@ -24,6 +31,8 @@ export interface AfXdpSpec extends PortSpec {
   /** Byte offset in the arena of the region that the kernel's addresses count from. */
   readonly framesAt: number;
   readonly statsAt: number;
+  /** `tx-steering=hash`: flows are spread over the queues that a thread has. */
+  readonly isHashed: boolean;
 }
 
 export function openAfXdpPort(spec: AfXdpSpec, context: PortContext): NetdevPort {
@@ -33,13 +42,21 @@ export function openAfXdpPort(spec: AfXdpSpec, context: PortContext): NetdevPort
   const at = spec.framesAt;
   const sockets = spec.sockets;
   const fds = sockets.map((s) => [s.fd]);
-  const stats = spec.statsAt;
-  const main = sockets[0];
-  const txFd = main.fd;
-  const { tx, completion } = main;
-  /** Frames given to the kernel for sending and not seen back. */
-  let inFlight = 0;
-  let mustKick = false;
+  const stats = statsOfHalf(spec.statsAt, context.half);
+  const queues = context.queues ?? sockets.map((_, q) => q);
+  // Nobody polls the port: this half is here to send.
+  const mine = queues.length > 0 ? queues.map((q) => sockets[q]) : [sockets[0]];
+  const senders = mine.map((socket) => ({
+    socket,
+    /** Frames given to the kernel for sending and not seen back. */
+    inFlight: 0,
+    mustKick: false,
+    /** Of `tx`: what goes out by this queue. */
+    frames: new Int32Array(TX_MAX),
+    n: 0,
+  }));
+  type Sender = (typeof senders)[number];
+  const segments = new Int32Array(TX_MAX);
 
   function refill(s: XdpSocket): void {
     const producer = Atomics.load(u32, s.fill.producer);
@@ -60,19 +77,87 @@ export function openAfXdpPort(spec: AfXdpSpec, context: PortContext): NetdevPort
     Atomics.store(u32, s.fill.producer, p);
   }
 
-  function reap(): void {
+  function reap(sender: Sender): void {
+    const { completion } = sender.socket;
     let consumer = Atomics.load(u32, completion.consumer);
     const producer = Atomics.load(u32, completion.producer);
     if (consumer === producer) return;
     while (consumer !== producer) {
       pool.put((at + u32[(completion.entries + ((consumer & MASK) << 3)) >> 2]) & CHUNK);
       consumer = (consumer + 1) >>> 0;
-      inFlight--;
+      sender.inFlight--;
     }
     Atomics.store(u32, completion.consumer, consumer);
   }
 
-  for (const s of sockets) refill(s);
+  for (const s of mine) refill(s);
+
+  function transmit(sender: Sender, frames: Int32Array, n: number): void {
+    const { tx } = sender.socket;
+    let producer = Atomics.load(u32, tx.producer);
+    let room = RING_SIZE - ((producer - Atomics.load(u32, tx.consumer)) >>> 0);
+    // Completions must always find room in their ring, or the kernel stops sending.
+    if (room > RING_SIZE - sender.inFlight) room = RING_SIZE - sender.inFlight;
+    const count = n < room ? n : room;
+    let bytes = 0;
+    for (let i = 0; i < count; i++) {
+      const frame = frames[i] >> 2;
+      const d = (tx.entries + ((producer & MASK) << 4)) >> 2;
+      const length = i32[frame + FRAME_LEN];
+      u32[d] = i32[frame + FRAME_DATA] - at;
+      u32[d + 1] = 0;
+      u32[d + 2] = length;
+      u32[d + 3] = 0;
+      bytes += length;
+      producer = (producer + 1) >>> 0;
+    }
+    Atomics.store(u32, tx.producer, producer);
+    sender.inFlight += count;
+    sender.mustKick = true;
+    for (let i = count; i < n; i++) pool.put(frames[i]);
+    f64[stats + PORT_STAT.txDropped] += n - count;
+    f64[stats + PORT_STAT.txPackets] += count;
+    f64[stats + PORT_STAT.txBytes] += bytes;
+  }
+
+  /** The first large frame from `i` on, or `n`. */
+  function nextLarge(frames: Int32Array, i: number, n: number): number {
+    while (i < n && !pool.isLarge(frames[i])) i++;
+    return i;
+  }
+
+  /** Large frames are none of the kernel's: a super-segment is cut, what is merely long is dropped. */
+  function transmitLarge(sender: Sender, frame: number): void {
+    const gso = i32[(frame >> 2) + FRAME_GSO];
+    const length = i32[(frame >> 2) + FRAME_LEN];
+    const n =
+      gso === 0
+        ? -1
+        : segment(arena, i32[(frame >> 2) + FRAME_DATA], length, gso >>> 16, gso & 0xffff, pool, segments, 0);
+    pool.put(frame);
+    if (n < 0 || nextLarge(segments, 0, n) < n) {
+      for (let k = 0; k < n; k++) pool.put(segments[k]);
+      f64[stats + PORT_STAT.txDropped]++;
+    } else transmit(sender, segments, n);
+  }
+
+  function transmitAll(sender: Sender, frames: Int32Array, n: number): void {
+    let large = nextLarge(frames, 0, n);
+    if (large === n) {
+      transmit(sender, frames, n);
+      return;
+    }
+    const some = sender.frames;
+    let i = 0;
+    for (;;) {
+      let m = 0;
+      while (i < large) some[m++] = frames[i++];
+      if (m > 0) transmit(sender, some, m);
+      if (i === n) return;
+      transmitLarge(sender, frames[i++]);
+      large = nextLarge(frames, i, n);
+    }
+  }
 
   return {
     name: spec.name,
@@ -113,64 +198,61 @@ export function openAfXdpPort(spec: AfXdpSpec, context: PortContext): NetdevPort
     },
 
     tx(frames, n) {
-      let producer = Atomics.load(u32, tx.producer);
-      let room = RING_SIZE - ((producer - Atomics.load(u32, tx.consumer)) >>> 0);
-      // Completions must always find room in their ring, or the kernel stops sending.
-      if (room > RING_SIZE - inFlight) room = RING_SIZE - inFlight;
-      const count = n < room ? n : room;
-      let bytes = 0;
-      for (let i = 0; i < count; i++) {
-        const frame = frames[i] >> 2;
-        const d = (tx.entries + ((producer & MASK) << 4)) >> 2;
-        const length = i32[frame + FRAME_LEN];
-        u32[d] = i32[frame + FRAME_DATA] - at;
-        u32[d + 1] = 0;
-        u32[d + 2] = length;
-        u32[d + 3] = 0;
-        bytes += length;
-        producer = (producer + 1) >>> 0;
+      if (!spec.isHashed || senders.length === 1) {
+        transmitAll(senders[0], frames, n);
+        return;
       }
-      Atomics.store(u32, tx.producer, producer);
-      inFlight += count;
-      mustKick = true;
-      for (let i = count; i < n; i++) pool.put(frames[i]);
-      f64[stats + PORT_STAT.txDropped] += n - count;
-      f64[stats + PORT_STAT.txPackets] += count;
-      f64[stats + PORT_STAT.txBytes] += bytes;
+      for (let i = 0; i < n; i++) {
+        const sender = senders[(steeringHash(arena, frames[i]) >>> 0) % senders.length];
+        if (pool.isLarge(frames[i])) transmitLarge(sender, frames[i]);
+        else sender.frames[sender.n++] = frames[i];
+      }
+      for (let x = 0; x < senders.length; x++) {
+        const sender = senders[x];
+        if (sender.n > 0) transmit(sender, sender.frames, sender.n);
+        sender.n = 0;
+      }
     },
 
     flush() {
-      if (mustKick) {
-        const waiting = (Atomics.load(u32, tx.producer) - Atomics.load(u32, tx.consumer)) >>> 0;
-        for (let k = 0; k < waiting; k += KICK) c.sendto(txFd, 0, 0, MSG.DONTWAIT, 0, 0);
-        mustKick = Atomics.load(u32, tx.producer) !== Atomics.load(u32, tx.consumer);
+      for (let x = 0; x < senders.length; x++) {
+        const sender = senders[x];
+        if (sender.mustKick) {
+          const { tx, fd } = sender.socket;
+          const waiting = (Atomics.load(u32, tx.producer) - Atomics.load(u32, tx.consumer)) >>> 0;
+          for (let k = 0; k < waiting; k += KICK) c.sendto(fd, 0, 0, MSG.DONTWAIT, 0, 0);
+          sender.mustKick = Atomics.load(u32, tx.producer) !== Atomics.load(u32, tx.consumer);
+        }
+        if (sender.inFlight > 0) reap(sender);
       }
-      if (inFlight > 0) reap();
     },
 
     close() {
-      for (let tries = 0; inFlight > 0 && tries < 1000; tries++) {
-        c.sendto(txFd, 0, 0, MSG.DONTWAIT, 0, 0);
-        reap();
-      }
-      // Once the sockets are closed the kernel touches no frame any more: all that it held come back.
-      for (const s of sockets) {
-        c.close(s.fd);
-        giveBack(s.fill, 3);
-        giveBack(s.rx, 4);
-      }
-      giveBack(tx, 4);
-      giveBack(completion, 3);
-      inFlight = 0;
-      for (const s of sockets) unmapRings(arena, s.ringsAt);
-
-      function giveBack(ring: XdpSocket['rx'], shift: number): void {
-        let consumer = u32[ring.consumer];
-        while (consumer !== u32[ring.producer]) {
-          pool.put((at + u32[(ring.entries + ((consumer & MASK) << shift)) >> 2]) & CHUNK);
-          consumer = (consumer + 1) >>> 0;
+      for (const sender of senders) {
+        for (let tries = 0; sender.inFlight > 0 && tries < 1000; tries++) {
+          c.sendto(sender.socket.fd, 0, 0, MSG.DONTWAIT, 0, 0);
+          reap(sender);
         }
       }
     },
   };
+}
+
+/** Once its sockets are closed the kernel touches no frame any more: all that it held come back. */
+export function reclaimAfXdpPort(spec: AfXdpSpec, { arena, pool }: PortContext): void {
+  const { u32 } = arena;
+  for (const s of spec.sockets) {
+    for (const [ring, shift] of [
+      [s.fill, 3],
+      [s.rx, 4],
+      [s.tx, 4],
+      [s.completion, 3],
+    ] as const) {
+      let consumer = u32[ring.consumer];
+      while (consumer !== u32[ring.producer]) {
+        pool.put((spec.framesAt + u32[(ring.entries + ((consumer & MASK) << shift)) >> 2]) & CHUNK);
+        consumer = (consumer + 1) >>> 0;
+      }
+    }
+  }
 }

@@ -2,29 +2,33 @@
  * A simulated device: packets come from `netdev-dummy/receive`, and what is sent is counted and, with `options:tx_pcap`,
  * written to a file. Tests of the whole switch run on these.
  *
- * The two halves meet in two rings in the arena: `rx` carries packets to whichever thread polls the device, `tx` carries
- * sent packets back while somebody wants to see them (word `captureAt` is 1).
+ * The two halves meet in rings in the arena: an `rx` ring for each queue carries packets to whichever thread polls it, `tx`
+ * carries sent packets back while somebody wants to see them (word `captureAt` is 1).
+ *
+ * `dummy-pmd` is the same, polled by PMDs where the simulation has any.
  */
 import type { Arena } from '../base/arena.ts';
 import { RecordRing, ringBytes } from '../base/record-ring.ts';
 import { type CaptureFile, openCapture } from '../packet/capture.ts';
-import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX } from '../packet/frame.ts';
+import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, LARGE_FRAME_MAX } from '../packet/frame.ts';
 import { addDummy, removeDummy } from './dummy-commands.ts';
 import { activeCable, type DummyCable, passiveCable } from './dummy-stream.ts';
 import type { Netdev, NetdevEnv, NetdevKind, NetdevPort, NetdevStats, PortContext, PortSpec } from './netdev.ts';
-import { PORT_STAT, PORT_STATS_BYTES } from './port-stats.ts';
+import { PORT_STAT, PORT_STATS_BYTES, portStat, statsOfHalf } from './port-stats.ts';
 import { SoftNetdev } from './soft-netdev.ts';
 
 const RX_WORDS = 16384;
 const TX_WORDS = 65536;
-/** Ring record: queue, bytes, packet. */
-const HEAD = 2;
+/** Ring record: bytes, packet. */
+const HEAD = 1;
+const MAX_QUEUES = 64;
 const ETH_HEADER = 14;
 const VLAN_HEADER = 4;
 
 interface DummySpec extends PortSpec {
   readonly kind: 'dummy';
-  readonly rxAt: number;
+  /** A ring for each queue. */
+  readonly rxAt: readonly number[];
   readonly txAt: number;
   /** Word index. */
   readonly captureAt: number;
@@ -35,17 +39,19 @@ interface DummySpec extends PortSpec {
 }
 
 export class DummyNetdev extends SoftNetdev {
-  readonly type = 'dummy';
+  readonly type: 'dummy' | 'dummy-pmd';
   readonly polled = true;
+  readonly isPmd: boolean;
   private readonly env: NetdevEnv;
   private readonly arena: Arena;
   private readonly statsAt: number;
-  private readonly rxAt: number;
+  private readonly rxAt: number[] = [];
   private readonly txAt: number;
   private readonly captureAt: number;
-  private readonly rxRing: RecordRing;
+  private readonly rxRings: RecordRing[] = [];
   private readonly txRing: RecordRing;
   private nRxq = 1;
+  private numa = 0;
   private index = 0;
   private notifyRx: (() => void) | null = null;
   private rxCapture: CaptureFile | null = null;
@@ -56,8 +62,10 @@ export class DummyNetdev extends SoftNetdev {
   private timer: NodeJS.Timeout | null = null;
   private readonly txListeners = new Set<(packet: Uint8Array) => void>();
 
-  constructor(name: string, env: NetdevEnv) {
+  constructor(name: string, env: NetdevEnv, type: 'dummy' | 'dummy-pmd' = 'dummy') {
     super(name);
+    this.type = type;
+    this.isPmd = type === 'dummy-pmd';
     this.env = env;
     this.arena = env.arena;
     const alloc = (bytes: number): number => {
@@ -67,18 +75,40 @@ export class DummyNetdev extends SoftNetdev {
     };
     this.statsAt = alloc(PORT_STATS_BYTES) >> 3;
     this.captureAt = alloc(64) >> 2;
-    this.rxAt = alloc(ringBytes(RX_WORDS));
     this.txAt = alloc(ringBytes(TX_WORDS));
-    this.rxRing = new RecordRing(env.arena, this.rxAt, RX_WORDS, 'producer');
+    this.addRxRings(1);
     this.txRing = new RecordRing(env.arena, this.txAt, TX_WORDS, 'consumer');
   }
 
   setConfig(options: ReadonlyMap<string, string>): string | null {
-    this.nRxq = Math.max(1, Math.min(64, Number.parseInt(options.get('n_rxq') ?? '1', 10) || 1));
+    const queues = Math.max(1, Math.min(MAX_QUEUES, Number.parseInt(options.get('n_rxq') ?? '1', 10) || 1));
+    this.numa = Math.max(0, Number.parseInt(options.get('numa_id') ?? '0', 10) || 0);
+    this.addRxRings(queues);
+    if (queues !== this.nRxq) {
+      this.nRxq = queues;
+      this.changed();
+    }
     this.index = Number.parseInt(options.get('ifindex') ?? '0', 10) || 0;
     this.openCable(options.get('stream'), options.get('pstream'));
     this.openCaptures(options.get('pcap'), options.get('rxq_pcap'), options.get('tx_pcap'));
     return null;
+  }
+
+  private addRxRings(queues: number): void {
+    while (this.rxRings.length < queues) {
+      const at = this.arena.alloc(ringBytes(RX_WORDS));
+      if (at < 0) throw new Error('out of packet memory');
+      this.rxAt.push(at);
+      this.rxRings.push(new RecordRing(this.arena, at, RX_WORDS, 'producer'));
+    }
+  }
+
+  wiring(): string {
+    return [this.nRxq, this.numa, this.mtu()].join();
+  }
+
+  numaNode(): number {
+    return this.numa;
   }
 
   /** One file for both directions, or one for each. Reopened only when the options change: opening truncates. */
@@ -149,16 +179,17 @@ export class DummyNetdev extends SoftNetdev {
 
   /** As if the packet arrived from the wire. False when the queue is full or the packet too long. */
   receive(packet: Uint8Array, queue = 0): boolean {
-    const at = packet.length > FRAME_MAX ? -1 : this.rxRing.reserve(HEAD + ((packet.length + 3) >> 2));
+    const ring = this.rxRings[queue];
+    const at =
+      ring === undefined || packet.length > LARGE_FRAME_MAX ? -1 : ring.reserve(HEAD + ((packet.length + 3) >> 2));
     if (at < 0) {
       this.arena.f64[this.statsAt + PORT_STAT.rxDropped]++;
       return false;
     }
     this.rxCapture?.write(packet);
-    this.arena.i32[at] = queue;
-    this.arena.i32[at + 1] = packet.length;
+    this.arena.i32[at] = packet.length;
     this.arena.u8.set(packet, (at + HEAD) * 4);
-    this.rxRing.commit();
+    ring.commit();
     this.notifyRx?.();
     return true;
   }
@@ -170,7 +201,7 @@ export class DummyNetdev extends SoftNetdev {
   afterRun(): void {
     for (let at = this.txRing.peek(); at >= 0; at = this.txRing.peek()) {
       const from = (at + HEAD) * 4;
-      const packet = this.arena.u8.slice(from, from + this.arena.i32[at + 1]);
+      const packet = this.arena.u8.slice(from, from + this.arena.i32[at]);
       this.txRing.release();
       this.txCapture?.write(packet);
       this.cable?.send(packet);
@@ -183,15 +214,14 @@ export class DummyNetdev extends SoftNetdev {
   }
 
   stats(): NetdevStats {
-    const { f64 } = this.arena;
-    const at = this.statsAt;
+    const count = (stat: number): number => portStat(this.arena.f64, this.statsAt, stat);
     return {
-      rx_packets: f64[at + PORT_STAT.rxPackets],
-      rx_bytes: f64[at + PORT_STAT.rxBytes],
-      rx_dropped: f64[at + PORT_STAT.rxDropped],
-      tx_packets: f64[at + PORT_STAT.txPackets],
-      tx_bytes: f64[at + PORT_STAT.txBytes],
-      tx_dropped: f64[at + PORT_STAT.txDropped],
+      rx_packets: count(PORT_STAT.rxPackets),
+      rx_bytes: count(PORT_STAT.rxBytes),
+      rx_dropped: count(PORT_STAT.rxDropped),
+      tx_packets: count(PORT_STAT.txPackets),
+      tx_bytes: count(PORT_STAT.txBytes),
+      tx_dropped: count(PORT_STAT.txDropped),
     };
   }
 
@@ -200,7 +230,7 @@ export class DummyNetdev extends SoftNetdev {
       kind: 'dummy',
       name: this.name,
       nRxq: this.nRxq,
-      rxAt: this.rxAt,
+      rxAt: this.rxAt.slice(0, this.nRxq),
       txAt: this.txAt,
       captureAt: this.captureAt,
       mtu: this.mtu(),
@@ -221,23 +251,23 @@ export class DummyNetdev extends SoftNetdev {
     this.notifyRx = null;
     this.arena.free(this.statsAt << 3, PORT_STATS_BYTES);
     this.arena.free(this.captureAt << 2, 64);
-    this.arena.free(this.rxAt, ringBytes(RX_WORDS));
+    for (const at of this.rxAt) this.arena.free(at, ringBytes(RX_WORDS));
     this.arena.free(this.txAt, ringBytes(TX_WORDS));
     if (this.env.byName.get(this.name) === this) this.env.byName.delete(this.name);
   }
 }
 
-function openPort(spec: DummySpec, { arena, pool }: PortContext): NetdevPort {
+function openPort(spec: DummySpec, { arena, pool, half }: PortContext): NetdevPort {
   const { u8, i32, f64 } = arena;
-  const rx = new RecordRing(arena, spec.rxAt, RX_WORDS, 'consumer');
+  const rings = spec.rxAt.map((at) => new RecordRing(arena, at, RX_WORDS, 'consumer'));
   const tx = new RecordRing(arena, spec.txAt, TX_WORDS, 'producer');
-  const stats = spec.statsAt;
+  const stats = statsOfHalf(spec.statsAt, half);
   const maxLength = spec.mtu + ETH_HEADER + VLAN_HEADER;
 
   function capture(frame: number, length: number): void {
     const at = tx.reserve(HEAD + ((length + 3) >> 2));
     if (at < 0) return;
-    i32[at + 1] = length;
+    i32[at] = length;
     const from = i32[(frame >> 2) + FRAME_DATA];
     u8.copyWithin((at + HEAD) * 4, from, from + length);
     tx.commit();
@@ -251,13 +281,13 @@ function openPort(spec: DummySpec, { arena, pool }: PortContext): NetdevPort {
 
     rx(q, frames, max) {
       let n = 0;
+      const rx = rings[q];
       while (n < max) {
         const at = rx.peek();
-        // Queues share the ring: a queue takes packets until one is for another.
-        if (at < 0 || i32[at] !== q) break;
-        const frame = pool.take();
+        if (at < 0) break;
+        const length = i32[at];
+        const frame = pool.takeFor(length);
         if (frame < 0) break;
-        const length = i32[at + 1];
         const to = frame + FRAME_HEADROOM;
         i32[(frame >> 2) + FRAME_LEN] = length;
         i32[(frame >> 2) + FRAME_DATA] = to;
@@ -290,14 +320,19 @@ function openPort(spec: DummySpec, { arena, pool }: PortContext): NetdevPort {
   };
 }
 
-export const dummyKind: NetdevKind = {
-  type: 'dummy',
-  open(name: string, env: NetdevEnv): Netdev {
-    const netdev = new DummyNetdev(name, env);
-    env.byName.set(name, netdev);
-    addDummy(netdev);
-    return netdev;
-  },
-  // `portSpec` above made it.
-  openPort: (spec, context) => openPort(spec as DummySpec, context),
-};
+function kind(type: 'dummy' | 'dummy-pmd'): NetdevKind {
+  return {
+    type,
+    open(name: string, env: NetdevEnv): Netdev {
+      const netdev = new DummyNetdev(name, env, type);
+      env.byName.set(name, netdev);
+      addDummy(netdev);
+      return netdev;
+    },
+    // `portSpec` above made it.
+    openPort: (spec, context) => openPort(spec as DummySpec, context),
+  };
+}
+
+export const dummyKind = kind('dummy');
+export const dummyPmdKind = kind('dummy-pmd');

@@ -1,15 +1,18 @@
 /** The door to this room: every kind of device by its `Interface.type`, and every packet half by its spec's `kind`. */
-import { dummyKind } from './dummy.ts';
+import { dummyKind, dummyPmdKind } from './dummy.ts';
 import type { Netdev, NetdevEnv, NetdevKind, NetdevPort, PortContext, PortSpec } from './netdev.ts';
 import { nullKind } from './null.ts';
 import { patchKind } from './patch.ts';
-import { systemKind } from './system.ts';
+import { afxdpKind, afxdpNonpmdKind, systemKind } from './system.ts';
 import { internalKind, tapKind } from './tap.ts';
 import { tunnelKinds } from './tunnel.ts';
 
 /** In the order that `iface_types` lists them. */
 const KINDS: readonly NetdevKind[] = [
+  afxdpKind,
+  afxdpNonpmdKind,
   dummyKind,
+  dummyPmdKind,
   internalKind,
   nullKind,
   patchKind,
@@ -41,6 +44,11 @@ export function openNetdev(name: string, type: string, env: NetdevEnv): Netdev |
   } catch (e) {
     return { error: e instanceof Error ? e.message : String(e) };
   }
+}
+
+/** What the kernel held of a port that is gone comes back to `context.pool`. */
+export function reclaimNetdevPort(spec: PortSpec, context: PortContext): void {
+  BY_SPEC.get(spec.kind)?.reclaim?.(spec, context);
 }
 
 /** Makes the packet half in the thread that polls it. */

@@ -6,11 +6,13 @@ import { IFF } from '../linux/constants.ts';
 import { driverInfo, linkSettings } from '../linux/ethtool.ts';
 import { LinuxError } from '../linux/libc.ts';
 import { getLink, type LinkInfo, type LinkStats, setLink, watchLinks } from '../linux/link.ts';
-import { FRAME_MAX } from '../packet/frame.ts';
+import { FRAME_MAX, LARGE_FRAME_MAX } from '../packet/frame.ts';
 import type { Netdev, NetdevStats, PortSpec } from './netdev.ts';
+import { sameMap } from './soft-netdev.ts';
 
-/** The largest MTU whose frames, with Ethernet header and a VLAN tag, fit a frame chunk. */
-export const MAX_MTU = FRAME_MAX - 18;
+/** The largest MTU whose frames, with Ethernet header and a VLAN tag, fit an ordinary frame chunk. */
+export const ORDINARY_MTU = FRAME_MAX - 18;
+const MAX_MTU = LARGE_FRAME_MAX - 18;
 
 const OFPPF: readonly (readonly [speedMbps: number, half: number, full: number])[] = [
   [10, 1 << 0, 1 << 1],
@@ -73,6 +75,14 @@ export abstract class LinuxNetdev implements Netdev {
         this.changed();
       }
     });
+  }
+
+  otherConfig: ReadonlyMap<string, string> = new Map();
+
+  setOtherConfig(config: ReadonlyMap<string, string>): void {
+    if (sameMap(config, this.otherConfig)) return;
+    this.otherConfig = config;
+    this.changed();
   }
 
   abstract setConfig(options: ReadonlyMap<string, string>): string | null;

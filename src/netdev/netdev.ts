@@ -38,6 +38,11 @@ export interface PortSpec {
   readonly kind: string;
   readonly name: string;
   readonly nRxq: number;
+  /**
+   * Who may send: every thread, with a packet half of its own (`any`); those that poll one of its queues (`queues`); or
+   * only the one that polls queue 0 (`owner`, if nothing is said). Others hand their packets over.
+   */
+  readonly tx?: 'any' | 'queues' | 'owner';
   readonly [detail: string]: unknown;
 }
 
@@ -84,6 +89,17 @@ export interface Netdev extends Disposable {
   portSpec(): PortSpec;
   /** For devices whose packets do not pass a polling thread (`patch`): null instead of a spec's kind. */
   readonly polled: boolean;
+  /** False for devices that the original polls in its main thread although they have queues: simulations keep to that. */
+  readonly isPmd?: boolean;
+  /** Where the device sits; 0 unless said. */
+  readonly numaNode?: () => number;
+  /** What the packet halves were made for: when it changes, the port is opened anew. */
+  readonly wiring?: () => string;
+  /** `Interface.other_config`, for whoever polls and sends (`pmd-rxq-affinity`, `tx-steering`). */
+  readonly otherConfig?: ReadonlyMap<string, string>;
+  setOtherConfig?(config: ReadonlyMap<string, string>): void;
+  /** Closes what `portSpec` opened; all packet halves have closed by then. */
+  release?(): void;
   /**
    * Devices fed from this thread (`dummy`): `notify` is called when packets wait for the packet half. Their spec says
    * `wakes: true`, so that a polling thread may sleep although there is no descriptor to sleep on.
@@ -107,7 +123,10 @@ export interface NetdevPort {
   tx(frames: Int32Array, n: number): void;
   /** Pushes out what `tx` has gathered and takes back what the kernel has finished. Called at least once a round. */
   flush(): void;
-  /** Everything received into and waiting in the device's rings goes back to the pool; descriptors are closed. */
+  /**
+   * Stops using the device: frames of our own go back to the pool. Descriptors and what the kernel's rings hold stay, for
+   * another half may go on with them.
+   */
   close(): void;
   /** Counters kept here for devices the kernel does not count: see each kind. Lives in the arena: Float64 index. */
   readonly statsAt: number;
@@ -118,6 +137,10 @@ export interface PortContext {
   readonly pool: FramePool;
   /** Milliseconds, monotonic. */
   now(): number;
+  /** The queues that this half polls; all, if not said. */
+  readonly queues?: readonly number[];
+  /** Which of the threads this is. */
+  readonly half?: number;
 }
 
 /** How each file of this room makes its two halves; `index.ts` holds the table of them by `type`. */
@@ -126,6 +149,8 @@ export interface NetdevKind {
   /** `kind` of its `PortSpec`. */
   open(name: string, env: NetdevEnv): Netdev | { readonly error: string };
   openPort(spec: PortSpec, context: PortContext): NetdevPort;
+  /** Puts the frames that the rings of a closed and released port still name into the pool. */
+  reclaim?(spec: PortSpec, context: PortContext): void;
 }
 
 /** What control halves may use: one per process. */
@@ -133,6 +158,8 @@ export interface NetdevEnv {
   readonly arena: Arena;
   /** All frame chunks there are: byte offset (page-aligned) and bytes. AF_XDP registers them with the kernel. */
   readonly frames: { readonly at: number; readonly bytes: number };
+  /** `userspace-tso-enable`: super-segments pass the switch whole where devices can. Set before ports are opened. */
+  userspaceTso?: boolean;
   /** Commands such as `netdev-dummy/receive` reach netdevs through this registry. */
   readonly byName: Map<string, Netdev>;
 }

@@ -1,6 +1,6 @@
 /** A port that never receives and swallows what is sent to it: for benchmarks and tests of the fast path. */
 import type { Netdev, NetdevEnv, NetdevKind, NetdevPort, PortContext, PortSpec } from './netdev.ts';
-import { PORT_STAT, PORT_STATS_BYTES } from './port-stats.ts';
+import { PORT_STAT, PORT_STATS_BYTES, portStat, statsOfHalf } from './port-stats.ts';
 import { SoftNetdev } from './soft-netdev.ts';
 
 class NullNetdev extends SoftNetdev {
@@ -21,11 +21,14 @@ class NullNetdev extends SoftNetdev {
 
   stats(): { tx_packets: number; tx_bytes: number } {
     const { f64 } = this.env.arena;
-    return { tx_packets: f64[this.statsAt + PORT_STAT.txPackets], tx_bytes: f64[this.statsAt + PORT_STAT.txBytes] };
+    return {
+      tx_packets: portStat(f64, this.statsAt, PORT_STAT.txPackets),
+      tx_bytes: portStat(f64, this.statsAt, PORT_STAT.txBytes),
+    };
   }
 
   portSpec(): PortSpec {
-    return { kind: 'null', name: this.name, nRxq: 0, statsAt: this.statsAt };
+    return { kind: 'null', name: this.name, nRxq: 0, tx: 'any', statsAt: this.statsAt };
   }
 
   [Symbol.dispose](): void {
@@ -34,9 +37,9 @@ class NullNetdev extends SoftNetdev {
   }
 }
 
-function openPort(spec: PortSpec, { arena, pool }: PortContext): NetdevPort {
+function openPort(spec: PortSpec, { arena, pool, half }: PortContext): NetdevPort {
   const { i32, f64 } = arena;
-  const stats = spec.statsAt as number; // `portSpec` above wrote it.
+  const stats = statsOfHalf(spec.statsAt as number, half); // `portSpec` above wrote it.
   return {
     name: spec.name,
     nRxq: 0,

@@ -1,6 +1,6 @@
 /**
  * Counters a packet half keeps in the arena: doubles with one writer, read by the main thread. `NetdevPort.statsAt` is
- * the index of the first in `arena.f64`.
+ * the index of the first in `arena.f64`. Each thread that has a packet half of a port counts in a block of its own.
  */
 export const PORT_STAT = {
   rxPackets: 0,
@@ -13,4 +13,18 @@ export const PORT_STAT = {
   txErrors: 7,
 } as const;
 
-export const PORT_STATS_BYTES = 64;
+const BLOCK_DOUBLES = 8;
+const BLOCKS = 32;
+export const PORT_STATS_BYTES = BLOCKS * BLOCK_DOUBLES * 8;
+
+/** Where thread number `half` counts. */
+export function statsOfHalf(statsAt: number, half = 0): number {
+  return statsAt + (half % BLOCKS) * BLOCK_DOUBLES;
+}
+
+/** What all threads have counted of one thing. */
+export function portStat(f64: Float64Array, statsAt: number, stat: number): number {
+  let sum = 0;
+  for (let b = 0; b < BLOCKS; b++) sum += f64[statsAt + b * BLOCK_DOUBLES + stat];
+  return sum;
+}

@@ -11,6 +11,10 @@ function nextMac(): Uint8Array {
 
 const NO_FEATURES = { curr: 0, advertised: 0, supported: 0, peer: 0, speedMbps: null, fullDuplex: null } as const;
 
+export function sameMap(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
+  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
+}
+
 export abstract class SoftNetdev implements Netdev {
   abstract readonly type: string;
   abstract readonly polled: boolean;
@@ -24,6 +28,14 @@ export abstract class SoftNetdev implements Netdev {
 
   constructor(name: string) {
     this.name = name;
+  }
+
+  otherConfig: ReadonlyMap<string, string> = new Map();
+
+  setOtherConfig(config: ReadonlyMap<string, string>): void {
+    if (sameMap(config, this.otherConfig)) return;
+    this.otherConfig = config;
+    this.changed();
   }
 
   abstract setConfig(options: ReadonlyMap<string, string>): string | null;

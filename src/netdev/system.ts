@@ -5,17 +5,27 @@
  * `options:xdp-mode` chooses: `native` or `generic` insist on AF_XDP in the driver or before the stack, `off` on AF_PACKET;
  * `best-effort`, the default, tries the driver. A veth is driven by AF_XDP only when its other end can be told to finish
  * its packets itself (checksums, VLAN tags), see `../linux/veth.ts`.
+ *
+ * `afxdp` and `afxdp-nonpmd` are the same by AF_XDP or not at all, with one queue unless `n_rxq` says more.
  */
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { LinuxError, libc } from '../linux/libc.ts';
 import { getLink, type LinkInfo } from '../linux/link.ts';
-import { openReceiveSocket, openSendSocket, RING_BYTES, setPromiscuous } from '../linux/packet-socket.ts';
+import {
+  joinFanout,
+  openReceiveSocket,
+  openSendSocket,
+  RING_BYTES,
+  setPromiscuous,
+  unmapRing,
+} from '../linux/packet-socket.ts';
 import { makePeerSendFinishedPackets } from '../linux/veth.ts';
 import {
   attachXdp,
   detachXdp,
   openXdpSocket,
   registerXdpSocket,
+  unmapRings,
   XDP_PACKET_HEADROOM,
   type XdpLink,
   type XdpMode,
@@ -25,87 +35,157 @@ import {
 import { FRAME_HEADROOM, FRAME_SIZE } from '../packet/frame.ts';
 import type { AfPacketSpec } from './af-packet.ts';
 import { openAfPacketPort } from './af-packet.ts';
-import { type AfXdpSpec, openAfXdpPort } from './af-xdp.ts';
-import { LinuxNetdev, MAX_MTU } from './linux-netdev.ts';
+import { type AfXdpSpec, openAfXdpPort, reclaimAfXdpPort } from './af-xdp.ts';
+import { LinuxNetdev, ORDINARY_MTU } from './linux-netdev.ts';
 import type { NetdevEnv, NetdevKind, PortSpec } from './netdev.ts';
 import { PORT_STATS_BYTES } from './port-stats.ts';
 
 const MODES = ['best-effort', 'native', 'native-with-zerocopy', 'generic', 'off'] as const;
 type ModeOption = (typeof MODES)[number];
+const MAX_QUEUES = 64;
+
+type SystemType = 'system' | 'afxdp' | 'afxdp-nonpmd';
 
 class SystemNetdev extends LinuxNetdev {
-  readonly type = 'system';
+  readonly type: SystemType;
+  readonly isPmd: boolean;
   protected readonly mirrored = false;
   private readonly env: NetdevEnv;
   private mode: ModeOption = 'best-effort';
+  /** `options:n_rxq`, 0 where nothing is asked for. */
+  private wantedRxq = 0;
+  private needWakeup = true;
   private readonly statsAt: number;
+  /** Word index: where the receive rings of AF_PACKET are read next. */
+  private readonly slotsAt: number;
   private xdp: XdpLink | null = null;
   private xdpMode: XdpMode | null = null;
   private whyNotXdp = '';
-  /** Keeps promiscuous mode on. */
-  private promiscuous = -1;
+  /** Of all sockets; the first keeps promiscuous mode on. */
+  private fds: number[] = [];
   private rings: { at: number; bytes: number }[] = [];
+  private openQueues = 0;
 
-  constructor(name: string, env: NetdevEnv) {
+  constructor(name: string, type: SystemType, env: NetdevEnv) {
     super(name);
+    this.type = type;
+    this.isPmd = type !== 'afxdp-nonpmd';
     this.env = env;
     this.statsAt = env.arena.alloc(PORT_STATS_BYTES) >> 3;
+    this.slotsAt = env.arena.alloc(MAX_QUEUES * 4) >> 2;
   }
 
   setConfig(options: ReadonlyMap<string, string>): string | null {
     const mode = options.get('xdp-mode') ?? 'best-effort';
-    if (!MODES.includes(mode as ModeOption)) return `${this.name}: invalid xdp-mode '${mode}'`;
+    if (!MODES.includes(mode as ModeOption) || (mode === 'off' && this.type !== 'system'))
+      return `${this.name}: invalid xdp-mode '${mode}'`;
+    const before = this.wiring();
     this.mode = mode as ModeOption;
+    const asked = Number.parseInt(options.get('n_rxq') ?? '0', 10);
+    this.wantedRxq = Number.isInteger(asked) && asked > 0 ? Math.min(asked, MAX_QUEUES) : 0;
+    this.needWakeup = options.get('use-need-wakeup') !== 'false';
+    if (this.wiring() !== before) this.changed();
     return null;
+  }
+
+  wiring(): string {
+    const isJumbo = (this.link?.mtu ?? 0) > ORDINARY_MTU;
+    return [this.mode, this.wantedRxq, this.needWakeup, isJumbo, this.steering()].join();
+  }
+
+  private steering(): string {
+    return this.otherConfig.get('tx-steering') === 'hash' ? 'hash' : 'thread';
+  }
+
+  numaNode(): number {
+    try {
+      return Math.max(0, Number(readFileSync(`/sys/class/net/${this.name}/device/numa_node`, 'utf8')));
+    } catch {
+      return 0;
+    }
   }
 
   override status(): ReadonlyMap<string, string> {
     const status = new Map(super.status());
-    if (this.xdpMode) status.set('xdp-mode', this.xdpMode);
-    else if (this.promiscuous >= 0) status.set('xdp-mode', 'off');
+    if (this.xdpMode) {
+      status.set('xdp-mode', this.mode === 'native-with-zerocopy' ? this.mode : this.xdpMode);
+      status.set('use-need-wakeup', String(this.needWakeup));
+    } else if (this.fds.length > 0) status.set('xdp-mode', 'off');
+    if (this.openQueues > 0) status.set('n_rxq', String(this.openQueues));
     if (this.whyNotXdp) status.set('xdp-error', this.whyNotXdp);
     return status;
   }
 
   portSpec(): PortSpec {
-    this.releaseSockets();
+    this.release();
+    this.forgetRings();
     const link = getLink(this.name);
     if (!link) throw new LinuxError(`${this.name}: opening device`, 19);
     this.link = link;
-    const xdp = this.mode === 'off' ? null : this.tryXdp(link);
-    if (!xdp && (this.mode === 'native' || this.mode === 'native-with-zerocopy' || this.mode === 'generic')) {
+    const insists = this.mode !== 'off' && this.mode !== 'best-effort';
+    const offloads = this.env.userspaceTso === true && this.type === 'system' && !insists;
+    const xdp = this.mode === 'off' || offloads ? null : this.tryXdp(link);
+    if (!xdp && (insists || this.type !== 'system')) {
       throw new Error(`${this.name}: xdp-mode ${this.mode}: ${this.whyNotXdp}`);
     }
-    this.promiscuous = openSendSocket(link.ifindex);
-    setPromiscuous(this.promiscuous, link.ifindex);
-    if (xdp) return xdp;
-    const ringAt = takeRings(this.env, RING_BYTES);
-    if (ringAt < 0) throw new Error(`${this.name}: the arena is full`);
-    this.rings.push({ at: ringAt, bytes: RING_BYTES });
-    const rxFd = openReceiveSocket(link.ifindex, { arena: this.env.arena, at: ringAt });
-    const spec: AfPacketSpec = {
+    const promiscuous = this.keep(openSendSocket(link.ifindex));
+    setPromiscuous(promiscuous, link.ifindex);
+    const spec = xdp ?? this.packetSpec(link, offloads);
+    this.openQueues = spec.nRxq;
+    return spec;
+  }
+
+  private keep(fd: number): number {
+    this.fds.push(fd);
+    return fd;
+  }
+
+  private packetSpec(link: LinkInfo, tso: boolean): AfPacketSpec {
+    const nRxq = Math.max(1, this.wantedRxq);
+    const rxFds: number[] = [];
+    const ringsAt: number[] = [];
+    const slotsAt: number[] = [];
+    let group: number | null = null;
+    for (let q = 0; q < nRxq; q++) {
+      const at = takeRings(this.env, RING_BYTES);
+      if (at < 0) throw new Error(`${this.name}: the arena is full`);
+      this.rings.push({ at, bytes: RING_BYTES });
+      const fd = this.keep(openReceiveSocket(link.ifindex, { arena: this.env.arena, at }));
+      if (nRxq > 1) group = joinFanout(fd, group);
+      rxFds.push(fd);
+      ringsAt.push(at);
+      slotsAt.push(this.slotsAt + q);
+      this.env.arena.i32[this.slotsAt + q] = 0;
+    }
+    const queued = tso || this.steering() === 'hash';
+    const txFd = this.keep(openSendSocket(link.ifindex, { vnetHeader: tso, queued }));
+    return {
       kind: 'af_packet',
       name: this.name,
-      nRxq: 1,
-      rxFd,
-      txFd: openSendSocket(link.ifindex),
-      ringAt,
+      nRxq,
+      tx: 'any',
+      rxFds,
+      ringsAt,
+      slotsAt,
+      txFd,
+      tso,
       statsAt: this.statsAt,
     };
-    return spec;
   }
 
   private tryXdp(link: LinkInfo): AfXdpSpec | null {
     const opened: XdpSocket[] = [];
     this.whyNotXdp = '';
     try {
-      if (link.mtu > MAX_MTU) throw new Error(`MTU ${link.mtu} is larger than ${MAX_MTU}`);
+      if (link.mtu > ORDINARY_MTU) throw new Error(`MTU ${link.mtu} is larger than ${ORDINARY_MTU}`);
       if (link.kind === 'veth' && !makePeerSendFinishedPackets(link)) {
         throw new Error('the other end of the veth pair is out of reach');
       }
       const mode: XdpMode = this.mode === 'generic' ? 'generic' : 'native';
+      const has = readdirSync(`/sys/class/net/${this.name}/queues`).filter((q) => q.startsWith('rx-')).length;
+      const queues = this.wantedRxq > 0 ? this.wantedRxq : this.type === 'system' ? has : 1;
+      if (queues > has) throw new Error(`n_rxq ${queues} is larger than the device's ${has} queues`);
       this.xdp = attachXdp(link.ifindex, mode);
-      const queues = readdirSync(`/sys/class/net/${this.name}/queues`).filter((q) => q.startsWith('rx-')).length;
       const frames = {
         ...this.env.frames,
         chunk: FRAME_SIZE,
@@ -116,7 +196,9 @@ class SystemNetdev extends LinuxNetdev {
         if (at < 0) throw new Error('the arena is full');
         this.rings.push({ at, bytes: XSK_RINGS_BYTES });
         const zeroCopy = this.mode === 'native-with-zerocopy';
-        opened.push(openXdpSocket(this.env.arena, link.ifindex, q, frames, at, zeroCopy));
+        const socket = openXdpSocket(this.env.arena, link.ifindex, q, frames, at, zeroCopy, this.needWakeup);
+        this.keep(socket.fd);
+        opened.push(socket);
       }
       for (const [q, s] of opened.entries()) registerXdpSocket(this.xdp, q, s.fd);
       this.xdpMode = mode;
@@ -124,32 +206,45 @@ class SystemNetdev extends LinuxNetdev {
         kind: 'af_xdp',
         name: this.name,
         nRxq: opened.length,
+        tx: 'queues',
         sockets: opened,
         framesAt: this.env.frames.at,
         statsAt: this.statsAt,
+        isHashed: this.steering() === 'hash',
       };
     } catch (e) {
       this.whyNotXdp = e instanceof Error ? e.message : String(e);
-      for (const s of opened) libc().close(s.fd);
-      this.releaseSockets();
+      this.release();
+      this.forgetRings();
       return null;
     }
   }
 
-  private releaseSockets(): void {
-    if (this.promiscuous >= 0) libc().close(this.promiscuous);
-    this.promiscuous = -1;
+  release(): void {
+    for (const fd of this.fds) libc().close(fd);
+    this.fds = [];
+    this.openQueues = 0;
     if (this.xdp) detachXdp(this.xdp);
     this.xdp = null;
     this.xdpMode = null;
-    for (const { at, bytes } of this.rings) giveRings(this.env, at, bytes);
+  }
+
+  /** The kernel's pages under the rings go, and with them the names of frames in them. */
+  private forgetRings(): void {
+    for (const { at, bytes } of this.rings) {
+      if (bytes === RING_BYTES) unmapRing(this.env.arena, at);
+      else unmapRings(this.env.arena, at);
+      giveRings(this.env, at, bytes);
+    }
     this.rings = [];
   }
 
   override [Symbol.dispose](): void {
     super[Symbol.dispose]();
-    this.releaseSockets();
+    this.release();
+    this.forgetRings();
     this.env.arena.free(this.statsAt << 3, PORT_STATS_BYTES);
+    this.env.arena.free(this.slotsAt << 2, MAX_QUEUES * 4);
     this.env.byName.delete(this.name);
   }
 }
@@ -167,17 +262,26 @@ function giveRings(env: NetdevEnv, at: number, bytes: number): void {
   bySize.set(bytes, [...(bySize.get(bytes) ?? []), at]);
 }
 
-export const systemKind: NetdevKind = {
-  type: 'system',
-  open(name, env) {
-    if (!getLink(name)) return { error: `could not open network device ${name} (No such device)` };
-    const netdev = new SystemNetdev(name, env);
-    env.byName.set(name, netdev);
-    return netdev;
-  },
-  openPort(spec, context) {
-    return spec.kind === 'af_xdp'
-      ? openAfXdpPort(spec as AfXdpSpec, context)
-      : openAfPacketPort(spec as AfPacketSpec, context);
-  },
-};
+function kind(type: SystemType): NetdevKind {
+  return {
+    type,
+    open(name, env) {
+      if (!getLink(name)) return { error: `could not open network device ${name} (No such device)` };
+      const netdev = new SystemNetdev(name, type, env);
+      env.byName.set(name, netdev);
+      return netdev;
+    },
+    openPort(spec, context) {
+      return spec.kind === 'af_xdp'
+        ? openAfXdpPort(spec as AfXdpSpec, context)
+        : openAfPacketPort(spec as AfPacketSpec, context);
+    },
+    reclaim(spec, context) {
+      if (spec.kind === 'af_xdp') reclaimAfXdpPort(spec as AfXdpSpec, context);
+    },
+  };
+}
+
+export const systemKind = kind('system');
+export const afxdpKind = kind('afxdp');
+export const afxdpNonpmdKind = kind('afxdp-nonpmd');

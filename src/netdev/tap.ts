@@ -1,47 +1,91 @@
 /**
  * `internal` and `tap`: a real interface of the host, made by us and gone with us. What the host sends through it we
- * receive, and the other way round; the kernel finishes checksums and segments before we see a packet.
+ * receive, and the other way round; the kernel finishes checksums and segments before we see a packet, unless the switch
+ * offloads segmentation: then super-segments pass whole, with a `virtio_net_hdr` before each packet.
+ *
+ * A tap has as many queues as `n_rxq` says, a descriptor each; the kernel keeps a flow on one of them. Every thread may
+ * write to any.
  */
 import { addressOf, LinuxError, libc } from '../linux/libc.ts';
 import { openTap } from '../linux/tun.ts';
-import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX } from '../packet/frame.ts';
-import { LinuxNetdev } from './linux-netdev.ts';
+import { FRAME_DATA, FRAME_GSO, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX, LARGE_FRAME_MAX } from '../packet/frame.ts';
+import { writeGsoHeader, writePlainHeader } from '../packet/gso.ts';
+import { completeChecksum, segment, VNET, VNET_HDR_SIZE } from '../packet/segment.ts';
+import { LinuxNetdev, ORDINARY_MTU } from './linux-netdev.ts';
 import type { NetdevEnv, NetdevKind, NetdevPort, PortContext, PortSpec } from './netdev.ts';
-import { PORT_STAT, PORT_STATS_BYTES } from './port-stats.ts';
+import { PORT_STAT, PORT_STATS_BYTES, statsOfHalf } from './port-stats.ts';
+import { steeringHash } from './steering.ts';
+
+const MAX_QUEUES = 64;
+const MAX_SEGMENTS = 256;
 
 interface TapSpec extends PortSpec {
   readonly kind: 'tap';
-  readonly fd: number;
+  /** One for each queue. */
+  readonly fds: readonly number[];
   readonly statsAt: number;
+  /** Packets may be larger than an ordinary frame. */
+  readonly isLarge: boolean;
+  /** A virtio header stands before each. */
+  readonly tso: boolean;
+  readonly isHashed: boolean;
 }
 
 class TapNetdev extends LinuxNetdev {
   readonly type: string;
   protected readonly mirrored = true;
   private readonly env: NetdevEnv;
-  private readonly fd: number;
+  private readonly fds: number[];
+  private readonly tso: boolean;
   private readonly statsAt: number;
+  private nRxq = 1;
 
   constructor(name: string, type: string, fd: number, env: NetdevEnv) {
     super(name);
     this.type = type;
-    this.fd = fd;
+    this.fds = [fd];
     this.env = env;
+    this.tso = env.userspaceTso === true;
     this.statsAt = env.arena.alloc(PORT_STATS_BYTES) >> 3;
   }
 
-  setConfig(): string | null {
+  setConfig(options: ReadonlyMap<string, string>): string | null {
+    const asked = Number.parseInt(options.get('n_rxq') ?? '1', 10);
+    const n = Number.isInteger(asked) && asked > 0 ? Math.min(asked, MAX_QUEUES) : 1;
+    if (n === this.nRxq) return null;
+    this.nRxq = n;
+    this.changed();
     return null;
   }
 
+  wiring(): string {
+    return [this.nRxq, (this.link?.mtu ?? 0) > ORDINARY_MTU, this.isHashed].join();
+  }
+
+  private get isHashed(): boolean {
+    return this.otherConfig.get('tx-steering') === 'hash';
+  }
+
   portSpec(): PortSpec {
-    const spec: TapSpec = { kind: 'tap', name: this.name, nRxq: 1, fd: this.fd, statsAt: this.statsAt };
+    while (this.fds.length > this.nRxq) libc().close(this.fds.pop() as number);
+    while (this.fds.length < this.nRxq) this.fds.push(openTap(this.name, this.tso));
+    const spec: TapSpec = {
+      kind: 'tap',
+      name: this.name,
+      nRxq: this.nRxq,
+      tx: 'any',
+      fds: [...this.fds],
+      statsAt: this.statsAt,
+      isLarge: this.tso || (this.link?.mtu ?? 0) > ORDINARY_MTU,
+      tso: this.tso,
+      isHashed: this.isHashed,
+    };
     return spec;
   }
 
   override [Symbol.dispose](): void {
     super[Symbol.dispose]();
-    libc().close(this.fd);
+    for (const fd of this.fds) libc().close(fd);
     this.env.arena.free(this.statsAt << 3, PORT_STATS_BYTES);
     this.env.byName.delete(this.name);
   }
@@ -50,32 +94,114 @@ class TapNetdev extends LinuxNetdev {
 function openTapPort(spec: TapSpec, context: PortContext): NetdevPort {
   const c = libc();
   const { arena, pool } = context;
-  const { i32, f64 } = arena;
-  const base = addressOf(arena.u8);
-  const { fd, statsAt: stats } = spec;
-  const fds = [fd];
+  const { u8, u16, i32, f64 } = arena;
+  const base = addressOf(u8);
+  const { fds, tso } = spec;
+  const stats = statsOfHalf(spec.statsAt, context.half);
+  const rxFds = fds.map((fd) => [fd]);
+  const own = fds[(context.half ?? 0) % fds.length];
+  const header = tso ? VNET_HDR_SIZE : 0;
+  const segments = new Int32Array(MAX_SEGMENTS);
+
+  /** One packet into a frame of the right size; -1 when there is none, 0 when it was lost. */
+  function receive(fd: number): number {
+    const large = spec.isLarge ? pool.takeLarge() : -1;
+    const frame = large >= 0 ? large : pool.take();
+    if (frame < 0) return -1;
+    const data = frame + FRAME_HEADROOM;
+    const room = large >= 0 ? LARGE_FRAME_MAX : FRAME_MAX;
+    const length = Number(c.read(fd, base + data - header, room + header)) - header;
+    if (length <= 0) {
+      pool.put(frame);
+      return -1;
+    }
+    i32[(frame >> 2) + FRAME_LEN] = length;
+    i32[(frame >> 2) + FRAME_DATA] = data;
+    if (tso && !finish(frame, data, length, large >= 0)) {
+      f64[stats + PORT_STAT.rxErrors]++;
+      pool.put(frame);
+      return 0;
+    }
+    return large >= 0 && length <= FRAME_MAX && i32[(frame >> 2) + FRAME_GSO] === 0
+      ? shrink(frame, data, length)
+      : frame;
+  }
+
+  /** Does what the virtio header asks for, or remembers it. */
+  function finish(frame: number, data: number, length: number, isLarge: boolean): boolean {
+    const h = data - VNET_HDR_SIZE;
+    if (u8[h + 1] !== VNET.GSO_NONE) {
+      if (isLarge) i32[(frame >> 2) + FRAME_GSO] = (u8[h + 1] << 16) | u16[(h + 4) >> 1];
+      return isLarge;
+    }
+    return (
+      (u8[h] & VNET.NEEDS_CSUM) === 0 || completeChecksum(u8, u16, data, length, u16[(h + 6) >> 1], u16[(h + 8) >> 1])
+    );
+  }
+
+  /** Large frames are few: what is short enough goes on in an ordinary one. */
+  function shrink(large: number, from: number, length: number): number {
+    const frame = pool.take();
+    if (frame < 0) return large;
+    const data = frame + FRAME_HEADROOM;
+    u8.copyWithin(data, from, from + length);
+    i32[(frame >> 2) + FRAME_LEN] = length;
+    i32[(frame >> 2) + FRAME_DATA] = data;
+    pool.put(large);
+    return frame;
+  }
+
+  function write(fd: number, frame: number): void {
+    const length = i32[(frame >> 2) + FRAME_LEN];
+    const at = i32[(frame >> 2) + FRAME_DATA] - header;
+    if (Number(c.write(fd, base + at, length + header)) === length + header) {
+      f64[stats + PORT_STAT.txPackets]++;
+      f64[stats + PORT_STAT.txBytes] += length;
+    } else {
+      // EIO while the interface is down, EAGAIN when its host does not keep up.
+      f64[stats + PORT_STAT.txDropped]++;
+    }
+    pool.put(frame);
+  }
+
+  function send(fd: number, frame: number): void {
+    const data = i32[(frame >> 2) + FRAME_DATA];
+    const length = i32[(frame >> 2) + FRAME_LEN];
+    const gso = pool.isLarge(frame) ? i32[(frame >> 2) + FRAME_GSO] : 0;
+    if (gso === 0) {
+      if (tso) writePlainHeader(u8, data);
+      write(fd, frame);
+      return;
+    }
+    if (tso && writeGsoHeader(u8, data, length, gso)) {
+      write(fd, frame);
+      return;
+    }
+    const n = segment(arena, data, length, gso >>> 16, gso & 0xffff, pool, segments, 0);
+    pool.put(frame);
+    if (n < 0) f64[stats + PORT_STAT.txDropped]++;
+    for (let k = 0; k < n; k++) {
+      if (tso) writePlainHeader(u8, i32[(segments[k] >> 2) + FRAME_DATA]);
+      write(fd, segments[k]);
+    }
+  }
 
   return {
     name: spec.name,
-    nRxq: 1,
+    nRxq: spec.nRxq,
     statsAt: stats,
-    rxFds: () => fds,
+    rxFds: (q) => rxFds[q],
 
-    rx(_q, frames, max) {
+    rx(q, frames, max) {
       let n = 0;
       let bytes = 0;
+      const fd = fds[q];
       while (n < max) {
-        const frame = pool.take();
+        const frame = receive(fd);
         if (frame < 0) break;
-        const length = Number(c.read(fd, base + frame + FRAME_HEADROOM, FRAME_MAX));
-        if (length <= 0) {
-          pool.put(frame);
-          break;
-        }
-        i32[(frame >> 2) + FRAME_LEN] = length;
-        i32[(frame >> 2) + FRAME_DATA] = frame + FRAME_HEADROOM;
+        if (frame === 0) continue;
+        bytes += i32[(frame >> 2) + FRAME_LEN];
         frames[n++] = frame;
-        bytes += length;
       }
       f64[stats + PORT_STAT.rxPackets] += n;
       f64[stats + PORT_STAT.rxBytes] += bytes;
@@ -83,22 +209,10 @@ function openTapPort(spec: TapSpec, context: PortContext): NetdevPort {
     },
 
     tx(frames, n) {
-      let sent = 0;
-      let bytes = 0;
       for (let i = 0; i < n; i++) {
-        const frame = frames[i];
-        const length = i32[(frame >> 2) + FRAME_LEN];
-        if (Number(c.write(fd, base + i32[(frame >> 2) + FRAME_DATA], length)) === length) {
-          sent++;
-          bytes += length;
-        } else {
-          // EIO while the interface is down, EAGAIN when its host does not keep up.
-          f64[stats + PORT_STAT.txDropped]++;
-        }
-        pool.put(frame);
+        const fd = spec.isHashed ? fds[(steeringHash(arena, frames[i]) >>> 0) % fds.length] : own;
+        send(fd, frames[i]);
       }
-      f64[stats + PORT_STAT.txPackets] += sent;
-      f64[stats + PORT_STAT.txBytes] += bytes;
     },
 
     flush() {},
@@ -112,7 +226,7 @@ function kind(type: 'internal' | 'tap'): NetdevKind {
     type,
     open(name, env) {
       try {
-        const netdev = new TapNetdev(name, type, openTap(name), env);
+        const netdev = new TapNetdev(name, type, openTap(name, env.userspaceTso), env);
         env.byName.set(name, netdev);
         return netdev;
       } catch (e) {

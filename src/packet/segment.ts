@@ -5,17 +5,10 @@
  * The input is ordinary memory; the output goes into frames of the arena. Nothing is allocated. A header that does not
  * fit the packet makes the packet an error (-1), never an access out of bounds.
  */
-import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX, type FramePool } from './frame.ts';
+import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, type FramePool, LARGE_FRAME_MAX } from './frame.ts';
+import { gsoPlaces, locate } from './gso.ts';
 
-export const VNET_HDR_SIZE = 10;
-export const VNET = {
-  NEEDS_CSUM: 1,
-  GSO_NONE: 0,
-  GSO_TCPV4: 1,
-  GSO_TCPV6: 4,
-  GSO_UDP_L4: 5,
-  GSO_ECN: 0x80,
-} as const;
+export { VNET, VNET_HDR_SIZE } from './vnet.ts';
 
 /**
  * Sum of the 16-bit little-endian words of `length` bytes from `at` (even), on top of `sum`, folded to 16 bits. Byte order
@@ -103,37 +96,13 @@ export function segment(
 ): number {
   const s = source.u8;
   const { u8, u16, i32 } = pool.arena;
-  let l3 = 14;
-  let type = (s[at + 12] << 8) | s[at + 13];
-  while ((type === 0x8100 || type === 0x88a8) && l3 + 4 < length) {
-    type = (s[at + l3 + 2] << 8) | s[at + l3 + 3];
-    l3 += 4;
-  }
-  const isV6 = type === 0x86dd;
-  if (!isV6 && type !== 0x0800) return -1;
-  const kind = gsoType & ~VNET.GSO_ECN;
-  const isUdp = kind === VNET.GSO_UDP_L4;
-  if (!isUdp && kind !== VNET.GSO_TCPV4 && kind !== VNET.GSO_TCPV6) return -1;
-  let l4 = l3 + 40;
-  if (isV6) {
-    // Extension headers before TCP: hop-by-hop, routing, destination options all give their length alike.
-    let next = s[at + l3 + 6];
-    while ((next === 0 || next === 43 || next === 60) && l4 + 2 <= length) {
-      next = s[at + l4];
-      l4 += (s[at + l4 + 1] + 1) * 8;
-    }
-    if (next !== (isUdp ? 17 : 6)) return -1;
-  } else {
-    l4 = l3 + (s[at + l3] & 15) * 4;
-    if (s[at + l3 + 9] !== (isUdp ? 17 : 6)) return -1;
-  }
-  if (l4 + 20 > length && !(isUdp && l4 + 8 <= length)) return -1;
-  const header = isUdp ? l4 + 8 : l4 + (s[at + l4 + 12] >> 4) * 4;
-  if (header > length || gsoSize === 0 || header + gsoSize > FRAME_MAX) return -1;
+  if (!locate(s, at, length, gsoType)) return -1;
+  const { l3, l4, header, isV6, isUdp } = gsoPlaces;
+  if (gsoSize === 0 || header + gsoSize > LARGE_FRAME_MAX) return -1;
 
   const payload = length - header;
   const count = Math.max(1, Math.ceil(payload / gsoSize));
-  if (count > pool.available || outAt + count > out.length) return -1;
+  if (outAt + count > out.length) return -1;
   const seq = ((s[at + l4 + 4] << 24) | (s[at + l4 + 5] << 16) | (s[at + l4 + 6] << 8) | s[at + l4 + 7]) >>> 0;
   const id = (s[at + l3 + 4] << 8) | s[at + l3 + 5];
   const flags = s[at + l4 + 13];
@@ -143,7 +112,11 @@ export function segment(
   for (let i = 0; i < count; i++) {
     const from = header + i * gsoSize;
     const n = Math.min(gsoSize, length - from);
-    const frame = pool.take();
+    const frame = pool.takeFor(header + n);
+    if (frame < 0) {
+      for (let k = 0; k < i; k++) pool.put(out[outAt + k]);
+      return -1;
+    }
     const data = frame + FRAME_HEADROOM;
     i32[(frame >> 2) + FRAME_LEN] = header + n;
     i32[(frame >> 2) + FRAME_DATA] = data;

@@ -27,6 +27,7 @@ import { declareLogModules } from '../base/log-modules.ts';
 import { Unixctl } from '../base/unixctl.ts';
 import { vlogSetProgram } from '../base/vlog.ts';
 import { lockFile } from '../linux/file-lock.ts';
+import { simulateCpus } from '../linux/cpus.ts';
 import { wakePromptly } from '../linux/scheduling.ts';
 import { registerSwitchCommands } from '../vswitchd/commands.ts';
 import type { DummyMode } from '../vswitchd/datapaths.ts';
@@ -42,6 +43,7 @@ const OWN_OPTIONS: readonly OptionSpec[] = [
   { long: 'disable-system' },
   { long: 'disable-system-route' },
   { long: 'dpdk', arg: 'optional' },
+  { long: 'dummy-numa', arg: 'required' },
 ];
 
 async function main(args: readonly string[]): Promise<void> {
@@ -70,6 +72,9 @@ async function main(args: readonly string[]): Promise<void> {
       case 'disable-system':
       case 'disable-system-route':
         // Nothing here pages out packets, and there is no kernel datapath or routing table to leave alone.
+        break;
+      case 'dummy-numa':
+        simulateCpus(option.value ?? '');
         break;
       case 'dpdk':
         ovsFatal(PROGRAM, '--dpdk option must not be used: DPDK is configured through ovsdb.');

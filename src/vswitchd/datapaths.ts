@@ -16,7 +16,7 @@ const log = vlog('ofproto');
 export type DummyMode = 'none' | 'plain' | 'system' | 'override';
 
 /** What `--enable-dummy=override` leaves as it is: what touches no device of the machine. */
-const KEPT: ReadonlySet<string> = new Set(['patch', 'null']);
+const KEPT: ReadonlySet<string> = new Set(['patch', 'null', 'pcap', 'dummy-pmd']);
 
 export class Datapaths {
   private readonly dummy: DummyMode;

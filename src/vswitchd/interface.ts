@@ -46,6 +46,7 @@ export class Interface {
     this.netdev = opened;
     this.refusedMtu = null;
     const wrong = opened.setConfig(this.spec.options);
+    if (this.spec.otherConfig) opened.setOtherConfig?.(this.spec.otherConfig);
     if (wrong !== null) {
       log.warn(`${this.name}: could not set configuration (Invalid argument)`);
       this.close();
@@ -73,6 +74,7 @@ export class Interface {
     const { netdev, spec } = this;
     if (netdev === null) return;
     this.error = netdev.setConfig(spec.options);
+    if (spec.otherConfig) netdev.setOtherConfig?.(spec.otherConfig);
     const isInternal = spec.type === 'internal';
     // Physical devices keep the address they have.
     const mac = localMac ?? (isInternal ? spec.mac : null);
