@@ -64,6 +64,7 @@ export const SLOW_DROP_REASON = {
   'upcall-queue-full': reason('upcall-queue-full', 'too many upcalls of its port waited'),
   'port-down': reason('port-down', 'the device is down'),
   mtu: reason('mtu', 'longer than the MTU of the device'),
+  breakpoint: reason('breakpoint', 'somebody dropped it at a breakpoint'),
   'unknown-port': reason('unknown-port', 'it came from a port that no bridge has'),
 } as const;
 export type SlowDropName = keyof typeof SLOW_DROP_REASON;

@@ -7,6 +7,7 @@ import { parseDpActions } from '../flow/dp-text.ts';
 import { FlowKey } from '../flow/key.ts';
 import { DP_WORDS, OFS } from '../flow/layout.ts';
 import { checksum, finishSum, pseudoHeaderSum } from '../packet/checksum.ts';
+import { UPCALL_KEY } from './commands.ts';
 import { DROP } from './drop-reason.ts';
 import { PMD_STAT } from './pmd-stats.ts';
 import { TestBed, TestPort } from './testing.ts';
@@ -159,7 +160,7 @@ test('what the outer headers say is in the key', () => {
   const at = b.bed.upcalls.peek();
   ok(at >= 0);
   const got = new FlowKey();
-  for (let w = 0; w < DP_WORDS; w++) got.w[w] = b.bed.arena.i32[at + 4 + w];
+  for (let w = 0; w < DP_WORDS; w++) got.w[w] = b.bed.arena.i32[at + UPCALL_KEY + w];
   equal(got.get32(OFS.in_port), 77);
   equal(got.get64(OFS.tun_id), 0xabcdefn);
   equal(got.get32(OFS.tun_src), 0x01010258);

@@ -35,6 +35,8 @@ const MISS_CAUSES = new Map<number, 'miss_flow' | 'implicit'>([
 ]);
 const stats: DpFlowStats = { packets: 0, bytes: 0, usedMs: 0, tcpFlags: 0 };
 
+const isTranslated = (upcall: Upcall): boolean => upcall.reason === 'miss' || upcall.userspace?.type === 'slow_path';
+
 export class UpcallHandler {
   /** Off for tests of what a megaflow spares: every flow is then installed with all bits looked at. */
   usesMegaflows = true;
@@ -68,6 +70,7 @@ export class UpcallHandler {
         dropped.inc();
         this.overflows++;
         this.backer.journeys?.lost(upcall, 'upcall-queue-full');
+        if (upcall.stops) this.answered(upcall);
       }
     }
     if (!this.isScheduled) this.run();
@@ -91,22 +94,45 @@ export class UpcallHandler {
   }
 
   private one(upcall: Upcall): void {
+    if (upcall.stops && isTranslated(upcall)) {
+      const go = (now: Upcall | null): void => {
+        if (now) this.answer(now, true);
+        else {
+          this.backer.journeys?.lost(upcall, 'breakpoint');
+          this.answered(upcall);
+        }
+      };
+      if (this.backer.journeys?.breaks.stopsTranslation(upcall, go)) return;
+    }
+    this.answer(upcall, (upcall.stops ?? 0) !== 0);
+  }
+
+  /** A breakpoint has to know when packets that wait behind this one may follow. */
+  private answered(upcall: Upcall): void {
+    this.backer.dpif.journeys?.answered(upcall.pmdId, upcall.journey ?? 0);
+  }
+
+  /** `isAwaited`: the datapath is told when this is done. */
+  private answer(upcall: Upcall, isAwaited: boolean): void {
     const started = performance.now();
+    let waits = false;
     try {
-      if (upcall.reason === 'miss' || upcall.userspace?.type === 'slow_path') this.translate(upcall);
+      if (isTranslated(upcall)) waits = this.translate(upcall);
       else if (upcall.userspace?.type === 'controller') this.toController(upcall, upcall.userspace);
     } catch (cause) {
       log.rl(5).err(`upcall failed: ${cause instanceof Error ? (cause.stack ?? cause.message) : cause}`);
     }
+    if (isAwaited && !waits) this.answered(upcall);
     this.times.add(performance.now() - started);
   }
 
-  private translate(upcall: Upcall): void {
+  /** True: its packet is about to be dropped, and waits at a breakpoint. */
+  private translate(upcall: Upcall): boolean {
     const entry = this.backer.flowOf(upcall.key);
     if (!entry) {
       log.rl(5).info(`received packet on unassociated datapath port ${upcall.key.get32(OFS.in_port)}`);
       this.backer.journeys?.lost(upcall, 'unknown-port');
-      return;
+      return false;
     }
     const tcpFlags = entry.flow.get16(OFS.tcp_flags);
     const { journeys } = this.backer;
@@ -115,11 +141,20 @@ export class UpcallHandler {
     xlated.inc();
     const installed = upcall.reason === 'miss' ? this.install(upcall, entry.flow, entry.bridge, result) : null;
     if (result.actions.length > 0) {
-      this.backer.dpif.execute(upcall.packet, upcall.key, result.actions, upcall.pmdId, upcall.journey);
+      const { packet, key, pmdId, journey, stops } = upcall;
+      this.backer.dpif.execute(packet, key, result.actions, pmdId, journey, stops);
     }
-    if (journeys && observer) journeys.translated(upcall, observer, entry, result, installed);
+    let waits = false;
+    if (journeys && observer) {
+      if (upcall.stops && result.actions.length === 0) {
+        const reason = observer.drop(result, entry.bridge);
+        waits = journeys.breaks.stopsDrop(upcall, reason, () => this.answered(upcall));
+      }
+      journeys.translated(upcall, observer, entry, result, installed);
+    }
     const usedMs = clock.nowMs();
     creditEffects(result.effects, { packets: 1, bytes: upcall.packet.length, usedMs, tcpFlags });
+    return waits;
   }
 
   private install(upcall: Upcall, flow: FlowKey, bridge: Bridge, result: XlateResult): DpFlow | null {

@@ -12,6 +12,7 @@ import { sameActions } from '../revalidator.ts';
 import { namesOf } from '../trace.ts';
 import { Ukey } from '../ukey.ts';
 import { formatFlow, formatMegaflow } from '../xlate/flow-text.ts';
+import { BREAK_STAGES } from './breaks.ts';
 import { changesOf, withHeaders } from './changes.ts';
 import type { JourneyCollector, Part, Pending, SlowStep } from './collector.ts';
 import type { MegaflowStory, PortName, Step, Story } from './story.ts';
@@ -37,6 +38,7 @@ interface Context {
 
 const stats: DpFlowStats = { packets: 0, bytes: 0, usedMs: 0, tcpFlags: 0 };
 
+/** `number` 0: what is known so far of a packet that is still on its way. */
 export function buildStory(collector: JourneyCollector, p: Pending, number: number): Story {
   const { backer } = collector;
   // The caller has seen to it that there is a first part.
@@ -127,7 +129,7 @@ function slowSteps(c: Context, s: SlowStep): Timed[] {
     case 'translation': {
       const translation = s.telling.story(s.flow, s.result, s.bridge);
       const installed = s.installed ? formatUfid(s.installed.ufid) : null;
-      if (s.installed) {
+      if (s.installed && c.number !== 0) {
         c.collector.toldIn.set(s.installed.ufid, c.number);
         if (s.installed.user instanceof Ukey) c.collector.madeBy.set(s.installed.user, c.number);
       }
@@ -142,6 +144,10 @@ function slowSteps(c: Context, s: SlowStep): Timed[] {
     }
     case 'controller':
       return [{ atMs: s.atMs, step: { ...at, step: 'controller', reason: s.reason, table: s.table } }];
+    case 'held':
+      return [{ atMs: s.atMs, step: { ...at, step: 'held', stage: s.stage } }];
+    case 'released':
+      return [{ atMs: s.atMs, step: { ...at, step: 'released', how: s.how, edits: s.edits } }];
     case 'lost':
       return [drop(SLOW_DROP_REASON[s.reason])];
   }
@@ -233,6 +239,7 @@ function eventStep(c: Context, event: JourneyEvent, at: { ns: number; pmd: numbe
       return { ...at, step: 'action', level: event.level, action, changes: [], before: null, after: null };
     }
     case 'held':
+      return { ...at, step: 'held', stage: BREAK_STAGES[31 - Math.clz32(event.hold.stage)] ?? '?' };
     case 'ct':
       return null;
     case 'again': {
@@ -312,7 +319,7 @@ function replay(c: Context, flow: DpFlow | undefined): Replayed {
   });
   const isCurrent = sameActions(c.backer.installable(result), flow.actions);
   if (isEmpty && isCurrent) c.dropByTables = telling.drop(result, entry.bridge);
-  c.collector.toldIn.set(flow.ufid, c.number);
+  if (c.number !== 0) c.collector.toldIn.set(flow.ufid, c.number);
   if (toldIn !== null && isCurrent) return { replay: null, replayed_in: toldIn };
   return { replay: { ...telling.story(key, result, entry.bridge), is_current: isCurrent }, replayed_in: null };
 }

@@ -13,6 +13,7 @@ import type { FlowKey } from '../../flow/key.ts';
 import type { Backer } from '../backer.ts';
 import type { Bridge } from '../bridge.ts';
 import type { XlateResult } from '../xlate/types.ts';
+import { type BreakStage, Breaks, type Release } from './breaks.ts';
 import { buildStory } from './build.ts';
 import { JourneyError, type JourneyOptions, JourneySession } from './session.ts';
 import type { Story } from './story.ts';
@@ -24,6 +25,8 @@ const MAX_PENDING = 1024;
 /** A packet that goes round and round has told enough. */
 const MAX_PARTS = 256;
 const PATIENCE_MS = 1000;
+/** Changes of who looks, back to which records are understood. */
+const KEPT_GENERATIONS = 16;
 
 /** What the slow path did with an upcall. Times are those of the kernel's monotonic clock. */
 export type SlowStep = { readonly atMs: number } & (
@@ -38,10 +41,12 @@ export type SlowStep = { readonly atMs: number } & (
   | { readonly type: 'overtaken'; readonly flow: DpFlow | null }
   | { readonly type: 'controller'; readonly reason: number; readonly table: number | null }
   | { readonly type: 'lost'; readonly reason: LostReason }
+  | { readonly type: 'held'; readonly stage: BreakStage }
+  | { readonly type: 'released'; readonly how: Release; readonly edits: readonly string[] }
 );
 
 /** Why nobody translated a packet that came up. */
-export type LostReason = 'upcall-queue-full' | 'unknown-port' | 'flow-restore-wait';
+export type LostReason = 'upcall-queue-full' | 'unknown-port' | 'flow-restore-wait' | 'breakpoint';
 
 export interface Part {
   readonly pmdId: number;
@@ -58,7 +63,14 @@ export interface Pending {
   answered: number;
   asked: number;
   executed: number;
-  readonly sinceMs: number;
+  /** Breakpoints that it waits at now; has it ever; is it to stop at the next stage; what people call it, 0 for nothing yet. */
+  waits: number;
+  wasHeld: boolean;
+  isStepping: boolean;
+  number: number;
+  /** Sessions that looked for it when it was received; null until that is known. */
+  takers: readonly JourneySession[] | null;
+  sinceMs: number;
   isLate: boolean;
 }
 
@@ -69,9 +81,11 @@ export class JourneyCollector {
   readonly source: JourneySource;
   private readonly pending = new Map<number, Pending>();
   private readonly open = new Set<JourneySession>();
-  /** Sessions by the filter bits of the current generation. */
-  private watched: JourneySession[] = [];
+  /** Sessions by the filter bits of a generation; the last is the current one. */
+  private readonly watchedBy = new Map<number, readonly JourneySession[]>();
+  private watched: readonly JourneySession[] = [];
   private generation = 0;
+  readonly breaks = new Breaks(this);
   private next = 1;
   private timer: NodeJS.Timeout | null = null;
   /** Which journey told the translation of a megaflow, and which one's upcall made it. */
@@ -96,6 +110,7 @@ export class JourneyCollector {
     if (!this.isHeard) {
       this.isHeard = true;
       this.source.onJourneys((news) => this.hear(news));
+      this.source.onRestart(() => this.breaks.restarted());
     }
     this.open.add(session);
     this.toldIn.clear();
@@ -110,6 +125,7 @@ export class JourneyCollector {
 
   /** Before the datapath goes. */
   close(): void {
+    this.breaks.closeAll();
     for (const session of [...this.open]) session.close();
     this.isClosed = true;
     if (this.timer) clearInterval(this.timer);
@@ -124,6 +140,8 @@ export class JourneyCollector {
     if (this.isClosed) return;
     this.watched = [...this.open];
     this.generation = (this.generation + 1) & 0x7fffffff;
+    this.watchedBy.set(this.generation, this.watched);
+    if (this.watchedBy.size > KEPT_GENERATIONS) this.watchedBy.delete(this.watchedBy.keys().next().value as number);
     this.source.watch(
       this.watched.map((s) => s.filter),
       this.generation,
@@ -145,8 +163,21 @@ export class JourneyCollector {
     const part = { pmdId: news.pmdId, record: news.record };
     p.upcalls += news.record.upcalls;
     p.parts.push(part);
-    if (news.record.kind === 'received') p.first = part;
-    else p.executed++;
+    switch (news.record.kind) {
+      case 'received':
+        p.first = part;
+        p.takers =
+          this.watchedBy.get(news.record.generation)?.filter((_, bit) => news.record.filters & (1 << bit)) ?? [];
+        break;
+      case 'resumed':
+        p.waits--;
+        break;
+      default:
+        p.executed++;
+    }
+    if (p.waits > 0 && news.record.kind === 'received') this.breaks.known(p);
+    const last = news.record.events.at(-1);
+    if (last?.type === 'held') this.breaks.held(p, news.pmdId, last.hold);
     this.look(p);
   }
 
@@ -186,27 +217,34 @@ export class JourneyCollector {
     this.look(p);
   }
 
-  private pendingOf(id: number): Pending | null {
+  pendingOf(id: number): Pending | null {
     if (id === 0 || this.watched.length === 0) return null;
     let p = this.pending.get(id);
     if (!p) {
-      const zeros = { upcalls: 0, answered: 0, asked: 0, executed: 0, isLate: false };
-      p = { id, first: null, parts: [], slow: [], sinceMs: monotonicMs(), ...zeros };
+      const zeros = { upcalls: 0, answered: 0, asked: 0, executed: 0, waits: 0, number: 0 };
+      const nothing = { wasHeld: false, isStepping: false, isLate: false, takers: null };
+      p = { id, first: null, parts: [], slow: [], sinceMs: monotonicMs(), ...zeros, ...nothing };
       this.pending.set(id, p);
-      if (this.pending.size > MAX_PENDING) this.giveUp(this.pending.values().next().value as Pending);
+      if (this.pending.size > MAX_PENDING) this.giveUpOldest();
       this.timer ??= setInterval(() => this.lookAtAll(), PATIENCE_MS / 4).unref();
     }
     return p;
   }
 
-  private look(p: Pending): void {
+  /** Is it whole? */
+  look(p: Pending): void {
+    if (p.waits > 0) return;
     if (p.first && p.answered >= p.upcalls && p.executed >= p.asked) this.tell(p);
     else if (p.parts.length + p.slow.length > MAX_PARTS) this.giveUp(p);
   }
 
+  private giveUpOldest(): void {
+    for (const p of this.pending.values()) if (p.waits === 0) return this.giveUp(p);
+  }
+
   private lookAtAll(): void {
     const now = monotonicMs();
-    for (const p of [...this.pending.values()]) if (now - p.sinceMs > PATIENCE_MS) this.giveUp(p);
+    for (const p of [...this.pending.values()]) if (p.waits <= 0 && now - p.sinceMs > PATIENCE_MS) this.giveUp(p);
     if (this.pending.size === 0 && this.timer) {
       clearInterval(this.timer);
       this.timer = null;
@@ -220,10 +258,9 @@ export class JourneyCollector {
 
   private tell(p: Pending): void {
     this.pending.delete(p.id);
-    const record = p.first?.record;
-    if (!record || record.generation !== this.generation) return;
+    if (!p.first || !p.takers) return;
     try {
-      const wanted = this.watched.filter((s, bit) => record.filters & (1 << bit) && s.mayWant(p));
+      const wanted = p.takers.filter((s) => s.isOpen && s.mayWant(p));
       if (wanted.length === 0) return;
       const story = buildStory(this, p, this.next);
       const takers = wanted.filter((s) => s.wants(story));

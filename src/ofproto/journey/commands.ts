@@ -6,6 +6,8 @@
  */
 import { MANY_ARGS, registerCommand, UnixctlError } from '../../base/commands.ts';
 import type { Backers } from '../commands/find.ts';
+import { registerBreakCommands } from './break-commands.ts';
+import { numberOf, parseOptions } from './options.ts';
 import { type JourneyOptions, type JourneySession, ONLY, type Only } from './session.ts';
 import { storyText } from './text.ts';
 
@@ -30,6 +32,7 @@ const START_USAGE =
   '[FILTER] [--count=N] [--bridge=BR] [--in-port=P] [--only=drops|upcalls|slow] [--slow-us=N] [--keep=N]';
 
 export function registerJourneyCommands(backers: Backers): void {
+  registerBreakCommands(backers);
   registerCommand('journey/start', START_USAGE, 0, MANY_ARGS, (args) => start(backers, args).name);
   registerCommand(
     'journey/show',
@@ -142,24 +145,6 @@ async function show(args: string[]): Promise<string> {
 }
 
 // ---- arguments ----
-
-function parseOptions(args: readonly string[]): { options: ReadonlyMap<string, string>; words: string[] } {
-  const options = new Map<string, string>();
-  const words: string[] = [];
-  for (const arg of args) {
-    const found = /^--([a-z-]+)(?:=(.*))?$/.exec(arg);
-    if (found) options.set(found[1], found[2] ?? '');
-    else words.push(arg);
-  }
-  return { options, words };
-}
-
-function numberOf(options: ReadonlyMap<string, string>, name: string, fallback: number): number {
-  const text = options.get(name);
-  if (text === undefined) return fallback;
-  if (!/^\d+$/.test(text)) throw new UnixctlError(`--${name}: ${text}: not a number`);
-  return Number(text);
-}
 
 const KNOWN = new Set(['count', 'bridge', 'in-port', 'only', 'slow-us', 'keep']);
 

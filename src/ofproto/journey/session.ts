@@ -26,6 +26,8 @@ export interface JourneyOptions {
   readonly keep?: number;
   /** The session ends by itself when it has told so many. */
   readonly count?: number;
+  /** Stages before which packets wait, bits of `STOP`; only those that did are told. See `breaks.ts`. */
+  readonly stops?: number;
 }
 
 export class JourneyError extends Error {
@@ -57,7 +59,9 @@ export class JourneySession implements Disposable {
     this.only = options.only ?? 'all';
     this.keep = Math.min(MAX_KEPT, Math.max(1, options.keep ?? 256));
     const match = matchOf(collector, options);
-    this.filter = { key: match.key, mask: match.mask, only: this.only, slowUs: options.slowUs ?? 1000 };
+    const stops = options.stops ?? 0;
+    const only = stops === 0 ? this.only : 'held';
+    this.filter = { key: match.key, mask: match.mask, only, slowUs: options.slowUs ?? 1000, stops };
     this.lostBefore = collector.source.journeysLost();
   }
 
@@ -69,6 +73,7 @@ export class JourneySession implements Disposable {
 
   /** Before the story is written: is it worth it? */
   mayWant(p: Pending): boolean {
+    if (this.options.stops && !p.wasHeld) return false;
     if (this.options.bridge === undefined) return true;
     const port = p.first?.record.port ?? -1;
     return this.collector.backer.owner(port)?.bridge.name === this.options.bridge;

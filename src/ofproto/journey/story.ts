@@ -93,6 +93,9 @@ export type Step = { readonly ns: number; readonly pmd: number } & (
       readonly after: string | null;
     }
   | { readonly step: 'recirculated'; readonly recirc_id: number; readonly flow: string }
+  /** At a breakpoint. */
+  | { readonly step: 'held'; readonly stage: string }
+  | { readonly step: 'released'; readonly how: string; readonly edits: readonly string[] }
   | { readonly step: 'sent'; readonly port: PortName; readonly length: number; readonly by_pmd: number }
   | { readonly step: 'drop'; readonly reason: string; readonly text: string; readonly port: string | null }
 );

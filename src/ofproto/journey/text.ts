@@ -74,15 +74,7 @@ export function storyText(story: Story, options: StoryTextOptions = { color: fal
   const no = story.in_port.of_port;
   const port = `${story.in_port.name}${no === null ? '' : ` (port ${no})`}`;
   out.push(head(style, 0, story.pmd) + `received on ${port}, queue ${story.queue}, ${story.length} bytes`);
-  for (const step of story.steps) {
-    const [first, ...rest] = stepLines(step, style, story.verdict);
-    if (first === undefined) continue;
-    out.push(head(style, step.ns, step.pmd) + fold(first, INDENT));
-    for (const line of rest) {
-      const inner = /^ */.exec(line)?.[0].length ?? 0;
-      out.push(' '.repeat(INDENT) + fold(line, INDENT + inner + 2));
-    }
-  }
+  out.push(...steps(story.steps, story.verdict, style, options.width));
   if (story.drop && story.verdict === 'dropped') {
     out.push(
       `${' '.repeat(INDENT - 2)}${style.bad('✗')} ${fold(`${style.bad(story.drop.name)}: ${story.drop.text}`, INDENT)}`,
@@ -90,6 +82,26 @@ export function storyText(story: Story, options: StoryTextOptions = { color: fal
   }
   if (story.is_incomplete) out.push(style.note('  (incomplete: a part of this story was lost or is still on its way)'));
   return `${out.join('\n')}\n`;
+}
+
+/** Steps of a journey that may not be over yet. */
+export function stepsText(list: readonly Step[], options: StoryTextOptions): string {
+  const lines = steps(list, 'consumed', options.color ? COLORED : PLAIN, options.width);
+  return lines.map((line) => `${line}\n`).join('');
+}
+
+function steps(list: readonly Step[], verdict: Story['verdict'], style: Style, width: number): string[] {
+  const out: string[] = [];
+  for (const step of list) {
+    const [first, ...rest] = stepLines(step, style, verdict);
+    if (first === undefined) continue;
+    out.push(head(style, step.ns, step.pmd) + folded(first, INDENT, width));
+    for (const line of rest) {
+      const inner = /^ */.exec(line)?.[0].length ?? 0;
+      out.push(' '.repeat(INDENT) + folded(line, INDENT + inner + 2, width));
+    }
+  }
+  return out;
 }
 
 const head = (style: Style, ns: number, pmd: number): string =>
@@ -146,6 +158,12 @@ function stepLines(step: Step, style: Style, verdict: Story['verdict']): string[
     case 'recirculated': {
       const what = step.recirc_id === 0 ? '' : `${style.note('recirculated')} (id 0x${step.recirc_id.toString(16)}), `;
       return [`${what}looked up again as`, `  ${step.flow}`];
+    }
+    case 'held':
+      return [`${style.note('waits')} before ${step.stage}, at a breakpoint`];
+    case 'released': {
+      const how = step.how === 'deleted' ? 'the breakpoint is gone' : step.how;
+      return [`${style.note('goes on')}: ${how}`, ...step.edits.map((e) => `  edited: ${e}`)];
     }
     case 'sent': {
       const no = step.port.of_port;

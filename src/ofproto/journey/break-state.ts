@@ -1,0 +1,171 @@
+/**
+ * A packet that waits, for people and for scripts: what it is, where it stands, what has been done with it and what is left.
+ * `docs/schema/break.json` is this file as a JSON Schema.
+ */
+import { clock } from '../../base/clock.ts';
+import type { DropReason } from '../../datapath/drop-reason.ts';
+import { extractFlow } from '../../flow/extract.ts';
+import { F, FIELDS } from '../../flow/fields.ts';
+import { FlowKey } from '../../flow/key.ts';
+import { OFS } from '../../flow/layout.ts';
+import { getField, prereqsMet } from '../../flow/subfield.ts';
+import { formatFieldValue } from '../../flow/value-text.ts';
+import type { Backer } from '../backer.ts';
+import { namesOf } from '../trace.ts';
+import { formatFlow } from '../xlate/flow-text.ts';
+import { type Breakpoint, type HeldPacket, inPortOf } from './breaks.ts';
+import { buildStory, portName } from './build.ts';
+import type { JourneyCollector } from './collector.ts';
+import type { PortName, Step } from './story.ts';
+import { stepsText } from './text.ts';
+
+export interface BreakpointState {
+  readonly type: 'breakpoint';
+  readonly name: string;
+  readonly stages: readonly string[];
+  readonly filter: string;
+  readonly bridge: string | null;
+  readonly in_port: string | null;
+  readonly limit_ms: number;
+  /** Packets that stopped here so far. */
+  readonly hits: number;
+  readonly waiting: number;
+}
+
+export interface HeldState {
+  readonly type: 'held';
+  readonly packet: number;
+  readonly breakpoints: readonly string[];
+  /** The stage that comes next. */
+  readonly stage: string;
+  readonly reason: DropReason | null;
+  readonly bridge: string | null;
+  readonly in_port: PortName;
+  /** The thread that it waits in; -1 is the main thread. */
+  readonly pmd: number;
+  readonly held_ms: number;
+  /** Until it goes on by itself. */
+  readonly left_ms: number;
+  readonly length: number;
+  /** Its bytes now, hex; and as they were received. */
+  readonly bytes: string;
+  readonly received: string;
+  /** As a match, the OpenFlow way. */
+  readonly flow: string;
+  /** Header fields, in the order of the headers. */
+  readonly headers: readonly { readonly field: string; readonly value: string; readonly is_editable: boolean }[];
+  readonly metadata: readonly { readonly field: string; readonly value: string }[];
+  /** What is left to be done, as far as the datapath knows. */
+  readonly actions: string;
+  readonly edits: readonly string[];
+  /** The journey so far. */
+  readonly steps: readonly Step[];
+}
+
+export function breakpointState(points: readonly Breakpoint[], waiting: number): BreakpointState {
+  const [{ name, options, limitMs }] = points;
+  return {
+    type: 'breakpoint',
+    name,
+    stages: options.stages,
+    filter: options.filter ?? '',
+    bridge: options.bridge ?? null,
+    in_port: options.inPort ?? null,
+    limit_ms: limitMs,
+    hits: points.reduce((n, b) => n + b.hits, 0),
+    waiting,
+  };
+}
+
+const METADATA =
+  /^(recirc_id|dp_hash|pkt_mark|skb_priority|ct_state|ct_zone|ct_mark|ct_label|ct_nw_|ct_ipv6_|ct_tp_|tun_)/;
+/** What other fields say, too. */
+const ALSO = new Set([F.vlan_tci, F.vlan_vid, F.vlan_pcp, F.ip_dscp, F.in_port_oxm]);
+
+export function heldState(collector: JourneyCollector, held: HeldPacket): HeldState {
+  const { backer } = collector;
+  const port = inPortOf(held);
+  const key = keyNow(held);
+  const first = held.pending.first?.record;
+  const story = held.pending.first ? buildStory(collector, held.pending, 0) : null;
+  return {
+    type: 'held',
+    packet: held.number,
+    breakpoints: held.breakpoints.map((b) => b.name),
+    stage: held.stage,
+    reason: held.reason,
+    bridge: (backer.owner(port) ?? backer.flowOf(held.key))?.bridge.name ?? null,
+    in_port: portName(backer, port),
+    pmd: held.pmd,
+    held_ms: Math.round(clock.nowMs() - held.sinceMs),
+    left_ms: Math.max(0, Math.round(held.untilMs - clock.nowMs())),
+    length: held.packet.length,
+    bytes: hex(held.packet),
+    received: first ? hex(first.packet) : hex(held.packet),
+    flow: flowText(backer, key),
+    headers: fieldsOf(key, false).map(({ field, value }) => ({
+      field: field.name,
+      value,
+      is_editable: field.writable,
+    })),
+    metadata: fieldsOf(key, true).map(({ field, value }) => ({ field: field.name, value })),
+    actions: held.actions,
+    edits: [...held.edits],
+    steps: story?.steps ?? [],
+  };
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+/** The key that the packet would have if it were looked up now. */
+function keyNow(held: HeldPacket): FlowKey {
+  const key = new FlowKey();
+  extractFlow(held.packet, key);
+  const { w } = held.key;
+  for (const at of [OFS.in_port, OFS.recirc_id, OFS.ct_state, OFS.ct_mark, OFS.dp_hash, OFS.pkt_mark, OFS.skb_priority])
+    key.w[at >> 2] = w[at >> 2];
+  key.set16(OFS.ct_zone, held.key.get16(OFS.ct_zone));
+  for (let at = OFS.ct_label >> 2; at < OFS.nsh_flags >> 2; at++) key.w[at] = w[at];
+  for (let at = OFS.tun_id >> 2; at < OFS.metadata >> 2; at++) key.w[at] = w[at];
+  return key;
+}
+
+function fieldsOf(key: FlowKey, isMetadata: boolean): { field: (typeof FIELDS)[number]; value: string }[] {
+  return FIELDS.flatMap((field) => {
+    if (ALSO.has(field) || field === F.in_port || field.bit >= OFS.metadata * 8) return [];
+    if (METADATA.test(field.name) !== isMetadata || !prereqsMet(field, key)) return [];
+    const value = getField(key, field);
+    const isZero = value.every((b) => b === 0);
+    if (isZero && (isMetadata || /^(packet_type|conj_id|actset|nsh_|mpls_|igmp)/.test(field.name))) return [];
+    if (field.name.startsWith('dl_vlan') && (key.get16(OFS.vlan_tci) & 0x1000) === 0) return [];
+    return [{ field, value: formatFieldValue(field, value) }];
+  });
+}
+
+function flowText(backer: Backer, key: FlowKey): string {
+  const entry = backer.flowOf(key);
+  return entry ? formatFlow(entry.flow, namesOf(entry.bridge)) : formatFlow(key);
+}
+
+export function breakpointText(b: BreakpointState): string {
+  const where = [b.filter || 'any packet'];
+  if (b.bridge !== null) where.push(`bridge ${b.bridge}`);
+  if (b.in_port !== null) where.push(`in port ${b.in_port}`);
+  return `${b.name}: before ${b.stages.join(', ')}: ${where.join(', ')}: ${b.waiting} waiting, ${b.hits} so far\n`;
+}
+
+/** A screenful: what it is and how it came here. */
+export function heldText(s: HeldState, options: { readonly color: boolean; readonly width: number }): string {
+  const where = s.bridge === null ? s.in_port.name : `${s.bridge}: ${s.in_port.name}`;
+  const left = `goes on by itself in ${Math.ceil(s.left_ms / 1000)} s`;
+  const lines = [
+    `■ packet ${s.packet}  before ${s.stage}  ${where}, ${s.length} bytes  (${s.breakpoints.join(', ')}; ${left})`,
+  ];
+  if (s.reason) lines.push(`  about to be dropped: ${s.reason.name}: ${s.reason.text}`);
+  lines.push(`  ${s.flow}`);
+  for (const { field, value } of s.metadata) lines.push(`  ${field}=${value}`);
+  for (const edit of s.edits) lines.push(`  edited: ${edit}`);
+  if (s.actions !== '') lines.push(`  left to do: ${s.actions}`);
+  const steps = s.steps.length > 0 ? stepsText(s.steps, options) : '';
+  return `${lines.join('\n')}\n${steps}`;
+}

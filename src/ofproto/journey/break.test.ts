@@ -1,0 +1,185 @@
+/** Breakpoints over the whole way of a packet: fast path, slow path and back, and the commands that people give. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { clock } from '../../base/clock.ts';
+import { runCommand } from '../../base/commands.ts';
+import { OFS } from '../../flow/layout.ts';
+import { registerTrace } from '../trace.ts';
+import type { HeldState } from './break-state.ts';
+import { BREAK_STAGES } from './breaks.ts';
+import { registerJourneyCommands } from './commands.ts';
+import { TestSwitch, udp } from './testing.ts';
+
+async function open(): Promise<TestSwitch> {
+  const sw = await TestSwitch.create();
+  registerJourneyCommands(() => [sw.backer]);
+  registerTrace(() => [sw.backer]);
+  return sw;
+}
+
+const run = (command: string, ...args: string[]): Promise<string> =>
+  runCommand(`journey/break-${command}`, args, { format: 'text' });
+
+async function held(...args: string[]): Promise<HeldState[]> {
+  const lines = (await run('show', '--format=json', ...args)).trim().split('\n');
+  return lines.map((l) => JSON.parse(l) as HeldState).filter((l) => l.type === 'held');
+}
+
+test('step leads through every stage of an upcall, and of a hit', async () => {
+  await using sw = await open();
+  sw.flow('udp,actions=ct(table=1)');
+  sw.flow('table=1,udp,actions=dec_ttl,output:2');
+  assert.equal(await run('set', 'rx', 'udp,nw_dst=10.0.0.2'), 'b1\n');
+  const walk = async (): Promise<string[]> => {
+    const stages: string[] = [];
+    for (let n = 0; n < 40; n++) {
+      const [h] = await held();
+      if (!h) break;
+      stages.push(h.stage);
+      await run('step', String(h.packet));
+    }
+    return stages;
+  };
+  assert.deepEqual(sw.give('p1', udp(2)), [], 'it waits');
+  const lookup = ['emc', 'dpcls', 'upcall', 'xlate'];
+  const all = ['rx', 'extract', ...lookup, 'ct', 'action', 'extract', ...lookup, 'action', 'tx'];
+  assert.deepEqual(await walk(), all);
+  assert.equal(sw.sent.length, 1);
+  const first = sw.sent[0].hex;
+  assert.equal(Buffer.from(first, 'hex')[22], 63);
+  sw.give('p1', udp(2));
+  const again = ['rx', 'extract', 'emc', 'dpcls', 'ct', 'action', 'extract', 'emc', 'dpcls', 'action', 'tx'];
+  assert.deepEqual(await walk(), again);
+  assert.equal(sw.sent.at(-1)?.hex, first);
+  assert.equal(sw.give('p1', udp(3)).length, 1, 'others pass');
+  await run('delete', 'all');
+  assert.match(await run('list'), /no breakpoints/);
+});
+
+test('a packet that waits shows its state; its journey tells that it waited', async () => {
+  await using sw = await open();
+  sw.flow('udp,actions=ct(commit,zone=7,exec(load:5->NXM_NX_CT_MARK[])),ct(table=1,zone=7)');
+  sw.flow('table=1,udp,ct_state=+trk,actions=mod_dl_src:02:00:00:00:00:99,output:2,output:3');
+  await run('set', 'tx,ct', 'udp', '--in-port=p1');
+  sw.give('p1', udp(2));
+  let [h] = await held();
+  assert.equal(h.stage, 'ct');
+  assert.deepEqual(h.metadata, []);
+  assert.match(h.flow, /^udp,in_port=p1,.*nw_dst=10\.0\.0\.2/);
+  assert.ok(h.headers.some((f) => f.field === 'ip_dst' && f.value === '10.0.0.2' && f.is_editable));
+  assert.match(h.actions, /^ct\(commit,zone=7.*\),ct\(zone=7\),recirc\(0x/);
+  assert.deepEqual(
+    h.steps.map((s) => s.step),
+    ['lookup', 'upcall', 'translation', 'actions', 'held'],
+  );
+  const { packet } = h;
+  await run('continue');
+  [h] = await held();
+  assert.deepEqual([h.packet, h.stage], [packet, 'ct'], 'the second ct');
+  await run('continue');
+  [h] = await held();
+  assert.equal(h.stage, 'tx');
+  assert.ok(h.metadata.some((f) => f.field === 'ct_state' && /new.*trk/.test(f.value)), JSON.stringify(h.metadata));
+  assert.ok(h.metadata.some((f) => f.field === 'ct_mark' && f.value === '0x5'));
+  assert.equal(h.bytes.slice(12, 24), '020000000099');
+  assert.match(await run('show'), /■ packet \d+ {2}before tx {2}br0: p1, 62 bytes .*left to do: p2,p3/s);
+  assert.equal(sw.sent.length, 0);
+  await run('continue');
+  assert.deepEqual(
+    sw.sent.map((s) => s.port),
+    ['p2'],
+  );
+  await run('drop', String(packet));
+  assert.equal(sw.sent.length, 1, 'the second copy was dropped');
+  assert.deepEqual(await held(), []);
+  const lines = (await run('show', '--format=json', '--stories')).trim().split('\n');
+  const story = lines.map((l) => JSON.parse(l)).find((l) => l.type === 'story');
+  assert.equal(story.verdict, 'forwarded');
+  const steps = story.steps.map((s: { step: string; how?: string }) => s.how ?? s.step);
+  assert.equal(steps.filter((s: string) => s === 'held').length, 4);
+  assert.equal(steps.filter((s: string) => s === 'continue').length, 3);
+  assert.deepEqual(steps.slice(-2), ['drop', 'drop']);
+  await run('delete');
+});
+
+test('edits: checksums are right, tags come and go, before translation they change what the tables see', async () => {
+  await using sw = await open();
+  sw.flow('udp,nw_dst=10.0.0.2,actions=output:2');
+  sw.flow('udp,nw_dst=10.0.0.3,actions=output:3');
+  await run('set', 'xlate', 'udp');
+  sw.give('p1', udp(2));
+  const [h] = await held();
+  assert.equal(h.stage, 'xlate');
+  await assert.rejects(run('edit', String(h.packet), 'tcp_dst=5'), /tcp_dst: the packet has no such field/);
+  await assert.rejects(run('edit', String(h.packet), 'in_port=5'), /in_port cannot be edited/);
+  await assert.rejects(run('edit', String(h.packet), 'nw_dst=zebra'), /zebra/);
+  await assert.rejects(run('edit', String(h.packet), 'nonsense=1'), /nonsense: unknown field/);
+  await run('edit', String(h.packet), 'nw_dst=10.0.0.3', 'tp_dst=99', 'dl_vlan=7', 'vlan_tci=0');
+  await run('continue');
+  const want = udp(3, (key) => key.set16(OFS.tp_dst, 99));
+  assert.deepEqual(sw.sent, [{ port: 'p3', hex: Buffer.from(want).toString('hex') }]);
+  // The megaflow is that of the edited packet: the next of its kind needs no upcall, the next like the first does.
+  assert.equal(sw.give('p1', want).length, 1);
+  assert.deepEqual(sw.give('p1', udp(2)), []);
+  await run('delete');
+  assert.equal(sw.sent.length, 1, 'deleting lets it go');
+
+  await run('set', 'tx', 'udp');
+  sw.give('p1', udp(2));
+  await run('edit', String((await held())[0].packet), 'dl_vlan=42', 'nw_ttl=9');
+  await run('continue');
+  const out = Buffer.from(sw.sent[0].hex, 'hex');
+  assert.equal(out.subarray(12, 18).toString('hex'), '8100002a0800');
+  assert.equal(out[26], 9);
+  await run('delete', 'all');
+});
+
+test('drops wait too, whoever decides them; the time limit lets go; so does the end', async () => {
+  await using sw = await open();
+  sw.flow('udp,nw_dst=10.0.0.2,cookie=0x7,actions=drop');
+  await run('set', 'drop', 'udp', '--limit=30');
+  sw.give('p1', udp(2));
+  let [h] = await held();
+  assert.deepEqual([h.stage, h.reason?.name], ['drop', 'drop-rule']);
+  assert.match(h.reason?.text ?? '', /cookie=0x7/);
+  await run('continue');
+  // A hit now: the fast path drops it.
+  sw.give('p1', udp(2));
+  [h] = await held();
+  assert.deepEqual([h.stage, h.reason?.name], ['drop', 'flow-drop']);
+  await clock.warp(29_000);
+  assert.equal((await held()).length, 1);
+  await clock.warp(2000);
+  assert.deepEqual(await held(), []);
+  sw.flow('udp,nw_dst=10.0.0.3,actions=output:2');
+  await run('delete', 'all');
+  await run('set', 'upcall', 'udp');
+  sw.give('p1', udp(3));
+  assert.equal((await held()).length, 1);
+  sw.sent = [];
+  sw.journeys.close();
+  assert.equal(sw.sent.length, 1, 'the end lets go');
+});
+
+test('two who look do not disturb each other, and a bridge that nobody asked for is let through', async () => {
+  await using sw = await open();
+  sw.flow('udp,actions=output:2');
+  using point = sw.journeys.breaks.set({ stages: ['dpcls'], filter: 'udp,nw_dst=10.0.0.2' });
+  sw.give('p1', udp(2));
+  const [waiting] = sw.journeys.breaks.packets();
+  // Somebody begins to look while the packet waits; its story is still told to the breakpoint, and to nobody else.
+  using session = sw.journeys.start({});
+  assert.equal(sw.give('p1', udp(3)).length, 1);
+  assert.equal(session.fetch().length, 1);
+  assert.ok(sw.journeys.breaks.continue(waiting.number));
+  assert.equal(sw.sent.length, 2);
+  assert.deepEqual(session.fetch(), []);
+  const [story] = point.session.fetch();
+  assert.equal(story.verdict, 'forwarded');
+  assert.equal(point.hits, 1);
+  await assert.rejects(run('set', 'nowhere'), /nowhere: no such stage \(rx, extract/);
+  await assert.rejects(run('set', 'rx', 'reg0=1'), /reg0 is not known yet|not known/);
+  await assert.rejects(run('set', 'rx', '--bridge=br9'), /br9: unknown bridge/);
+  await assert.rejects(run('step', '99'), /99: no such packet waits/);
+  assert.equal(BREAK_STAGES.length, 11);
+});
