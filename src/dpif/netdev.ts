@@ -30,13 +30,17 @@ import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
 import { FlowKey, type FlowMask } from '../flow/key.ts';
 import { DP_WORDS, FLOW_BYTES } from '../flow/layout.ts';
 import type { Netdev, NetdevEnv } from '../netdev/netdev.ts';
-import { FRAME_MAX } from '../packet/frame.ts';
+import { LARGE_FRAME_MAX } from '../packet/frame.ts';
 import type { DpFlow, DpFlowStats, Dpif, DpifStats, DpMeters, DpPort, Upcall } from './dpif.ts';
 import { NetdevJourneys } from './journeys.ts';
+import { MainEngine } from './main-engine.ts';
 import { registerNetdevCommands } from './netdev-commands.ts';
-import { MainEngine, type PmdEngine, type PmdSettings, type RxqInfo, WorkerEngine } from './netdev-engine.ts';
+import type { PmdEngine } from './netdev-engine.ts';
+import { type PmdConfig, readPmdConfig, sleepUsOf, tellPmdConfig } from './pmd-config.ts';
+import type { PmdView } from './rxq-plan.ts';
 import { NetdevTunnels, usesTunnels } from './tunnels.ts';
 import { flowUfid } from './ufid.ts';
+import { WorkerEngine } from './worker-engine.ts';
 
 const COUNT = {
   portAdd: coverage('dpif_port_add'),
@@ -109,7 +113,7 @@ export class DpifNetdev implements Dpif {
   private readonly userspace = new Map<number, UserspaceAction>();
   private nextUserspace = 1;
   private nextFlowId = 1;
-  private settings: PmdSettings = { emcInverse: 100, vlanLimit: 1 };
+  private config: PmdConfig;
   private readonly statsBase = new Map<PmdHost, Float64Array>();
   private readonly commandHandles: Disposable;
   readonly conntrack: Conntrack;
@@ -138,6 +142,9 @@ export class DpifNetdev implements Dpif {
     this.engine = engine;
     engine.onUpcall = (host, record) => this.upcall(host, record);
     engine.onRestart = () => this.reinstall();
+    engine.onHostsGone = (hosts) => this.forgetHosts(hosts);
+    this.config = engine.plan.config;
+    tellPmdConfig(null, this.config, new Map());
     this.commandHandles = registerNetdevCommands(this);
     this.journeys = new NetdevJourneys({
       i32: options.env.arena.i32,
@@ -150,10 +157,13 @@ export class DpifNetdev implements Dpif {
 
   static async create(options: DpifOptions): Promise<DpifNetdev> {
     const conntrack = new Conntrack(options.env.arena);
+    const config = readPmdConfig(new Map());
     const engine =
-      options.mode === 'main' ? new MainEngine(options.env, conntrack) : new WorkerEngine(options.env, conntrack);
+      options.mode === 'main'
+        ? new MainEngine(options.env, conntrack, config)
+        : new WorkerEngine(options.env, conntrack, config);
     const dpif = new DpifNetdev(options, engine, conntrack);
-    await engine.start(dpif.settings);
+    await engine.start();
     return dpif;
   }
 
@@ -174,16 +184,36 @@ export class DpifNetdev implements Dpif {
     return port;
   }
 
-  /** A device that vanished and came back is another one to the kernel: its packet half is made anew. */
+  /**
+   * A device that vanished and came back is another one to the kernel, one whose queues or frames changed is wired anew: its
+   * packet halves are made again. Another affinity only moves queues.
+   */
   private watch(port: DpPort): void {
     const { no, netdev } = port;
-    let ifindex = netdev.ifindex();
+    const wiring = (): string => `${netdev.ifindex()} ${netdev.wiring?.() ?? ''}`;
+    const affinity = (): string => netdev.otherConfig?.get('pmd-rxq-affinity') ?? '';
+    const steering = (): string => (netdev.otherConfig?.get('tx-steering') === 'hash' ? 'hash' : 'thread');
+    let wired = wiring();
+    let pinned = affinity();
+    let steered = 'thread';
+    const tellSteering = (): void => {
+      if (steering() === steered) return;
+      steered = steering();
+      log.info(`${netdev.name}: Tx packet steering mode has been set to '${steered}'.`);
+    };
+    tellSteering();
     const watch = netdev.onChange(() => {
-      const now = netdev.ifindex();
-      if (now === ifindex || !netdev.polled) return;
-      ifindex = now;
+      if (!netdev.polled) return;
+      tellSteering();
+      const isPinnedAnew = affinity() !== pinned;
+      pinned = affinity();
+      if (wiring() === wired) {
+        if (isPinnedAnew) void this.engine.rebalance();
+        return;
+      }
+      wired = wiring();
       void this.engine.removePort(no, netdev);
-      if (now === 0) return;
+      if (netdev.type !== 'dummy' && netdev.type !== 'dummy-pmd' && netdev.ifindex() === 0) return;
       void this.engine.addPort(no, netdev).then((error) => {
         if (error !== null) log.warn(`${netdev.name}: could not be opened again: ${error}`);
       });
@@ -229,7 +259,7 @@ export class DpifNetdev implements Dpif {
       log.warn(`${this.type}@${this.name}: failed to put flow: ${refusal}`);
       return null;
     }
-    const hosts = this.hostsFor(pmdId);
+    const hosts = this.hostsFor(pmdId, byteSwap32(key.w[0]));
     const memory = new ArrayBuffer(2 * FLOW_BYTES);
     const maskedKey = new FlowKey(memory, 0);
     const fullMask = new FlowKey(memory, FLOW_BYTES);
@@ -266,9 +296,12 @@ export class DpifNetdev implements Dpif {
     return flow;
   }
 
-  private hostsFor(pmdId: number): readonly PmdHost[] {
-    const host = this.engine.hosts.find((h) => h.id === pmdId);
-    return host ? [host] : this.engine.hosts;
+  /** -1 is whoever packets from that port come to. */
+  private hostsFor(pmdId: number, inPort: number): readonly PmdHost[] {
+    const { hosts } = this.engine;
+    if (pmdId < 0 && this.engine.isPolledByPmd(inPort)) return hosts.filter((h) => h.id >= 0);
+    const host = hosts.find((h) => h.id === pmdId);
+    return host ? [host] : hosts;
   }
 
   private makePart(host: PmdHost, key: FlowKey, mask: FlowMask, actions: readonly DpAction[]): FlowPart | null {
@@ -398,17 +431,10 @@ export class DpifNetdev implements Dpif {
 
   // ---- packets ----
 
-  execute(
-    packet: Uint8Array,
-    key: FlowKey,
-    actions: readonly DpAction[],
-    pmdId: number,
-    journey = 0,
-    stops = 0,
-  ): void {
+  execute(packet: Uint8Array, key: FlowKey, actions: readonly DpAction[], pmdId: number, journey = 0, stops = 0): void {
     COUNT.execute.inc();
-    const host = this.hostsFor(pmdId)[0];
-    const refusal = packet.length > FRAME_MAX ? 'packet is too long' : unsupportedAction(actions);
+    const host = this.hostsFor(pmdId, byteSwap32(key.w[0]))[0];
+    const refusal = packet.length > LARGE_FRAME_MAX ? 'packet is too long' : unsupportedAction(actions);
     if (refusal !== null || !host) {
       log.warn(`${this.type}@${this.name}: failed to execute actions: ${refusal ?? 'no PMD'}`);
       return;
@@ -484,13 +510,15 @@ export class DpifNetdev implements Dpif {
   // ---- configuration and counters ----
 
   configure(config: ReadonlyMap<string, string>): void {
-    const inverse = Number.parseInt(config.get('emc-insert-inv-prob') ?? '100', 10);
-    const limit = Number.parseInt(config.get('vlan-limit') ?? '1', 10);
-    this.settings = {
-      emcInverse: Number.isInteger(inverse) && inverse >= 0 ? inverse : 100,
-      vlanLimit: limit === 1 ? 1 : 2,
-    };
-    this.engine.configure(this.settings, config.get('pmd-cpu-mask') ?? null);
+    const before = this.config;
+    this.config = readPmdConfig(config);
+    tellPmdConfig(before, this.config, config);
+    void this.engine.configure(this.config);
+  }
+
+  /** Flows of PMDs that end go with them. */
+  private forgetHosts(hosts: readonly PmdHost[]): void {
+    for (const flow of [...this.flowTable]) if (flow.parts.some((p) => hosts.includes(p.host))) this.flowDel(flow);
   }
 
   /** After PMDs were replaced: their successors get all flows anew. */
@@ -508,7 +536,7 @@ export class DpifNetdev implements Dpif {
         this.freeActions(part);
       }
       flow.parts = [];
-      for (const host of this.hostsFor(flow.pmdId)) {
+      for (const host of this.hostsFor(flow.pmdId, byteSwap32(flow.key.w[0]))) {
         const part = this.makePart(host, flow.key, flow.mask, flow.actions);
         if (part === null) continue;
         flow.parts.push(part);
@@ -519,12 +547,12 @@ export class DpifNetdev implements Dpif {
   }
 
   /** Counters of each PMD since the last `clearPmdStats`, in the places of `PMD_STAT`. */
-  pmdStats(): { readonly id: number; readonly stats: Float64Array; readonly flows: number }[] {
+  pmdStats(): { readonly id: number; readonly numa: number; readonly stats: Float64Array; readonly flows: number }[] {
     return this.engine.hosts.map((host) => {
       const stats = this.env.arena.f64.slice(host.statsAt, host.statsAt + PMD_STATS);
       const base = this.statsBase.get(host);
       if (base) for (let i = 0; i < PMD_STATS; i++) if (i !== PMD_STAT.STARTED_MS) stats[i] -= base[i];
-      return { id: host.id, stats, flows: host.mirror.size };
+      return { id: host.id, numa: host.numa, stats, flows: host.mirror.size };
     });
   }
 
@@ -534,8 +562,18 @@ export class DpifNetdev implements Dpif {
         this.statsBase.set(host, this.env.arena.f64.slice(host.statsAt, host.statsAt + PMD_STATS));
   }
 
-  rxQueues(): Promise<readonly RxqInfo[]> {
-    return this.engine.rxQueues();
+  /** Who polls what, and what it cost in the last `intervals` of five seconds. */
+  rxQueues(intervals: number): PmdView[] {
+    return this.engine.plan.view(intervals);
+  }
+
+  rebalance(): Promise<void> {
+    return this.engine.rebalance();
+  }
+
+  /** The longest naps of PMDs, in microseconds. */
+  sleepUs(core: number | null): number {
+    return core === null ? this.config.sleepUs : sleepUsOf(this.config, core);
   }
 
   subtableUses(): number {
