@@ -1,52 +1,99 @@
 /**
  * One tuple of the tuple space: all megaflows with the same mask, in an open-addressing hash table. The mask is known
- * when the subtable is made, so its hash and comparison are generated, unrolled over just the words the mask uses.
+ * when the subtable is made, so its hash and comparison are generated, unrolled over just the words the mask uses. Code
+ * costs time to make and memory to keep: with very many masks only those that are hit get theirs.
  *
  * The table is pairs `(hash, flow)` with flow 0 for empty, at most half full; removal closes the gap, so there are no
  * tombstones. The `in_port` word is not hashed: a classifier has its subtables per port.
  */
-import { DP_WORDS } from '../flow/layout.ts';
-import { FLOW_KEY, FLOW_N_WORDS } from './flow-entry.ts';
+import { SLOT_WORDS } from './batch.ts';
+import { FLOW_ID, FLOW_KEY, FLOW_N_WORDS } from './flow-entry.ts';
+import type { Mask } from './mask.ts';
 
-/** `(slot, table, index mask) → flow or 0`; and the hash of a flow's own key. */
+const imul = Math.imul;
+const MIX = 0x9e3779b1;
+const FINISH = 0x85ebca6b;
+
+/** One word more in a hash; `finish` at the end, or what differs in the upper bits would share a place. */
+export function mixWord(h: number, value: number): number {
+  h = imul(h ^ value, MIX);
+  return h ^ (h >>> 15);
+}
+
+export function finish(h: number): number {
+  h = imul(h, FINISH);
+  return h ^ (h >>> 13);
+}
+
+/** Flows that `lookupBatch` has found so far stay; the others are looked for. Returns how many it found. */
+type LookupBatch = (
+  slots: number,
+  list: Int32Array,
+  n: number,
+  flow: Int32Array,
+  hashes: Int32Array,
+  table: Int32Array,
+  m: number,
+) => number;
+
 interface Code {
+  /** `(slot, table, index mask)` → flow or 0. */
   readonly lookup: (k: number, table: Int32Array, m: number) => number;
-  readonly hashOf: (flow: number) => number;
+  readonly lookupBatch: LookupBatch;
 }
 
-/** The words of a mask that are not zero. */
-export function maskWords(i32: Int32Array, mask: number): number[] {
-  const words: number[] = [];
-  for (let w = 0; w < DP_WORDS; w++) if (i32[mask + w] !== 0) words.push(w);
-  return words;
-}
-
-/** The generated source depends on nothing but numbers that we computed. */
-function generate(i32: Int32Array, words: readonly number[], bits: readonly number[]): Code {
-  const masked = (value: string, j: number): string => (bits[j] === -1 ? value : `(${value} & ${bits[j]})`);
-  const mixing = (value: (j: number) => string): string => {
-    let code = 'let h = 0, d = 0;\n';
-    for (let j = 0; j < words.length; j++) {
-      if (words[j] === 0) continue;
-      code += `d = imul(${value(j)}, 0xcc9e2d51); d = (d << 15) | (d >>> 17); h ^= imul(d, 0x1b873593);
-h = (h << 13) | (h >>> 19); h = (imul(h, 5) + 0xe6546b64) | 0;\n`;
-    }
-    return `${code}h ^= h >>> 16; h = imul(h, 0x85ebca6b); h ^= h >>> 13;\n`;
-  };
-  const equal =
-    words.map((w, j) => `i32[f + ${FLOW_KEY + j}] === ${masked(`i32[k + ${w}]`, j)}`).join(' && ') || 'true';
-  const source = `'use strict'; const imul = Math.imul;
-return {
-lookup(k, table, m) {
-${mixing((j) => masked(`i32[k + ${words[j]}]`, j))}
+/**
+ * The generated source depends on nothing but numbers that we computed. A batch goes through the table in strides: each loop
+ * is short enough for the processor to have the memory of many packets under way at once.
+ */
+function generate(i32: Int32Array, { words, bits }: Mask): Code {
+  const masked = (j: number): string =>
+    bits[j] === -1 ? `i32[k + ${words[j]}]` : `(i32[k + ${words[j]}] & ${bits[j]})`;
+  let hash = 'let h = 0;\n';
+  let equal = 'true';
+  for (let j = 0; j < words.length; j++) {
+    if (words[j] !== 0) hash += `h = imul(h ^ ${masked(j)}, ${MIX}); h ^= h >>> 15;\n`;
+    equal += ` && i32[f + ${FLOW_KEY + j}] === ${masked(j)}`;
+  }
+  hash += `h = imul(h, ${FINISH}); h ^= h >>> 13;\n`;
+  const search = `
 for (let s = h & m;; s = (s + 1) & m) {
   const f = table[s * 2 + 1];
   if (f === 0) return 0;
   if (table[s * 2] === h && ${equal}) return f;
-} },
-hashOf(f) { ${mixing((j) => `i32[f + ${FLOW_KEY + j}]`)} return h; } };`;
+}`;
+  const source = `'use strict'; const imul = Math.imul;
+function lookup(k, table, m) { ${hash} ${search} }
+function probe(k, h, table, m) { ${search} }
+let touched = 0;
+function lookupBatch(slots, list, n, flow, hashes, table, m) {
+  for (let j = 0; j < n; j++) {
+    const k = slots + list[j] * ${SLOT_WORDS};
+    ${hash}
+    hashes[j] = h;
+  }
+  let t = 0;
+  for (let j = 0; j < n; j++) flow[list[j]] = table[(hashes[j] & m) * 2 + 1];
+  for (let j = 0; j < n; j++) { const f = flow[list[j]]; t ^= i32[f + ${FLOW_ID}] ^ i32[f + ${FLOW_KEY}]; }
+  touched = t;
+  let found = 0;
+  for (let j = 0; j < n; j++) {
+    const i = list[j];
+    const k = slots + i * ${SLOT_WORDS};
+    const h = hashes[j];
+    let f = flow[i];
+    if (f !== 0 && !(table[(h & m) * 2] === h && ${equal})) f = probe(k, h, table, m);
+    flow[i] = f;
+    if (f !== 0) found++;
+  }
+  return found;
+}
+return { lookup, lookupBatch };`;
   return new Function('i32', source)(i32) as Code;
 }
+
+/** Subtables that get their code when they are made; others earn it. */
+const CODES_AT_ONCE = 64;
 
 /** Code is shared by all subtables of one mask (there is one for each port that uses it). */
 export class SubtableCode {
@@ -57,13 +104,12 @@ export class SubtableCode {
     this.i32 = i32;
   }
 
-  of(mask: number): Code {
-    const words = maskWords(this.i32, mask);
-    const bits = words.map((w) => this.i32[mask + w]);
-    const name = words.map((w, j) => `${w}:${bits[j]}`).join();
+  of(mask: Mask, isEarned: boolean): Code | null {
+    const name = Array.from(mask.words, (w, j) => `${w}:${mask.bits[j]}`).join();
     let code = this.codes.get(name);
     if (!code) {
-      code = generate(this.i32, words, bits);
+      if (!isEarned && this.codes.size >= CODES_AT_ONCE) return null;
+      code = generate(this.i32, mask);
       this.codes.set(name, code);
     }
     return code;
@@ -72,39 +118,91 @@ export class SubtableCode {
 
 export class Subtable {
   readonly id: number;
-  readonly nWords: number;
+  readonly mask: Mask;
   /** Hits since the classifier last ranked its subtables. */
   hits = 0;
   private readonly i32: Int32Array;
-  private readonly code: Code;
+  private readonly codes: SubtableCode;
+  private code: Code | null;
   private table = new Int32Array(16);
   private m = 7;
   private n = 0;
 
-  constructor(id: number, i32: Int32Array, mask: number, codes: SubtableCode) {
-    this.id = id;
+  constructor(mask: Mask, i32: Int32Array, codes: SubtableCode) {
+    this.id = mask.id;
+    this.mask = mask;
     this.i32 = i32;
-    this.code = codes.of(mask);
-    this.nWords = maskWords(i32, mask).length;
+    this.codes = codes;
+    this.code = codes.of(mask, false);
+  }
+
+  get nWords(): number {
+    return this.mask.words.length;
   }
 
   get size(): number {
     return this.n;
   }
 
+  /** From now on with code of its own. */
+  compile(): void {
+    this.code ??= this.codes.of(this.mask, true);
+  }
+
   lookup(slot: number): number {
-    return this.code.lookup(slot, this.table, this.m);
+    return this.code === null ? this.search(slot) : this.code.lookup(slot, this.table, this.m);
+  }
+
+  /** For packets `list[0..n-1]` of a batch: `flow[i]` becomes the flow or 0; `hashes` is scratch. Returns the flows found. */
+  lookupBatch(slots: number, list: Int32Array, n: number, flow: Int32Array, hashes: Int32Array): number {
+    if (this.code !== null) return this.code.lookupBatch(slots, list, n, flow, hashes, this.table, this.m);
+    let found = 0;
+    for (let j = 0; j < n; j++) {
+      const f = this.search(slots + list[j] * SLOT_WORDS);
+      flow[list[j]] = f;
+      if (f !== 0) found++;
+    }
+    return found;
+  }
+
+  private search(slot: number): number {
+    const { table, m, i32 } = this;
+    const { words, bits } = this.mask;
+    let h = 0;
+    for (let j = 0; j < words.length; j++) if (words[j] !== 0) h = mixWord(h, i32[slot + words[j]] & bits[j]);
+    h = finish(h);
+    for (let s = h & m; table[s * 2 + 1] !== 0; s = (s + 1) & m) {
+      if (table[s * 2] !== h) continue;
+      const f = table[s * 2 + 1];
+      let j = 0;
+      while (j < words.length && i32[f + FLOW_KEY + j] === (i32[slot + words[j]] & bits[j])) j++;
+      if (j === words.length) return f;
+    }
+    return 0;
+  }
+
+  private hashOf(flow: number): number {
+    const { words } = this.mask;
+    let h = 0;
+    for (let j = 0; j < words.length; j++) if (words[j] !== 0) h = mixWord(h, this.i32[flow + FLOW_KEY + j]);
+    return finish(h);
+  }
+
+  /** Writes all flows behind the first `n` of `into`; returns how many there are then. */
+  copyFlows(into: Int32Array, n: number): number {
+    for (let s = 1; s < this.table.length; s += 2) if (this.table[s] !== 0) into[n++] = this.table[s];
+    return n;
   }
 
   insert(flow: number): void {
     if ((this.n + 1) * 2 > this.m + 1) this.grow();
-    this.place(this.code.hashOf(flow), flow);
+    this.place(this.hashOf(flow), flow);
     this.n++;
   }
 
   remove(flow: number): boolean {
     const { table, m } = this;
-    let s = this.code.hashOf(flow) & m;
+    let s = this.hashOf(flow) & m;
     while (table[s * 2 + 1] !== flow) {
       if (table[s * 2 + 1] === 0) return false;
       s = (s + 1) & m;
@@ -127,7 +225,7 @@ export class Subtable {
   /** Finds the flow with exactly this (masked) key among ours; `flow` is an entry that need not be in the table. */
   find(flow: number): number {
     const { table, m, i32 } = this;
-    const h = this.code.hashOf(flow);
+    const h = this.hashOf(flow);
     for (let s = h & m; table[s * 2 + 1] !== 0; s = (s + 1) & m) {
       if (table[s * 2] !== h) continue;
       const f = table[s * 2 + 1];

@@ -23,7 +23,7 @@ import {
 import { makePmd, type Pmd } from './pmd.ts';
 import { PMD_STATS } from './pmd-stats.ts';
 import { SCRATCH_BYTES } from './scratch.ts';
-import { maskWords } from './subtable.ts';
+import { maskWords } from './mask.ts';
 
 const RING_WORDS = 1 << 16;
 
