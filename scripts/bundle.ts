@@ -5,11 +5,14 @@
  *
  * Node's own modules are not imported but fetched when something of theirs is first used: an import also runs what the module
  * only offers (`node:fs` its streams, `node:util` half of Node), which is a third of the start of a small program.
+ *
+ * The dashboard's pages go to `dist/web`.
  */
 import { existsSync, globSync, mkdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Plugin } from 'esbuild';
+import { buildPages } from './pages.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const began = new Date();
@@ -64,6 +67,10 @@ try {
     ),
   );
   if (results.some((result) => result.status === 'rejected')) process.exitCode = 1;
+  await buildPages(join(out, 'web')).catch((error: Error) => {
+    process.stderr.write(`the dashboard's pages: ${error.message}\n`);
+    process.exitCode = 1;
+  });
   mkdirSync(out, { recursive: true });
   writeFileSync(join(out, '.stamp'), '');
   utimesSync(join(out, '.stamp'), began, began);

@@ -10,14 +10,20 @@ const USAGE = `signalbox: Open vSwitch, whole, in one process
 usage: signalbox [OPTIONS] COMMAND
 
 Commands:
-  up [--metrics=PORT]      run database and switch in the foreground; with
-                           --metrics, Prometheus finds /metrics on that port
+  up [--metrics=PORT] [--dashboard=PORT]
+                           run database and switch in the foreground; with
+                           --metrics, Prometheus finds /metrics on that port;
+                           with --dashboard, browsers on this machine find the
+                           dashboard there
   demo                     send pings through a bridge between two namespaces,
                            show what the switch knows, and remove it all
   journey [FILTER]         tell the journeys of packets as they pass
                            (journey --help says more)
+  break STAGE [FILTER]     let packets wait before a stage of their way, look at
+                           them, edit them, step (break --help says more)
   why-drop                 what is dropped, where and why
   top                      ports, caches, threads, megaflows and rules, live
+  dashboard                all of it in a browser (dashboard --help says more)
 ${VLOG_HELP(PROGRAM)}
 Other options:
   -h, --help               display this help message
@@ -58,6 +64,10 @@ async function main(args: readonly string[]): Promise<void> {
       const { journey } = await import('./signalbox/journey.ts');
       return journey(rest);
     }
+    case 'break': {
+      const { breakAt } = await import('./signalbox/break.ts');
+      return breakAt(rest);
+    }
     case 'why-drop': {
       const { whyDrop } = await import('./signalbox/why-drop.ts');
       return whyDrop(rest);
@@ -65,6 +75,10 @@ async function main(args: readonly string[]): Promise<void> {
     case 'top': {
       const { top } = await import('./signalbox/top.ts');
       return top(rest);
+    }
+    case 'dashboard': {
+      const { dashboard } = await import('./signalbox/dashboard.ts');
+      return dashboard(rest);
     }
     default:
       ovsFatal(PROGRAM, `unknown command '${command}'; use --help for help`);

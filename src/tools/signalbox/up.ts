@@ -22,16 +22,19 @@ const SWITCH = 'ovs-vswitchd';
 const DIRECTORIES = ['OVS_RUNDIR', 'OVS_DBDIR', 'OVS_LOGDIR'] as const;
 
 export async function up(args: readonly string[]): Promise<void> {
-  const { options, operands } = getoptOrExit(PROGRAM, args, [{ long: 'metrics', arg: 'required' }]);
+  const { options, operands } = getoptOrExit(PROGRAM, args, [
+    { long: 'metrics', arg: 'required' },
+    { long: 'dashboard', arg: 'required' },
+  ]);
   if (operands.length > 0) ovsFatal(PROGRAM, `'up' command takes at most 0 arguments`);
-  const metricsPort = options.find((o) => o.id === 'metrics')?.value;
-  if (
-    metricsPort !== undefined &&
-    metricsPort !== null &&
-    !(Number(metricsPort) >= 0 && Number(metricsPort) <= 0xffff)
-  ) {
-    ovsFatal(PROGRAM, `--metrics: ${metricsPort}: not a port`);
-  }
+  const portOf = (id: string): number | null => {
+    const value = options.find((o) => o.id === id)?.value;
+    if (value === undefined || value === null) return null;
+    if (!/^\d+$/.test(value) || Number(value) > 0xffff) ovsFatal(PROGRAM, `--${id}: ${value}: not a port`);
+    return Number(value);
+  };
+  const metricsPort = portOf('metrics');
+  const dashboardPort = portOf('dashboard');
   const missing = missingPrivilege();
   const chosen = chooseDirectories();
   const say = (text: string) => process.stdout.write(`${text}\n`);
@@ -78,9 +81,14 @@ export async function up(args: readonly string[]): Promise<void> {
   say(`  database  ${file}${running.madeDatabase ? ' (new)' : ''}`);
   say(`  OVSDB     ${join(ovsRundir(), 'db.sock')}`);
   say(`  control   ${unixctl.path}`);
-  if (metricsPort !== undefined && metricsPort !== null) {
-    const at = await serveMetrics(Number(metricsPort)).catch((error: Error) => ovsFatal(PROGRAM, error.message));
+  if (metricsPort !== null) {
+    const at = await serveMetrics(metricsPort).catch((error: Error) => ovsFatal(PROGRAM, error.message));
     say(`  metrics   ${at}`);
+  }
+  if (dashboardPort !== null) {
+    const { serveOwnDashboard } = await import('./dashboard.ts');
+    const at = await serveOwnDashboard(dashboardPort).catch((error: Error) => ovsFatal(PROGRAM, error.message));
+    say(`  dashboard ${at.url}`);
   }
   say('');
   say('Next, in another terminal:\n');

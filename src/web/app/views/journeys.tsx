@@ -1,0 +1,253 @@
+/** Packets as they pass: a capture with a filter, its stories as they come, and one of them step by step. */
+import type { JSX } from 'preact';
+import { useEffect, useReducer, useRef, useState } from 'preact/hooks';
+import type { Story } from '../../../ofproto/journey/story.ts';
+import type { NetData } from '../../api.ts';
+import { bytesOfHex, summary } from '../../headers.ts';
+import { count, duration } from '../format.ts';
+import { errorOf, lines, useTopic } from '../live.ts';
+import { Icon } from '../parts/icons.tsx';
+import { VirtualList } from '../parts/virtual-list.tsx';
+import { setParams, useRoute } from '../route.ts';
+import { StoryView } from './story.tsx';
+
+const KEPT = 2000;
+
+interface Counts {
+  readonly told: number;
+  readonly lost: number;
+  readonly untold: number;
+}
+
+/** One capture for the whole page: it goes on while other pages are looked at, and what it heard stays. */
+class Capture {
+  stories: { readonly story: Story; readonly text: string }[] = [];
+  counts: Counts = { told: 0, lost: 0, untold: 0 };
+  error = '';
+  isRunning = false;
+  private abort: AbortController | null = null;
+  private readonly listeners = new Set<() => void>();
+
+  listen(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
+  }
+  private told(): void {
+    for (const listener of [...this.listeners]) listener();
+  }
+
+  async start(query: URLSearchParams): Promise<void> {
+    this.stop();
+    const mine = new AbortController();
+    this.abort = mine;
+    this.stories = [];
+    this.counts = { told: 0, lost: 0, untold: 0 };
+    this.error = '';
+    this.isRunning = true;
+    this.told();
+    try {
+      query.set('counts', '1');
+      const response = await fetch(`/api/journeys?${query}`, { signal: mine.signal });
+      if (!response.ok || response.body === null) throw new Error(await errorOf(response));
+      for await (const line of lines(response.body)) {
+        if (mine.signal.aborted) return;
+        if (line === '') continue;
+        this.take(JSON.parse(line) as Story | { counts: Counts });
+      }
+      if (this.abort === mine && !mine.signal.aborted) throw new Error('the capture has ended: the switch is gone');
+    } catch (error) {
+      if (this.abort !== mine || mine.signal.aborted) return;
+      this.error = (error as Error).message;
+      this.isRunning = false;
+      this.told();
+    }
+  }
+
+  private take(item: Story | { counts: Counts }): void {
+    if ('counts' in item) this.counts = item.counts;
+    else {
+      this.stories.push({ story: item, text: summary(bytesOfHex(item.packet)) });
+      if (this.stories.length > KEPT) this.stories.splice(0, this.stories.length - KEPT);
+    }
+    this.told();
+  }
+
+  stop(): void {
+    this.abort?.abort();
+    this.abort = null;
+    this.isRunning = false;
+    this.told();
+  }
+}
+
+const capture = new Capture();
+
+function useCapture(): Capture {
+  const [, bump] = useReducer<number, void>((n) => n + 1, 0);
+  useEffect(() => {
+    // Many stories in one go are one new picture.
+    let planned = 0;
+    const stop = capture.listen(() => {
+      planned ||= requestAnimationFrame(() => {
+        planned = 0;
+        bump();
+      });
+    });
+    return () => {
+      cancelAnimationFrame(planned);
+      stop();
+    };
+  }, []);
+  return capture;
+}
+
+export function JourneysView(): JSX.Element {
+  const net = useTopic<NetData>('net');
+  const { params } = useRoute();
+  const now = useCapture();
+  const [filter, setFilter] = useState(params.get('filter') ?? '');
+  const only = params.get('only') ?? '';
+  const bridge = params.get('bridge') ?? '';
+  const port = params.get('port') ?? '';
+  const start = (): void => {
+    const query = new URLSearchParams();
+    for (const [name, value] of [
+      ['filter', filter.trim()],
+      ['bridge', bridge],
+      ['in-port', port],
+      ['only', only],
+    ])
+      if (value) query.set(name, value);
+    setParams({ open: null, filter: filter.trim() || null });
+    void capture.start(query);
+  };
+  const hasStarted = useRef(false);
+  useEffect(() => {
+    if (hasStarted.current || params.get('start') === null) return;
+    hasStarted.current = true;
+    setParams({ start: null });
+    start();
+  });
+  const openAs = params.get('open');
+  const index = openAs === null ? -1 : now.stories.findIndex(({ story }) => String(story.journey) === openAs);
+  const story = now.stories[index]?.story;
+  const ports =
+    net?.bridges
+      .filter((b) => bridge === '' || b.name === bridge)
+      .flatMap((b) => b.ports.flatMap((p) => p.interfaces)) ?? [];
+  return (
+    <div class={`journeys${story ? ' has-open' : ''}`}>
+      <section class="panel capture">
+        <form
+          class="capture-form"
+          onSubmit={(event) => {
+            event.preventDefault();
+            if (now.isRunning) capture.stop();
+            else start();
+          }}
+        >
+          <input
+            type="search"
+            name="filter"
+            class="search"
+            placeholder="icmp,nw_dst=10.0.0.2 (any packet)"
+            aria-label="Filter, as in ovs-fields(7)"
+            spellcheck={false}
+            value={filter}
+            onInput={(e) => setFilter(e.currentTarget.value)}
+          />
+          <select
+            aria-label="Bridge"
+            value={bridge}
+            onChange={(e) => setParams({ bridge: e.currentTarget.value, port: null })}
+          >
+            <option value="">any bridge</option>
+            {net?.bridges.map((b) => (
+              <option key={b.name} value={b.name}>
+                {b.name}
+              </option>
+            ))}
+          </select>
+          <select aria-label="Port" value={port} onChange={(e) => setParams({ port: e.currentTarget.value })}>
+            <option value="">any port</option>
+            {ports.map((i) => (
+              <option key={i.uuid} value={i.name}>
+                {i.name}
+              </option>
+            ))}
+          </select>
+          <select aria-label="Which packets" value={only} onChange={(e) => setParams({ only: e.currentTarget.value })}>
+            <option value="">all</option>
+            <option value="drops">only drops</option>
+            <option value="upcalls">only upcalls</option>
+            <option value="slow">only slow ones</option>
+          </select>
+          <button type="submit" class={`button ${now.isRunning ? '' : 'is-main'}`}>
+            <Icon name={now.isRunning ? 'stop' : 'play'} size={15} /> {now.isRunning ? 'Stop' : 'Start'}
+          </button>
+        </form>
+        {now.error !== '' && (
+          <p class="error" role="alert">
+            {now.error}
+          </p>
+        )}
+        <p class="capture-counts" role="status">
+          {now.isRunning && <i class="recording" />}
+          {now.isRunning || now.stories.length > 0 ? `${count(now.counts.told)} told` : 'Nobody looks for packets.'}
+          {now.counts.untold > 0 && `, ${count(now.counts.untold)} passed untold`}
+          {now.counts.lost > 0 && `, ${count(now.counts.lost)} lost`}
+        </p>
+        <VirtualList
+          label="journeys"
+          class="stories"
+          count={now.stories.length}
+          rowHeight={52}
+          active={index}
+          onActive={(i) => setParams({ open: String(shownAt(now, i).journey) })}
+          rowKey={(i) => shownAt(now, i).journey}
+          rowClass={(i) => `is-${shownAt(now, i).verdict}`}
+          row={(i) => <StoryRow story={now.stories[i].story} text={now.stories[i].text} />}
+          empty={
+            <div class="empty">
+              {now.isRunning ? (
+                <p>Waiting for packets that match.</p>
+              ) : (
+                <p>Start a capture: each packet that matches tells its way through the switch.</p>
+              )}
+            </div>
+          }
+        />
+      </section>
+      {story && <StoryView key={story.journey} story={story} close={() => setParams({ open: null })} />}
+    </div>
+  );
+}
+
+const shownAt = (now: Capture, i: number): Story => now.stories[i].story;
+
+function StoryRow({ story, text }: { readonly story: Story; readonly text: string }): JSX.Element {
+  const out = story.outputs.map((p) => p.name).join(', ');
+  const first = story.steps.find((s) => s.step === 'lookup');
+  const cache =
+    first?.step === 'lookup' ? ({ emc: 'EMC', megaflow: 'dpcls', none: 'upcall' }[first.cache] ?? first.cache) : '';
+  return (
+    <>
+      <span class={`verdict-mark is-${story.verdict}`} title={story.verdict} />
+      <div class="grow two-lines">
+        <b>{text}</b>
+        <span class="dim">
+          {story.in_port.name} →{' '}
+          {story.verdict === 'dropped' ? (
+            <span class="t-drop">{story.drop?.name ?? 'dropped'}</span>
+          ) : (
+            out || story.verdict
+          )}
+        </span>
+      </div>
+      <div class="two-lines is-end">
+        <span class={`cache is-${cache}`}>{cache}</span>
+        <span class="dim">{duration(story.ns)}</span>
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,263 @@
+/**
+ * A bridge's rules with their rates. They are asked for over OpenFlow as `ovs-ofctl dump-flows` does; subscribers hear of all
+ * first, then of what came, went and was hit.
+ *
+ * A rule is known by table, priority and match. What its text is, is worked out once, when it is first seen.
+ */
+import { ovsRundir } from '../base/dirs.ts';
+import { connectStream } from '../base/stream.ts';
+import { Match } from '../flow/match.ts';
+import { formatMatch } from '../flow/match-text.ts';
+import type { Names } from '../flow/names.ts';
+import { formatActions } from '../openflow/actions/index.ts';
+import { parseFlow } from '../openflow/flow-text.ts';
+import type { FlowStats, OfMessage, OfMessageOf, OfMessageType } from '../openflow/messages.ts';
+import { OFPP } from '../openflow/ports.ts';
+import { Vconn } from '../openflow/vconn.ts';
+import type { FlowsData, RuleHit, RuleRow } from './api.ts';
+import { Feed, repeat } from './feed.ts';
+
+const POLL_MS = 1500;
+/** Of the time, for asking and telling. */
+const SHARE = 0.1;
+const REPLY_MS = 10_000;
+const OFPG_ANY = 0xffffffff;
+const ALL_TABLES = 0xff;
+
+/** How a query chooses rules: those that say at least as much, as `ovs-ofctl dump-flows` does, or all that such a packet may hit. */
+export type QueryMode = 'says' | 'hits';
+
+interface Known {
+  readonly row: RuleRow;
+  readonly isShown: boolean;
+  seen: number;
+}
+
+export function flowsFeed(bridge: string, query: string, mode: QueryMode): Feed {
+  return new Feed((publish) => {
+    const known = new Map<string, Known>();
+    let connection: OfConnection | null = null;
+    let names: Names = {};
+    let selects: Selection | null = null;
+    let round = 0;
+    let lastAt = 0;
+    let nextId = 1;
+    let error: string | null = null;
+
+    const all = (): FlowsData => {
+      const rules = [...known.values()].filter((k) => k.isShown).map((k) => k.row);
+      return { kind: 'all', error, rules, total: known.size };
+    };
+
+    const turn = async (): Promise<void> => {
+      if (connection === null || connection.isClosed) {
+        connection = await OfConnection.open(bridge);
+        names = await connection.names();
+        const choice = selection(query, mode, names);
+        selects = typeof choice === 'string' ? () => false : choice;
+        error = typeof choice === 'string' ? choice : null;
+        known.clear();
+        round = 0;
+      }
+      const stats = await connection.flows();
+      const now = Date.now();
+      const seconds = Math.max((now - lastAt) / 1000, 1e-3);
+      lastAt = now;
+      round++;
+      const added: RuleRow[] = [];
+      const hits: RuleHit[] = [];
+      const removed: number[] = [];
+      for (const f of stats) {
+        const key = keyOf(f);
+        const before = known.get(key);
+        if (before) {
+          before.seen = round;
+          const hit = count(before.row, f, now, seconds);
+          if (hit && before.isShown) hits.push(hit);
+          continue;
+        }
+        const row = rowOf(f, nextId++, now, names);
+        const isShown = (selects as Selection)(f, row);
+        known.set(key, { row, isShown, seen: round });
+        if (isShown) added.push(row);
+      }
+      for (const [key, { row, isShown, seen }] of known) {
+        if (seen === round) continue;
+        known.delete(key);
+        if (isShown) removed.push(row.id);
+      }
+      if (round === 1) publish(all());
+      else if (added.length + removed.length + hits.length > 0)
+        publish({ kind: 'change', added, removed, hits, total: known.size } satisfies FlowsData);
+    };
+    const turns = repeat({ ms: POLL_MS, share: SHARE }, turn, (problem) => {
+      connection?.close();
+      connection = null;
+      publish({ kind: 'all', error: `${bridge}: ${problem.message}`, rules: [], total: 0 } satisfies FlowsData);
+    });
+    return {
+      snapshot: () => (round > 0 ? all() : undefined),
+      close() {
+        turns.close();
+        connection?.close();
+      },
+    };
+  });
+}
+
+/** Everything that tells one rule from another, and one rule from what replaced it. */
+function keyOf(f: FlowStats): string {
+  // Bytes as characters: cheaper than text for people, and as good to compare.
+  const words = (w: Int32Array | Uint32Array): string => {
+    let text = '';
+    for (let i = 0; i < w.length; i++) if (w[i] !== 0) text += `${i}:${w[i]};`;
+    return text;
+  };
+  return `${f.table}/${f.priority}/${f.cookie}/${words(f.match.key.w)}/${words(f.match.mask.w)}/${f.actions.length}/${JSON.stringify(
+    f.actions,
+    (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value),
+  )}`;
+}
+
+function rowOf(f: FlowStats, id: number, now: number, names: Names): RuleRow {
+  return {
+    id,
+    table: f.table,
+    priority: f.priority,
+    cookie: `0x${f.cookie.toString(16)}`,
+    match: matchText(f.match, names),
+    actions: formatActions(f.actions, names),
+    packets: f.packets,
+    bytes: f.bytes,
+    rate: 0,
+    lastHit: f.packets > 0 ? lastHitOf(f, now) : null,
+    since: now - f.durationMs,
+  };
+}
+
+/** Without the priority: 32768 is the one that is not written. */
+export const matchText = (match: Match, names?: Names): string => formatMatch(match, 32768, names);
+
+/** Some versions of OpenFlow do not say. */
+const lastHitOf = (f: FlowStats, now: number): number | null => (f.idleAge >= 0 ? now - f.idleAge * 1000 : null);
+
+function count(row: RuleRow, f: FlowStats, now: number, seconds: number): RuleHit | null {
+  const rate = Math.round((Math.max(0, f.packets - row.packets) / seconds) * 10) / 10;
+  if (rate === 0 && row.rate === 0) return null;
+  if (f.packets > row.packets) row.lastHit = now;
+  row.packets = f.packets;
+  row.bytes = f.bytes;
+  row.rate = rate;
+  return [row.id, row.packets, row.bytes, row.rate, row.lastHit];
+}
+
+// ---- queries ----
+
+type Selection = (f: FlowStats, row: RuleRow) => boolean;
+
+/** What a query chooses, or what is wrong with it. Words that are no match are looked for in the rules' text. */
+export function selection(query: string, mode: QueryMode, names: Names): Selection | string {
+  const text = query.trim();
+  if (text === '') return () => true;
+  const parsed = parseFlow(text, 'stats', { names });
+  if (!parsed.ok) {
+    // Nobody writes `=` in a search for a word.
+    if (/^[\w.:-]*=/.test(text)) return parsed.error;
+    const words = text.toLowerCase().split(/\s+/);
+    return (_f, row) => {
+      const all = `table=${row.table},priority=${row.priority},${row.match} ${row.cookie} ${row.actions}`.toLowerCase();
+      return words.every((word) => all.includes(word));
+    };
+  }
+  const { flow: wanted } = parsed;
+  return (f) => {
+    if (wanted.table !== ALL_TABLES && f.table !== wanted.table) return false;
+    if (wanted.cookieMask !== 0n && (f.cookie & wanted.cookieMask) !== (wanted.cookie & wanted.cookieMask))
+      return false;
+    return mode === 'says' ? f.match.isSubsetOf(wanted.match) : f.match.overlaps(wanted.match);
+  };
+}
+
+// ---- OpenFlow ----
+
+/** One request at a time to a bridge's `mgmt` socket. */
+export class OfConnection {
+  private readonly vconn: Vconn;
+  private waiting: { xid: number; take(message: OfMessage): void; fail(error: Error): void } | null = null;
+  isClosed = false;
+
+  private constructor(vconn: Vconn) {
+    this.vconn = vconn;
+    vconn.onMessage((message, xid) => {
+      if (message.type === 'echo_request') vconn.send({ type: 'echo_reply', data: message.data }, xid);
+      else if (this.waiting?.xid === xid) this.waiting.take(message);
+    });
+    vconn.onBad((failure) => this.waiting?.fail(new Error(`the answer cannot be understood (${failure.error})`)));
+    vconn.onClose((error) => {
+      this.isClosed = true;
+      this.waiting?.fail(new Error(error ?? 'the switch closed the connection'));
+    });
+  }
+
+  static async open(bridge: string): Promise<OfConnection> {
+    const target = `unix:${ovsRundir()}/${bridge}.mgmt`;
+    const vconn = new Vconn(await connectStream(target), undefined, target);
+    await vconn.connected();
+    return new OfConnection(vconn);
+  }
+
+  close(): void {
+    this.isClosed = true;
+    this.vconn.close();
+  }
+
+  /** All parts of an answer. */
+  private collect<T extends OfMessageType>(request: OfMessage, type: T): Promise<OfMessageOf<T>[]> {
+    return new Promise((resolve, reject) => {
+      const parts: OfMessageOf<T>[] = [];
+      const end = (act: () => void): void => {
+        clearTimeout(timer);
+        this.waiting = null;
+        act();
+      };
+      const fail = (error: Error): void => end(() => reject(error));
+      const timer = setTimeout(() => {
+        this.close();
+        fail(new Error(`no answer within ${REPLY_MS / 1000} s`));
+      }, REPLY_MS);
+      const take = (message: OfMessage): void => {
+        if (message.type === 'error') return fail(new Error(`the switch refuses (${message.name})`));
+        if (message.type !== type) return;
+        // The type has just been compared.
+        const part = message as unknown as OfMessageOf<T> & { more?: boolean };
+        parts.push(part);
+        if (part.more !== true) end(() => resolve(parts));
+      };
+      if (this.isClosed) return fail(new Error('the connection is closed'));
+      this.waiting = { xid: this.vconn.send(request), take, fail };
+    });
+  }
+
+  async flows(): Promise<FlowStats[]> {
+    const request: OfMessage = {
+      type: 'flow_stats_request',
+      match: new Match(),
+      table: ALL_TABLES,
+      outPort: OFPP.NONE,
+      outGroup: OFPG_ANY,
+      cookie: 0n,
+      cookieMask: 0n,
+      nxm: true,
+    };
+    const parts = await this.collect(request, 'flow_stats_reply');
+    return parts.flatMap((part) => [...part.flows]);
+  }
+
+  async names(): Promise<Names> {
+    const parts = await this.collect({ type: 'port_desc_request', portNo: OFPP.NONE }, 'port_desc_reply');
+    const ports = parts.flatMap((part) => [...part.ports]);
+    const byNumber = new Map(ports.map((p) => [p.portNo, p.name]));
+    const byName = new Map(ports.map((p) => [p.name, p.portNo]));
+    return { port: (no) => byNumber.get(no), portByName: (name) => byName.get(name) };
+  }
+}
