@@ -30,6 +30,8 @@ export interface ReconnectOptions {
   readonly quiet?: boolean;
   /** How many peers are tried in turn. Default 1. */
   readonly peers?: number;
+  /** How many attempts there are. Default: without end. */
+  readonly tries?: number;
 }
 
 export class Reconnect {
@@ -50,6 +52,7 @@ export class Reconnect {
   private passive = false;
   private quiet: boolean;
   private readonly peers: number;
+  private readonly tries: number;
   /** Failures since a connection lasted. */
   private failures = 0;
   /** Of the present back-off; shorter than `backoffMs` while other peers have not been tried. */
@@ -62,6 +65,7 @@ export class Reconnect {
     this.probeIntervalMs = options.probeIntervalMs ?? 5000;
     this.quiet = options.quiet ?? false;
     this.peers = options.peers ?? 1;
+    this.tries = options.tries ?? Number.POSITIVE_INFINITY;
     this.enteredMs = now;
     this.activityMs = now;
   }
@@ -212,7 +216,7 @@ export class Reconnect {
 
   /** Lengthens the wait before the next attempt. */
   private backOff(): void {
-    if (++this.failures % this.peers !== 0) {
+    if (++this.failures % this.peers !== 0 || this.attempts >= this.tries) {
       this.waitMs = 0;
       return;
     }

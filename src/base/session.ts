@@ -70,6 +70,7 @@ export class JsonRpcSession implements Disposable {
         ...(maxBackoffMs === undefined ? {} : { maxBackoffMs }),
         probeIntervalMs: this.probeIntervalMs ?? defaultProbeMs(name),
         peers: peers.length,
+        ...(options.once ? { tries: peers.length } : {}),
         // Accepted streams come and go without a word, and what is in this process is no news.
         quiet: typeof peers[0] !== 'string',
       },
@@ -105,12 +106,14 @@ export class JsonRpcSession implements Disposable {
 
   /** False when there is no connection, and the message goes nowhere. */
   send(message: JsonRpcMessage): boolean {
-    return this.rpc?.send(message) ?? false;
+    this.rpc?.send(message);
+    return this.rpc?.closed === false;
   }
 
   /** The same for what is text already. */
   sendText(text: string): boolean {
-    return this.rpc?.sendText(text) ?? false;
+    this.rpc?.sendText(text);
+    return this.rpc?.closed === false;
   }
 
   onMessage(cb: (m: JsonRpcMessage) => void): void {
@@ -145,6 +148,18 @@ export class JsonRpcSession implements Disposable {
     this.drop();
     this.reconnect.refused(clock.nowMs());
     this.lost(reason);
+  }
+
+  /** Gives the connection away, if there is one, and ends. */
+  steal(): JsonRpc | null {
+    const { rpc } = this;
+    this.rpc = null;
+    this.close();
+    return rpc;
+  }
+
+  get isClosed(): boolean {
+    return this.closed;
   }
 
   close(): void {

@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { JsonRpc } from '../base/jsonrpc.ts';
 import { type Stream, streamPair } from '../base/stream.ts';
+import { createDatabase } from './file.ts';
 import { Idl, type RowChange, type TableRequests } from './idl.ts';
-import type { Json } from './json.ts';
+import { type Json, type JsonObject, parseJson } from './json.ts';
 import { schemaFromJson } from './schema.ts';
 import { OvsdbServer } from './server.ts';
+import { ServerStatus } from './server-status.ts';
 
 const SCHEMA: Json = {
   name: 'Test',
@@ -300,4 +306,122 @@ test('what a server lacks reads as if empty, and is not asked for', async () => 
     assert.equal(idl.hasColumn('Item', 'recent'), false);
     idl.close();
   }
+});
+
+test('a database that gets another schema keeps its rows, and the connection', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'sb-idl-'));
+  try {
+    const file = join(dir, 'test.db');
+    createDatabase(file, [SCHEMA as JsonObject]).close();
+    const server = new OvsdbServer();
+    server.addDatabase(file);
+    let opened = 0;
+    const open = async () => {
+      const [ours, theirs] = streamPair();
+      server.attach(theirs);
+      opened++;
+      return ours;
+    };
+    const idl = new Idl(open, { database: 'Test', tables: { Item: ['name', 'count', 'tags'], Added: ['x'] } }).start();
+    const told = ledger(idl);
+    await idl.synced();
+    const make = idl.transaction();
+    make.insert(idl.table('Item'), { name: 'a', count: 3, tags: ['x', 'y'] });
+    make.insert(idl.table('Item'), { name: 'b' });
+    assert.equal((await make.commit()).status, 'success');
+    const [row] = [...idl.table('Item').rows()].filter((one) => one.string('name') === 'a');
+    assert.equal(idl.hasTable('Added'), false);
+
+    const newer = structuredClone(SCHEMA) as { tables: Record<string, { columns: Record<string, Json> }> };
+    delete newer.tables['Item'].columns['tags'];
+    newer.tables['Item'].columns['another'] = { type: 'integer' };
+    newer.tables['Added'] = { columns: { x: { type: 'integer' } } };
+    const converter = new JsonRpc(await open(), { parse: parseJson });
+    converter.onMessage(() => {});
+    converter.send({ id: 1, method: 'convert', params: ['Test', newer] });
+    await until(() => idl.isSynced && idl.hasTable('Added'));
+    assert.equal(opened, 2, 'nobody had to connect again');
+    const [same] = [...idl.table('Item').rows()].filter((one) => one.string('name') === 'a');
+    assert.equal(same, row);
+    assert.equal(same.integer('count'), 3);
+
+    const change = idl.transaction();
+    change.set(same, 'count', 4);
+    assert.equal((await change.commit()).status, 'success');
+    assert.equal(row.integer('count'), 4);
+    assert.equal(told.size, 2);
+    idl.close();
+    server.close();
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+test('a replica has the rows for which a condition holds, as it changes and after a reconnection', async () => {
+  const { connect, channels } = setUp();
+  const writer = connect();
+  const idl = connect();
+  await Promise.all([writer.synced(), idl.synced()]);
+  const told = ledger(idl);
+  const names = () =>
+    [...idl.table('Item').rows()]
+      .map((row) => row.string('name'))
+      .sort()
+      .join();
+  const make = writer.transaction();
+  for (const [i, name] of ['a', 'b', 'c', 'd'].entries()) make.insert(writer.table('Item'), { name, count: i });
+  await make.commit();
+  await until(() => names() === 'a,b,c,d');
+  await idl.setCondition('Item', [
+    ['count', '==', 1],
+    ['name', '==', 'd'],
+  ]);
+  assert.equal(names(), 'b,d');
+  const change = writer.transaction();
+  for (const row of writer.table('Item').rows()) change.set(row, 'count', 1);
+  await change.commit();
+  await until(() => names() === 'a,b,c,d');
+  await idl.setCondition('Item', [['name', '==', 'c']]);
+  assert.equal(names(), 'c');
+  const lost = new Promise<void>((resolve) => idl.onFailure(() => resolve()));
+  channels[1].close();
+  await lost;
+  await until(() => idl.isSynced);
+  assert.equal(names(), 'c');
+  await idl.setCondition('Item', null);
+  assert.equal(names(), 'a,b,c,d');
+  await until(() => told.size === 4);
+  await assert.rejects(idl.setCondition('Item', [['nothing', '==', 1]]), /No column nothing in table Item/);
+  idl.close();
+  writer.close();
+});
+
+test('of servers that lag behind, that do not lead, or that are cut off, the next is tried', () => {
+  const cluster = ['uuid', '00000000-0000-4000-8000-00000000000a'];
+  const row = { name: 'D', model: 'clustered', connected: true, leader: true, cid: cluster, index: 7, schema: '{}' };
+  const status = new ServerStatus({ database: 'D', leaderOnly: true, clusterId: null });
+  const refusal = (changed: JsonObject): string | null => {
+    status.reset();
+    status.apply({ Database: { r: { initial: { ...row, ...changed } } } });
+    return status.refusal();
+  };
+  assert.equal(refusal({}), null);
+  assert.equal(refusal({ index: 6 }), 'clustered database server has stale data; trying another server');
+  assert.equal(refusal({ index: 8 }), null);
+  assert.equal(refusal({ index: 7 }), 'clustered database server has stale data; trying another server');
+  assert.equal(refusal({ cid: ['uuid', '00000000-0000-4000-8000-00000000000b'], index: 1 }), null, 'another cluster');
+  assert.equal(
+    refusal({ leader: false, index: 9 }),
+    'clustered database server is not cluster leader; trying another server',
+  );
+  assert.equal(
+    refusal({ connected: false }),
+    'clustered database server is disconnected from cluster; trying another server',
+  );
+  assert.equal(
+    refusal({ schema: ['set', []] }),
+    'clustered database server has not yet joined cluster; trying another server',
+  );
+  assert.equal(refusal({ model: 'relay' }), 'relay database server cannot be a leader; trying another server');
+  assert.equal(refusal({ name: 'E' }), 'server does not have D database');
 });

@@ -165,3 +165,23 @@ function tableToJson(table: TableSchema, showRoot: boolean): JsonObject {
   if (table.indexes.length > 0) json['indexes'] = table.indexes.map((index) => index.map((column) => column.name));
   return json;
 }
+
+/** The same with all columns kept in the file, as a clustered database must have them, and which these are. */
+export function persistEphemeralColumns(schema: DatabaseSchema): {
+  schema: DatabaseSchema;
+  changed: readonly { readonly table: string; readonly column: string }[];
+} {
+  const changed: { table: string; column: string }[] = [];
+  const tables = new Map<string, TableSchema>();
+  for (const [name, table] of schema.tables) {
+    const columns = table.columns.map((column) => {
+      if (!column.ephemeral) return column;
+      changed.push({ table: name, column: column.name });
+      return { ...column, ephemeral: false };
+    });
+    const columnByName = new Map(columns.map((column) => [column.name, column]));
+    const indexes = table.indexes.map((index) => index.map((column) => columnByName.get(column.name)!));
+    tables.set(name, { ...table, columns, columnByName, indexes });
+  }
+  return { schema: { ...schema, tables }, changed };
+}

@@ -27,13 +27,15 @@ import {
   type TableFormat,
   TablePrinter,
 } from '../base/table.ts';
-import { vlogSetProgram } from '../base/vlog.ts';
+import { vlog, vlogSetProgram } from '../base/vlog.ts';
 import { lockFile } from '../linux/file-lock.ts';
 import { isObject, type Json, jsonText, parseJson } from '../ovsdb/json.ts';
 import { jsonErrorText } from '../ovsdb/json-error.ts';
+import { parseRemoteList } from '../ovsdb/remote-list.ts';
 import { type DatabaseSchema, schemaFromJson, schemaToJson } from '../ovsdb/schema.ts';
 import { readSchemaFile } from '../ovsdb/schema-file.ts';
 import { backup, restore } from './ovsdb/client-backup.ts';
+import { convert, needsConversion } from './ovsdb/client-convert.ts';
 import { clientHelp } from './ovsdb/client-help.ts';
 import { monitor } from './ovsdb/client-monitor.ts';
 import { ClientRpc, ReplyError } from './ovsdb/client-rpc.ts';
@@ -65,7 +67,7 @@ const OPTIONS: readonly OptionSpec[] = [
 
 const style = defaultTableStyle();
 const printer = new TablePrinter(style);
-const settings = { timestamp: false, force: false };
+const settings = { timestamp: false, force: false, leaderOnly: true, dbChangeAware: true };
 
 interface Session {
   readonly server: string;
@@ -73,6 +75,15 @@ interface Session {
   /** Empty when the command needs none. */
   readonly database: string;
   readonly args: string[];
+  /** What the command's `check` made of the arguments. */
+  readonly checked: Checked;
+}
+
+interface Checked {
+  /** The database that the arguments speak of, where they are not its name. */
+  readonly database: string | null;
+  readonly query?: Json[];
+  readonly schema?: DatabaseSchema;
 }
 
 interface Command {
@@ -81,6 +92,8 @@ interface Command {
   /** Of arguments behind the server and the database. */
   readonly min: number;
   readonly max: number;
+  /** What can be wrong before there is a connection. */
+  check?(args: readonly string[]): Checked;
   run(session: Session): Promise<void>;
 }
 
@@ -98,8 +111,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     max: 1,
     run: async (s) => print(columnsTable(await schemaOf(s), s.args[0])),
   },
-  transact: { needs: 'rpc', min: 1, max: 1, run: transact },
-  query: { needs: 'rpc', min: 1, max: 1, run: query },
+  transact: { needs: 'rpc', min: 1, max: 1, check: checkQuery, run: transact },
+  query: { needs: 'rpc', min: 1, max: 1, check: checkQuery, run: query },
   monitor: { needs: 'database', min: 1, max: MANY, run: (s) => follow(s, 'monitor') },
   'monitor-cond': { needs: 'database', min: 2, max: MANY, run: (s) => follow(s, 'monitor_cond') },
   'monitor-cond-since': { needs: 'database', min: 2, max: MANY, run: (s) => follow(s, 'monitor_cond_since') },
@@ -111,8 +124,20 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     max: 0,
     run: async (s) => restore(s.rpc, await schemaOf(s), settings.force),
   },
-  convert: { needs: 'rpc', min: 1, max: 1, run: convert },
-  'needs-conversion': { needs: 'rpc', min: 1, max: 1, run: needsConversion },
+  convert: {
+    needs: 'rpc',
+    min: 1,
+    max: 1,
+    check: checkSchema,
+    run: (s) => convert(s.rpc, s.checked.schema!, s.args[0]!),
+  },
+  'needs-conversion': {
+    needs: 'rpc',
+    min: 1,
+    max: 1,
+    check: checkSchema,
+    run: async (s) => say((await needsConversion(s.rpc, s.checked.schema!, s.args[0]!)) ? 'yes' : 'no'),
+  },
   wait: {
     needs: 'nothing',
     min: 2,
@@ -180,6 +205,14 @@ function applyOption(id: string, value: string): boolean {
     case 'force':
       settings.force = true;
       break;
+    case 'leader-only':
+    case 'no-leader-only':
+      settings.leaderOnly = id === 'leader-only';
+      break;
+    case 'db-change-aware':
+    case 'no-db-change-aware':
+      settings.dbChangeAware = id === 'db-change-aware';
+      break;
     case 'timeout':
       startTimeout(value);
       break;
@@ -197,6 +230,7 @@ function startTimeout(value: string): void {
   const seconds = /^\d+$/.test(value) ? Number(value) : 0;
   if (seconds <= 0) ovsFatal(PROGRAM, `value ${value} on -t or --timeout is invalid`);
   setTimeout(() => {
+    vlog('fatal_signal').warn('terminating with signal 14 (Alarm clock)');
     process.removeAllListeners('SIGALRM');
     process.kill(process.pid, 'SIGALRM');
   }, seconds * 1000).unref();
@@ -207,23 +241,38 @@ async function open(name: string, command: Command, args: string[]): Promise<Ses
   const invalid = () => new Error(`invalid syntax for '${name}' (use --help for help)`);
   let server = defaultServer();
   if (args.length > command.min && /^[a-z]+:/i.test(args[0]!)) server = args.shift()!;
-  const noConnection = command.needs === 'nothing';
-  if (noConnection) {
-    if (args.length < command.min || args.length > command.max) throw invalid();
-    return { server, rpc: null as unknown as ClientRpc, database: '', args };
+  const { min, max, needs } = command;
+  const nothing: Checked = { database: null };
+  const hasWrongCount = () => args.length < min || args.length > max;
+  if (needs === 'nothing') {
+    if (hasWrongCount()) throw invalid();
+    return { server, rpc: null as unknown as ClientRpc, database: '', args, checked: nothing };
+  }
+  if (command.check !== undefined && hasWrongCount()) throw invalid();
+  const checked = command.check?.(args) ?? nothing;
+  const list = parseRemoteList(server);
+  if (list.remotes.length > 1 || list.clusterId !== null) {
+    let { database } = checked;
+    if (needs === 'database') {
+      if (args.length <= min) throw new Error('database name is required with multiple remotes');
+      database = args.shift()!;
+    }
+    const rpc = await ClientRpc.openCluster(list, database, settings.leaderOnly);
+    if (hasWrongCount()) throw invalid();
+    return { server, rpc, database: database ?? '', args, checked };
   }
   const rpc = await ClientRpc.open(server);
   let database = '';
-  if (command.needs === 'database') {
+  if (needs === 'database') {
     const names = (await rpc.call('list_dbs', [])) as string[];
-    if (args.length > command.min && names.includes(args[0]!)) database = args.shift()!;
+    if (args.length > min && names.includes(args[0]!)) database = args.shift()!;
     else database = defaultDatabase(names);
   }
-  if (args.length < command.min || args.length > command.max) throw invalid();
-  if (command.needs === 'database' && database === '') {
+  if (hasWrongCount()) throw invalid();
+  if (needs === 'database' && database === '') {
     throw new Error('no default database for this command; please specify a database name');
   }
-  return { server, rpc, database, args };
+  return { server, rpc, database, args, checked };
 }
 
 function defaultDatabase(names: string[]): string {
@@ -261,6 +310,16 @@ function parseQuery(text: string): Json[] {
   return json;
 }
 
+function checkQuery([text]: readonly string[]): Checked {
+  const query = parseQuery(text!);
+  return { database: String(query[0]), query };
+}
+
+function checkSchema([file]: readonly string[]): Checked {
+  const schema = readSchemaFile(file!);
+  return { database: schema.name, schema };
+}
+
 async function transacted(rpc: ClientRpc, params: Json[]): Promise<Json> {
   try {
     return await rpc.call('transact', params);
@@ -270,13 +329,13 @@ async function transacted(rpc: ClientRpc, params: Json[]): Promise<Json> {
   }
 }
 
-async function transact({ rpc, args }: Session): Promise<void> {
-  say(jsonText(await transacted(rpc, parseQuery(args[0]!))));
+async function transact({ rpc, checked }: Session): Promise<void> {
+  say(jsonText(await transacted(rpc, checked.query!)));
 }
 
 /** Ends with an abort, so that nothing changes whatever the operations say. */
-async function query({ rpc, args }: Session): Promise<void> {
-  const results = await transacted(rpc, [...parseQuery(args[0]!), { op: 'abort' }]);
+async function query({ rpc, checked }: Session): Promise<void> {
+  const results = await transacted(rpc, [...checked.query!, { op: 'abort' }]);
   const last = Array.isArray(results) ? results[results.length - 1] : null;
   if (Array.isArray(results) && isObject(last) && last['error'] === 'aborted') results.pop();
   say(jsonText(results));
@@ -309,19 +368,9 @@ async function follow(session: Session, method: 'monitor' | 'monitor_cond' | 'mo
     print,
     say,
     timestamp: settings.timestamp,
+    dbChangeAware: settings.dbChangeAware,
     started: daemonComplete,
   });
-}
-
-async function convert({ rpc, args }: Session): Promise<void> {
-  const schema = readSchemaFile(args[0]!);
-  await rpc.call('convert', [schema.name, schemaToJson(schema)]);
-}
-
-async function needsConversion({ rpc, args }: Session): Promise<void> {
-  const wanted = readSchemaFile(args[0]!);
-  const now = schemaFromJson(await rpc.call('get_schema', [wanted.name]));
-  say(jsonText(schemaToJson(now)) === jsonText(schemaToJson(wanted)) ? 'no' : 'yes');
 }
 
 async function lock({ rpc, args }: Session, method: 'lock' | 'steal' | 'unlock'): Promise<void> {

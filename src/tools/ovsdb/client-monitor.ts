@@ -11,6 +11,8 @@ export interface MonitorOutput {
   print(table: Table): void;
   say(text: string): void;
   readonly timestamp: boolean;
+  /** Rather than to be disconnected when the database changes its schema or goes, to be told. */
+  readonly dbChangeAware: boolean;
   /** The contents have been printed; from now on there are changes. */
   started(): void;
 }
@@ -72,6 +74,7 @@ export async function monitor(
     if (/^update[23]?$/.test(name)) show(params[params.length - 1], false);
     else if (name === 'monitor_canceled') output.say('monitor_canceled');
   });
+  if (output.dbChangeAware) await rpc.call('set_db_change_aware', [true]).catch(() => undefined);
   const requests = Object.fromEntries([...tables].map(([name, { requests: list }]) => [name, list]));
   const params: Json[] = [schema.name, null, requests];
   if (method === 'monitor_cond_since') params.push(lastId);

@@ -1,8 +1,14 @@
 /** A simple conversation with a database server, as `ovsdb-client` has it: one request at a time, notifications besides. */
 import { isRequest, JsonRpc, type JsonRpcMessage } from '../../base/jsonrpc.ts';
-import { parseRemote } from '../../base/remote.ts';
-import { connectStream, listenStreams, type Stream } from '../../base/stream.ts';
-import { type Json, jsonText, parseJson, stringifyJson } from '../../ovsdb/json.ts';
+import { OVSDB_PORT, parseRemote } from '../../base/remote.ts';
+import { acceptOne, JsonRpcSession } from '../../base/session.ts';
+import { connectStream, type Stream } from '../../base/stream.ts';
+import { Calls } from '../../ovsdb/calls.ts';
+import { isObject, type Json, jsonText, parseJson, stringifyJson } from '../../ovsdb/json.ts';
+import type { RemoteList } from '../../ovsdb/remote-list.ts';
+import { ServerStatus } from '../../ovsdb/server-status.ts';
+
+const FORM = { parse: parseJson, stringify: stringifyJson as (value: unknown) => string, defaultPort: OVSDB_PORT };
 
 /** The server answered a request with an error. */
 export class ReplyError extends Error {
@@ -15,18 +21,21 @@ export class ReplyError extends Error {
 
 export class ClientRpc {
   private readonly rpc: JsonRpc;
-  private readonly waiting = new Map<number, { resolve: (result: Json) => void; reject: (error: Error) => void }>();
-  private nextId = 0;
+  private readonly calls: Calls;
+  private end: string | null = null;
   private notifyCb: (method: string, params: Json[]) => void = () => {};
   private closeCb: (error: string | null) => void = () => {};
 
-  constructor(stream: Stream) {
-    this.rpc = new JsonRpc(stream, { parse: parseJson });
+  constructor(connection: Stream | JsonRpc) {
+    this.rpc = connection instanceof JsonRpc ? connection : new JsonRpc(connection, FORM);
+    this.calls = new Calls((text) => {
+      this.rpc.sendText(text);
+      return !this.rpc.closed;
+    });
     this.rpc.onMessage((message) => this.receive(message));
     this.rpc.onClose((error) => {
-      const failure = new Error(`${this.rpc.name}: ${error ?? 'connection closed by peer'}`);
-      for (const { reject } of this.waiting.values()) reject(failure);
-      this.waiting.clear();
+      this.end = `${this.rpc.name}: ${error ?? 'connection closed by peer'}`;
+      this.calls.fail();
       this.closeCb(error);
     });
   }
@@ -38,14 +47,45 @@ export class ClientRpc {
       throw new Error(`failed to connect or listen to "${server}" (Address family not supported by protocol)`);
     }
     try {
-      return new ClientRpc(
-        remote.passive ? await acceptOne(server) : await connectStream(server, { defaultPort: 6640 }),
-      );
+      return new ClientRpc(await (remote.passive ? acceptOne(server, FORM) : connectStream(server, FORM)));
     } catch (error) {
       throw new Error(
         `failed to ${remote.passive ? 'listen' : 'connect'} to "${server}" (${(error as Error).message})`,
       );
     }
+  }
+
+  /**
+   * Connects to the first of several servers that serves the database, if one is named, and leads its cluster, if that is asked for. Rejects when none
+   * does.
+   */
+  static async openCluster(list: RemoteList, database: string | null, leaderOnly: boolean): Promise<ClientRpc> {
+    const session = new JsonRpcSession(list.remotes, { ...FORM, once: true });
+    const calls = new Calls((text) => session.sendText(text));
+    const { promise, resolve, reject } = Promise.withResolvers<ClientRpc>();
+    const take = () => resolve(new ClientRpc(session.steal()!));
+    session.onMessage((message) => {
+      if (!isRequest(message)) calls.receive(message);
+    });
+    session.onConnected(() => {
+      if (database === null) return queueMicrotask(take);
+      const select = { op: 'select', table: 'Database', where: [['name', '==', database]] };
+      calls.ask('transact', ['_Server', select], (reply) => {
+        if (!reply.ok && reply.error === null) return;
+        const status = new ServerStatus({ database, leaderOnly, clusterId: list.clusterId });
+        status.apply({ Database: rowsOf(reply.ok ? reply.result : null) });
+        if (status.refusal() === null) take();
+        else session.refuse();
+      });
+    });
+    session.onDisconnected(() => {
+      calls.fail();
+      queueMicrotask(() => {
+        if (session.isClosed) reject(new Error('no servers were available'));
+      });
+    });
+    session.open();
+    return promise;
   }
 
   onNotify(cb: (method: string, params: Json[]) => void): void {
@@ -58,10 +98,13 @@ export class ClientRpc {
 
   /** Rejects with `ReplyError` for an error reply. */
   call(method: string, params: Json[]): Promise<Json> {
-    const id = this.nextId++;
-    const answer = new Promise<Json>((resolve, reject) => this.waiting.set(id, { resolve, reject }));
-    this.rpc.sendText(`{"id":${id},"method":${JSON.stringify(method)},"params":${stringifyJson(params)}}`);
-    return answer;
+    return new Promise((resolve, reject) =>
+      this.calls.ask(method, params, (reply) => {
+        if (reply.ok) resolve(reply.result);
+        else if (this.end !== null) reject(new Error(this.end));
+        else reject(new ReplyError(reply.error));
+      }),
+    );
   }
 
   close(): void {
@@ -69,26 +112,16 @@ export class ClientRpc {
   }
 
   private receive(message: JsonRpcMessage): void {
-    // The parser makes only JSON values.
-    if (isRequest(message)) {
-      const params = message.params as Json[];
-      if (message.method === 'echo' && message.id !== null) {
-        this.rpc.sendText(`{"id":${stringifyJson(message.id)},"result":${stringifyJson(params)},"error":null}`);
-      } else this.notifyCb(message.method, params);
-      return;
-    }
-    const caller = this.waiting.get(message.id as number);
-    if (caller === undefined) return;
-    this.waiting.delete(message.id as number);
-    if (message.error !== null) caller.reject(new ReplyError(message.error as Json));
-    else caller.resolve(message.result as Json);
+    if (!isRequest(message)) return this.calls.receive(message);
+    if (message.method === 'echo' && message.id !== null) {
+      this.rpc.send({ id: message.id, result: message.params, error: null });
+    } else this.notifyCb(message.method, message.params as Json[]); // The parser makes only JSON values.
   }
 }
 
-async function acceptOne(server: string): Promise<Stream> {
-  const { promise, resolve } = Promise.withResolvers<Stream>();
-  const listener = await listenStreams(server, resolve, { defaultPort: 6640 });
-  const stream = await promise;
-  listener.close();
-  return stream;
+/** The rows of the only result, as updates have them. */
+function rowsOf(result: Json): Record<string, Json> {
+  const first = Array.isArray(result) ? result[0] : null;
+  const rows = isObject(first) && Array.isArray(first['rows']) ? first['rows'] : [];
+  return Object.fromEntries(rows.map((row, i) => [String(i), { initial: row }]));
 }

@@ -2,13 +2,14 @@
 import { isRequest } from '../../base/jsonrpc.ts';
 import { JsonRpcSession } from '../../base/session.ts';
 import { isObject, type Json, type JsonObject } from '../../ovsdb/json.ts';
+import { parseRemoteList } from '../../ovsdb/remote-list.ts';
 
 const STATES = ['added', 'connected', 'removed'];
 
 /** Rejects for a state that does not exist. */
 export async function waitForState(server: string, database: string, state: string): Promise<void> {
   if (!STATES.includes(state)) throw new Error(`${state}: unknown state`);
-  const session = new JsonRpcSession([server]);
+  const session = new JsonRpcSession(parseRemoteList(server).remotes);
   const { promise, resolve } = Promise.withResolvers<void>();
   const rows = new Map<string, { connected: boolean }>();
   const take = (updates: Json | undefined) => {
