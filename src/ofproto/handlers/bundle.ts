@@ -8,6 +8,7 @@
 
 import type { OfMessage } from '../../openflow/messages.ts';
 import { BUNDLE_CTRL } from '../../openflow/messages-ext.ts';
+import { decodeMessage, OFP_HEADER_LEN } from '../../openflow/wire.ts';
 import type { Bridge } from '../bridge.ts';
 import type { OfConn } from '../conn.ts';
 import type { Group } from '../group.ts';
@@ -19,17 +20,49 @@ import type { Handler } from './index.ts';
 import { checkPacketOut, executePacketOut } from './packet-out.ts';
 import { applyPortMod, checkPortMod } from './ports.ts';
 
-export interface Bundled {
+interface Bundled {
   readonly message: OfMessage;
   readonly xid: number;
   readonly bytes: Uint8Array;
 }
 
-export interface OpenBundle {
+/** A bundle may be of a million messages, which take ten times as much memory decoded as they do on the wire. */
+export class OpenBundle {
   readonly flags: number;
-  isClosed: boolean;
-  readonly messages: Bundled[];
+  isClosed = false;
+  private chunks: Uint8Array[] = [];
+  /** Of the last chunk. */
+  private used = CHUNK_BYTES;
+
+  constructor(flags: number) {
+    this.flags = flags;
+  }
+
+  /** `bytes` begins with a whole message that has been decoded before. */
+  add(bytes: Uint8Array): void {
+    const length = (bytes[2] << 8) | bytes[3];
+    if (this.used + length > CHUNK_BYTES) {
+      this.chunks.push(new Uint8Array(CHUNK_BYTES));
+      this.used = 0;
+    }
+    this.chunks[this.chunks.length - 1].set(bytes.subarray(0, length), this.used);
+    this.used += length;
+  }
+
+  *[Symbol.iterator](): Generator<Bundled> {
+    for (const chunk of this.chunks) {
+      // A chunk ends where no message begins.
+      for (let at = 0; at + OFP_HEADER_LEN <= CHUNK_BYTES && chunk[at] !== 0; ) {
+        const bytes = chunk.subarray(at, at + ((chunk[at + 2] << 8) | chunk[at + 3]));
+        const decoded = decodeMessage(bytes);
+        if (decoded.ok) yield { message: decoded.message, xid: decoded.xid, bytes };
+        at += bytes.length;
+      }
+    }
+  }
 }
+
+const CHUNK_BYTES = 1 << 17;
 
 const OFPT_EXPERIMENTER = 4;
 
@@ -46,7 +79,7 @@ function control(bridge: Bridge, conn: OfConn, id: number, ctrl: number, flags: 
   if (ctrl === BUNDLE_CTRL.open_request) {
     conn.bundles.delete(id);
     if (bundle) return 'OFPBFC_BAD_ID';
-    conn.bundles.set(id, { flags, isClosed: false, messages: [] });
+    conn.bundles.set(id, new OpenBundle(flags));
     return null;
   }
   if (!bundle) return 'OFPBFC_BAD_ID';
@@ -70,10 +103,10 @@ function control(bridge: Bridge, conn: OfConn, id: number, ctrl: number, flags: 
 }
 
 export const bundleAdd: Handler<'bundle_add'> = (_bridge, conn, request) => {
-  const { bundleId, flags, message, messageXid } = request.message;
+  const { bundleId, flags } = request.message;
   let bundle = conn.bundles.get(bundleId);
   if (!bundle) {
-    bundle = { flags, isClosed: false, messages: [] };
+    bundle = new OpenBundle(flags);
     conn.bundles.set(bundleId, bundle);
   }
   const error = bundle.isClosed ? 'OFPBFC_BUNDLE_CLOSED' : bundle.flags !== flags ? 'OFPBFC_BAD_FLAGS' : null;
@@ -84,13 +117,14 @@ export const bundleAdd: Handler<'bundle_add'> = (_bridge, conn, request) => {
   }
   // The ONF's extension for 1.3 has eight bytes of experimenter header more.
   const at = request.bytes[1] === OFPT_EXPERIMENTER ? 24 : 16;
-  bundle.messages.push({ message, xid: messageXid, bytes: request.bytes.slice(at) });
+  bundle.add(request.bytes.subarray(at));
 };
 
 /** False when it failed; the connection has then been told which message did. */
 function commit(bridge: Bridge, conn: OfConn, bundle: OpenBundle): boolean {
   const undo = new Recorder(bridge);
-  for (const bundled of bundle.messages) {
+  const last: OfMessage[] = [];
+  for (const bundled of bundle) {
     const { message } = bundled;
     // What is checked may need what the messages before it bring, as a rule needs its group.
     let error = check(bridge, message);
@@ -99,6 +133,8 @@ function commit(bridge: Bridge, conn: OfConn, bundle: OpenBundle): boolean {
       error = applyFlowMod(bridge, conn, message, bundled.xid);
     } else if (!error && message.type === 'group_mod') {
       error = applyGroupMod(bridge, message);
+    } else {
+      last.push(message);
     }
     if (!error) continue;
     undo.rollBack();
@@ -106,7 +142,7 @@ function commit(bridge: Bridge, conn: OfConn, bundle: OpenBundle): boolean {
     return false;
   }
   undo.tell();
-  for (const { message } of bundle.messages) {
+  for (const message of last) {
     if (message.type === 'port_mod') applyPortMod(bridge, conn, message);
     else if (message.type === 'packet_out') executePacketOut(bridge, message);
   }
