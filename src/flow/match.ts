@@ -3,6 +3,10 @@
 import { FlowKey, type FlowMask } from './key.ts';
 import { FLOW_WORDS } from './layout.ts';
 
+/** Matches of messages that have been dealt with: one takes as long to make as a flow-mod takes to read. */
+const spare: Match[] = [];
+const MAX_SPARE = 1024;
+
 export class Match {
   readonly key: FlowKey;
   readonly mask: FlowMask;
@@ -10,6 +14,19 @@ export class Match {
   constructor(key: FlowKey = new FlowKey(), mask: FlowMask = new FlowKey()) {
     this.key = key;
     this.mask = mask;
+  }
+
+  /** A match of nothing; whoever is through with it may `release` it. */
+  static lease(): Match {
+    return spare.pop() ?? new Match();
+  }
+
+  /** Gives a leased match back. Nobody may keep it or what it holds. */
+  release(): void {
+    if (spare.length >= MAX_SPARE) return;
+    this.key.clear();
+    this.mask.clear();
+    spare.push(this);
   }
 
   clone(): Match {

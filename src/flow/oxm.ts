@@ -389,7 +389,7 @@ export type DecodeMatchResult =
 
 /** Reads entries that fill `bytes`. `loose` ignores fields that it does not know, as replies and `dump-flows` do. */
 export function decodeMatch(bytes: Uint8Array, options: { readonly loose?: boolean } = {}): DecodeMatchResult {
-  const match = new Match();
+  const match = Match.lease();
   for (let at = 0; at < bytes.length; ) {
     const size = decodePlainEntry(match, bytes, at);
     if (size > 0) {
@@ -414,23 +414,34 @@ export function decodeMatch(bytes: Uint8Array, options: { readonly loose?: boole
   return { ok: true, match };
 }
 
-/** Takes an exact entry of whole bytes at its face value. 0 when there is anything special or wrong about it. */
+/** Takes an entry of whole bytes at its face value. 0 when there is anything special or wrong about it. */
 function decodePlainEntry(match: Match, bytes: Uint8Array, at: number): number {
-  if (at + 4 > bytes.length || (bytes[at + 2] & 1) !== 0) return 0;
+  if (at + 4 > bytes.length) return 0;
   const cls = (bytes[at] << 8) | bytes[at + 1];
   const field = cls === EXPERIMENTER_CLASS ? undefined : headerByNumber(cls, bytes[at + 2] >> 1)?.field;
   if (field === undefined || !isPlainBytes(field) || field.prereq === 'ct_tuple' || isTunMetadata(field)) return 0;
   const n = field.bytes;
-  if (bytes[at + 3] !== n || at + 4 + n > bytes.length) return 0;
+  const hasMask = (bytes[at + 2] & 1) !== 0;
+  if (hasMask && field.masking !== 'any') return 0;
+  const size = hasMask ? 4 + 2 * n : 4 + n;
+  if (bytes[at + 3] !== size - 4 || at + size > bytes.length) return 0;
   if (!prereqsMet(field, match.key) || !isFieldMaskZero(match.mask, field)) return 0;
   const key8 = match.key.u8;
   const mask8 = match.mask.u8;
   const first = field.bit >> 3;
+  if (hasMask) {
+    for (let i = 4; i < 4 + n; i++) if ((bytes[at + i] & ~bytes[at + n + i]) !== 0) return 0;
+    for (let i = 0; i < n; i++) {
+      key8[first + i] = bytes[at + 4 + i];
+      mask8[first + i] = bytes[at + 4 + n + i];
+    }
+    return size;
+  }
   for (let i = 0; i < n; i++) {
     key8[first + i] = bytes[at + 4 + i];
     mask8[first + i] = 0xff;
   }
-  return 4 + n;
+  return size;
 }
 
 /** The addresses of a connection's original tuple are of the packet's own family. */

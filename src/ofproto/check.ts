@@ -13,8 +13,10 @@ export function checkFlowActions(
 ): string | null {
   const { tlvTable } = bridge;
   if (tlvTable) {
-    const fields = [...(match ? matchedTunMetadata(match) : []), ...usedTunMetadata(actions)];
-    if (fields.some((index) => !tlvTable.has(index))) return 'NXFMFC_INVALID_TLV_FIELD';
+    const lacks = (index: number): boolean => !tlvTable.has(index);
+    if ((match && matchedTunMetadata(match).some(lacks)) || usedTunMetadata(actions).some(lacks)) {
+      return 'NXFMFC_INVALID_TLV_FIELD';
+    }
   }
   return references(bridge, actions) ?? (unsupportedAction(actions) ? 'OFPBAC_BAD_TYPE' : null);
 }

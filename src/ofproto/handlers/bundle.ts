@@ -103,7 +103,7 @@ function control(bridge: Bridge, conn: OfConn, id: number, ctrl: number, flags: 
 }
 
 export const bundleAdd: Handler<'bundle_add'> = (_bridge, conn, request) => {
-  const { bundleId, flags } = request.message;
+  const { bundleId, flags, message } = request.message;
   let bundle = conn.bundles.get(bundleId);
   if (!bundle) {
     bundle = new OpenBundle(flags);
@@ -118,6 +118,7 @@ export const bundleAdd: Handler<'bundle_add'> = (_bridge, conn, request) => {
   // The ONF's extension for 1.3 has eight bytes of experimenter header more.
   const at = request.bytes[1] === OFPT_EXPERIMENTER ? 24 : 16;
   bundle.add(request.bytes.subarray(at));
+  if (message.type === 'flow_mod') message.match.release();
 };
 
 /** False when it failed; the connection has then been told which message did. */
@@ -131,6 +132,7 @@ function commit(bridge: Bridge, conn: OfConn, bundle: OpenBundle): boolean {
     if (!error && message.type === 'flow_mod') {
       undo.remember(message);
       error = applyFlowMod(bridge, conn, message, bundled.xid);
+      message.match.release();
     } else if (!error && message.type === 'group_mod') {
       error = applyGroupMod(bridge, message);
     } else {

@@ -22,14 +22,14 @@ const COUNTED_AS = {
 } as const;
 
 export const flowMod: Handler<'flow_mod'> = (bridge, conn, request) => {
-  const error = applyFlowMod(bridge, conn, request.message, request.xid);
+  const mod = request.message;
+  const error = checkFlowMod(bridge, mod) ?? applyFlowMod(bridge, conn, mod, request.xid);
+  mod.match.release();
   if (error) conn.error(request, error);
 };
 
-/** Returns the error's name, or null when done. */
+/** Carries out what `checkFlowMod` has passed. Returns the error's name, or null when done. */
 export function applyFlowMod(bridge: Bridge, conn: OfConn, mod: FlowMod, xid: number): string | null {
-  const error = checkFlowMod(bridge, mod);
-  if (error) return error;
   bridge.flowModOrigin = { conn, xid };
   const result = bridge.tables.flowMod(mod, clock.nowMs());
   bridge.flowModOrigin = null;

@@ -12,8 +12,12 @@ export const matchesTunMetadata = (match: Match, index: number): boolean =>
 
 /** The fields that a match looks at. */
 export function matchedTunMetadata(match: Match): number[] {
+  const first = OFS.tun_metadata >> 2;
+  const w = match.mask.w;
+  let any = 0;
+  for (let i = first; i < first + N_FIELDS; i++) any |= w[i];
   const out: number[] = [];
-  for (let i = 0; i < N_FIELDS; i++) if (matchesTunMetadata(match, i)) out.push(i);
+  if (any !== 0) for (let i = 0; i < N_FIELDS; i++) if (matchesTunMetadata(match, i)) out.push(i);
   return out;
 }
 

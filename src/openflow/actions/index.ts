@@ -59,6 +59,8 @@ export const INSTRUCTIONS = [
   { kind: 'write_metadata', type: 2, first: 2, last: 6 },
   { kind: 'goto_table', type: 1, first: 2, last: 6 },
 ] as const;
+/** Of those that have a fixed one, by type. */
+const INSTRUCTION_LENGTHS: Readonly<Record<number, number>> = { 1: 8, 2: 24, 5: 8, 6: 8 };
 const ORDER = new Map<string, number>(INSTRUCTIONS.map((x, i) => [x.kind, i]));
 const APPLY = 1;
 const ALL_ONES = 0xffffffffffffffffn;
@@ -392,8 +394,10 @@ function getActions(r: Reader, version: number, depth: number): Ofpact[] {
 export function decodeInstructions(bytes: Uint8Array, version: number): DecodedActions {
   return decoding(() => {
     const r = new Reader(bytes, 0, bytes.length, 'OFPBIC_BAD_LEN');
-    const parts: Ofpact[][] = INSTRUCTIONS.map(() => []);
-    const seen = new Set<number>();
+    const parts: Ofpact[][] = [];
+    /** Bit by place in `INSTRUCTIONS`. */
+    let seen = 0;
+    let only: Ofpact[] | null = null;
     while (r.left > 0) {
       if (r.left < 8) bad('OFPBIC_BAD_LEN');
       const start = r.pos;
@@ -404,9 +408,9 @@ export function decodeInstructions(bytes: Uint8Array, version: number): DecodedA
       if (type === 0xffff) bad(body.u32() === NX_VENDOR_ID ? 'OFPBIC_BAD_EXP_TYPE' : 'OFPBIC_BAD_EXPERIMENTER');
       const at = INSTRUCTIONS.findIndex((x) => x.type === type && version >= x.first && version <= x.last);
       if (at < 0) bad('OFPBIC_UNKNOWN_INST');
-      if (seen.has(at)) bad('OFPBIC_DUP_INST');
-      seen.add(at);
-      const exact = { 1: 8, 2: 24, 5: 8, 6: 8 }[type];
+      if ((seen & (1 << at)) !== 0) bad('OFPBIC_DUP_INST');
+      seen |= 1 << at;
+      const exact = INSTRUCTION_LENGTHS[type];
       if (exact !== undefined && length !== exact) bad('OFPBIC_BAD_LEN');
       switch (INSTRUCTIONS[at].kind) {
         case 'meter':
@@ -432,8 +436,9 @@ export function decodeInstructions(bytes: Uint8Array, version: number): DecodedA
           parts[at] = [{ kind: 'goto_table', table: body.u8() }];
           break;
       }
+      only = parts[at];
     }
-    return parts.flat();
+    return seen === 0 || only === null ? [] : (seen & (seen - 1)) === 0 ? only : parts.flat();
   });
 }
 
