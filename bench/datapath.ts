@@ -271,6 +271,9 @@ const CASES: readonly (readonly [string, number, number, boolean, boolean?])[] =
   ['megaflows, 1 mask, 1000 flows', 1000, 1, false],
   ['megaflows, 10 masks, 1000 flows', 1000, 10, false],
   ['megaflows, 100 masks, 1000 flows', 1000, 100, false],
+  ['megaflows, 1 mask, 100000 flows', 100_000, 1, false],
+  ['megaflows, 10 masks, 100000 flows', 100_000, 10, false],
+  ['megaflows, 100 masks, 100000 flows', 100_000, 100, false],
 ];
 
 /**

@@ -7,9 +7,10 @@
  * between bursts; until it is whole the subtables answer.
  */
 import type { ArenaViews } from '../base/arena.ts';
+import { BURST, type PacketBatch, SLOT_WORDS } from './batch.ts';
 import { byteSwap32 } from './extract.ts';
 import { FLOW_IN_PORT, FLOW_SUBTABLE } from './flow-entry.ts';
-import { Mask } from './mask.ts';
+import { Mask, MaskPairs } from './mask.ts';
 import { Subtable, SubtableCode } from './subtable.ts';
 import { TupleIndex } from './tuple-index.ts';
 
@@ -48,6 +49,8 @@ export class Dpcls {
   private readonly ports: (PortFlows | undefined)[] = [];
   private readonly oddPorts = new Map<number, PortFlows>();
   private readonly masks: (Mask | undefined)[] = [];
+  private readonly pairs = new MaskPairs();
+  private readonly hashes = new Int32Array(BURST);
   private readonly i32: Int32Array;
   private readonly codes: SubtableCode;
   private readonly seed = (Math.random() * 0x100000000) | 0;
@@ -55,7 +58,7 @@ export class Dpcls {
   private nBuilding = 0;
   private lastPortWord = 0;
   private lastPort: PortFlows | undefined = undefined;
-  /** Subtables, or tables of the index, that the last `lookup` tried. */
+  /** Subtables, or tables of the index, that the last `lookup` (or `lookupBatch` of one packet) tried. */
   tried = 0;
 
   constructor(arena: ArenaViews) {
@@ -87,10 +90,15 @@ export class Dpcls {
 
   /** Mask `id`, the word index of its `DP_WORDS` words, is known from now on. */
   addMask(id: number, mask: number): void {
-    this.masks[id] = new Mask(id, this.i32, mask);
+    const m = new Mask(id, this.i32, mask);
+    this.masks[id] = m;
+    this.pairs.add(m);
   }
 
   removeMask(id: number): void {
+    const m = this.masks[id];
+    if (m === undefined) return;
+    this.pairs.remove(m);
     this.masks[id] = undefined;
   }
 
@@ -125,6 +133,38 @@ export class Dpcls {
     port.found++;
     port.steps += index.steps;
     return flow;
+  }
+
+  /** Looks packets `b.missed[0..n-1]` up: `b.flow[i]` becomes the flow or 0. Returns what hits tried, all together. */
+  lookupBatch(b: PacketBatch, n: number): number {
+    const { slots, missed, flow } = b;
+    const word = this.i32[slots + missed[0] * SLOT_WORDS];
+    let isOnePort = true;
+    for (let j = 1; j < n; j++) if (this.i32[slots + missed[j] * SLOT_WORDS] !== word) isOnePort = false;
+    const port = isOnePort ? this.flowsOf(byteSwap32(word)) : undefined;
+    if (port !== undefined) {
+      const { subtables, index } = port;
+      if (index === null && subtables.length === 1) {
+        const found = subtables[0].lookupBatch(slots, missed, n, flow, this.hashes);
+        subtables[0].hits += found;
+        this.tried = 1;
+        return found;
+      }
+      if (index !== null && port.front === 0) {
+        index.lookupBatch(slots, missed, n, flow, this.hashes);
+        port.found += n;
+        port.steps += index.steps;
+        this.tried = index.steps;
+        return index.steps;
+      }
+    }
+    let tried = 0;
+    for (let j = 0; j < n; j++) {
+      const i = missed[j];
+      flow[i] = this.lookup(slots + i * SLOT_WORDS);
+      if (flow[i] !== 0) tried += this.tried;
+    }
+    return tried;
   }
 
   insert(flow: number): void {
@@ -234,7 +274,7 @@ export class Dpcls {
       n += s.size;
     }
     const masks = port.subtables.map((s) => s.mask);
-    const index = new TupleIndex(this.i32, this.masks, first, masks, this.seed);
+    const index = new TupleIndex(this.i32, this.masks, this.pairs, first, masks, this.seed);
     port.building = { index, flows, next: 0, settled };
     this.nBuilding++;
     this.workOn(port, WORK_PER_INSERT);

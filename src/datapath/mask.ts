@@ -43,3 +43,46 @@ export class Mask {
     return place < 0 ? 0 : this.bits[place];
   }
 }
+
+/** All masks in one array, for loops that compare: of mask `id` pairs `(word, bits)` from `starts[id]` on, up to `ends[id]`. */
+export class MaskPairs {
+  starts = new Int32Array(64);
+  ends = new Int32Array(64);
+  pairs = new Int32Array(1024);
+  private used = 0;
+  private readonly free = new Map<number, number[]>();
+
+  add(mask: Mask): void {
+    const n = mask.words.length * 2;
+    let at = this.free.get(n)?.pop();
+    if (at === undefined) {
+      at = this.used;
+      this.used += n;
+      while (this.used > this.pairs.length) this.pairs = twice(this.pairs);
+    }
+    while (mask.id >= this.starts.length) {
+      this.starts = twice(this.starts);
+      this.ends = twice(this.ends);
+    }
+    for (let j = 0; j < mask.words.length; j++) {
+      this.pairs[at + 2 * j] = mask.words[j];
+      this.pairs[at + 2 * j + 1] = mask.bits[j];
+    }
+    this.starts[mask.id] = at;
+    this.ends[mask.id] = at + n;
+  }
+
+  remove(mask: Mask): void {
+    const at = this.starts[mask.id];
+    const n = this.ends[mask.id] - at;
+    const list = this.free.get(n);
+    if (list) list.push(at);
+    else this.free.set(n, [at]);
+  }
+}
+
+function twice(a: Int32Array): Int32Array<ArrayBuffer> {
+  const b = new Int32Array(a.length * 2);
+  b.set(a);
+  return b;
+}

@@ -96,6 +96,9 @@ interface RxQueue {
   last: number;
 }
 
+/** Flows that a round adds to an index of masks that is being made. */
+const INDEX_WORK = 16;
+
 /** Record of a neighbor's ring: port (or -1: a free frame, in exchange) and frame. */
 const HAND_OVER_WORDS = 2;
 
@@ -216,20 +219,16 @@ export function makePmd(options: PmdOptions) {
 
   function classifyMegaflows(b: PacketBatch, n: number): number {
     let missed = 0;
-    let tried = 0;
+    const tried = dpcls.lookupBatch(b, n);
     for (let j = 0; j < n; j++) {
       const i = b.missed[j];
-      const flow = dpcls.lookup(b.slots + i * SLOT_WORDS);
-      b.flow[i] = flow;
-      if (flow === 0) {
-        b.missed[missed++] = i;
-        continue;
+      if (b.flow[i] === 0) b.missed[missed++] = i;
+      else if (emcInsertBelow >= 0) {
+        random ^= random << 13;
+        random ^= random >>> 17;
+        random ^= random << 5;
+        if (random >>> 0 <= emcInsertBelow) emc.insert(b, i, b.flow[i]);
       }
-      tried += dpcls.tried;
-      random ^= random << 13;
-      random ^= random >>> 17;
-      random ^= random << 5;
-      if (random >>> 0 <= emcInsertBelow) emc.insert(b, i, flow);
     }
     f64[statsAt + PMD_STAT.MEGAFLOW_HIT] += n - missed;
     f64[statsAt + PMD_STAT.LOOKUPS] += tried;
@@ -738,6 +737,7 @@ export function makePmd(options: PmdOptions) {
     longestBurst = most;
     if (neighbors.length !== 0) n += runNeighbors();
     n += runCommands();
+    if (dpcls.isBuilding) dpcls.work(INDEX_WORK);
     if (txFlushUs === 0) flush();
     else flushOld();
     f64[statsAt + PMD_STAT.ITERATIONS]++;

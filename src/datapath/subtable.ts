@@ -39,6 +39,8 @@ type LookupBatch = (
 interface Code {
   /** `(slot, table, index mask)` → flow or 0. */
   readonly lookup: (k: number, table: Int32Array, m: number) => number;
+  /** For tables that are in the processor's caches, and for those that are not. */
+  readonly lookupEach: LookupBatch;
   readonly lookupBatch: LookupBatch;
 }
 
@@ -64,6 +66,16 @@ for (let s = h & m;; s = (s + 1) & m) {
 }`;
   const source = `'use strict'; const imul = Math.imul;
 function lookup(k, table, m) { ${hash} ${search} }
+function lookupEach(slots, list, n, flow, hashes, table, m) {
+  let found = 0;
+  for (let j = 0; j < n; j++) {
+    const i = list[j];
+    const f = lookup(slots + i * ${SLOT_WORDS}, table, m);
+    flow[i] = f;
+    if (f !== 0) found++;
+  }
+  return found;
+}
 function probe(k, h, table, m) { ${search} }
 let touched = 0;
 function lookupBatch(slots, list, n, flow, hashes, table, m) {
@@ -88,10 +100,12 @@ function lookupBatch(slots, list, n, flow, hashes, table, m) {
   }
   return found;
 }
-return { lookup, lookupBatch };`;
+return { lookup, lookupEach, lookupBatch };`;
   return new Function('i32', source)(i32) as Code;
 }
 
+/** Flows of a subtable that is worth going through in strides. */
+const LARGE = 4096;
 /** Subtables that get their code when they are made; others earn it. */
 const CODES_AT_ONCE = 64;
 
@@ -155,7 +169,10 @@ export class Subtable {
 
   /** For packets `list[0..n-1]` of a batch: `flow[i]` becomes the flow or 0; `hashes` is scratch. Returns the flows found. */
   lookupBatch(slots: number, list: Int32Array, n: number, flow: Int32Array, hashes: Int32Array): number {
-    if (this.code !== null) return this.code.lookupBatch(slots, list, n, flow, hashes, this.table, this.m);
+    if (this.code !== null) {
+      if (this.n < LARGE) return this.code.lookupEach(slots, list, n, flow, hashes, this.table, this.m);
+      return this.code.lookupBatch(slots, list, n, flow, hashes, this.table, this.m);
+    }
     let found = 0;
     for (let j = 0; j < n; j++) {
       const f = this.search(slots + list[j] * SLOT_WORDS);

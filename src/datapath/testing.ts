@@ -20,10 +20,10 @@ import {
   FLOW_OUT,
   FLOW_SUBTABLE,
 } from './flow-entry.ts';
+import { maskWords } from './mask.ts';
 import { makePmd, type Pmd } from './pmd.ts';
 import { PMD_STATS } from './pmd-stats.ts';
 import { SCRATCH_BYTES } from './scratch.ts';
-import { maskWords } from './mask.ts';
 
 const RING_WORDS = 1 << 16;
 
@@ -99,13 +99,12 @@ export class TestBed {
     const { i32 } = this.arena;
     const name = mask.w.subarray(0, DP_WORDS).join();
     let id = this.masks.get(name);
-    const maskAt = this.words(mask.w.subarray(0, DP_WORDS));
     if (id === undefined) {
       id = this.masks.size + 1;
       this.masks.set(name, id);
-      this.command(CMD.MASK_ADD, id, maskAt);
+      this.command(CMD.MASK_ADD, id, this.words(mask.w.subarray(0, DP_WORDS)));
     }
-    const used = maskWords(i32, maskAt);
+    const used = maskWords(mask.w, 0);
     const flow = this.arena.alloc((FLOW_KEY + used.length) * 4) >> 2;
     const [first, end] = this.actions(actions);
     i32[flow + FLOW_ID] = ++this.nFlows;

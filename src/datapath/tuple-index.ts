@@ -14,8 +14,9 @@
  *   cost time, never the answer, for each answer is compared.
  * - It is an index and nothing else: it may be thrown away and made anew at any time, and can be made while packets go on.
  */
-import { FLOW_KEY, FLOW_SUBTABLE } from './flow-entry.ts';
-import type { Mask } from './mask.ts';
+import { BURST, SLOT_WORDS } from './batch.ts';
+import { FLOW_ID, FLOW_KEY, FLOW_SUBTABLE } from './flow-entry.ts';
+import type { Mask, MaskPairs } from './mask.ts';
 import { finish, mixWord } from './subtable.ts';
 
 /** Flows that a node compares one by one before it looks for a table. */
@@ -63,6 +64,22 @@ class Table {
   constructor(on: Bits) {
     this.words = on.words;
     this.bits = on.bits;
+  }
+
+  hashBatch(i32: Int32Array, seed: number, slots: number, list: Int32Array, n: number, hashes: Int32Array): void {
+    const { words, bits } = this;
+    if (words.length === 1) {
+      const w = words[0];
+      const b = bits[0];
+      for (let j = 0; j < n; j++) hashes[j] = finish(mixWord(seed, i32[slots + list[j] * SLOT_WORDS + w] & b));
+      return;
+    }
+    for (let j = 0; j < n; j++) {
+      const k = slots + list[j] * SLOT_WORDS;
+      let h = seed;
+      for (let x = 0; x < words.length; x++) h = mixWord(h, i32[k + words[x]] & bits[x]);
+      hashes[j] = finish(h);
+    }
   }
 
   accepts(mask: Mask): boolean {
@@ -131,22 +148,28 @@ export class TupleIndex {
   /** Hits by mask, until somebody takes them. */
   hits = new Int32Array(64);
   private readonly i32: Int32Array;
-  private readonly masks: readonly (Mask | undefined)[];
+  private readonly maskById: readonly (Mask | undefined)[];
+  private readonly masks: MaskPairs;
   private readonly seed: number;
   private root: Node;
   /** The root's tables when it was made. */
   private rootTables = 0;
   private inserts = 0;
+  private readonly targets = new Int32Array(BURST);
+  /** What was read only so that it is in the cache. */
+  private touched = 0;
 
   /** Over `flows`, a sample of those that will be inserted; it need not be all of them, but all their masks are `used`. */
   constructor(
     i32: Int32Array,
-    masks: readonly (Mask | undefined)[],
+    maskById: readonly (Mask | undefined)[],
+    masks: MaskPairs,
     flows: readonly number[],
     used: readonly Mask[],
     seed: number,
   ) {
     this.i32 = i32;
+    this.maskById = maskById;
     this.masks = masks;
     this.seed = seed;
     for (const mask of used) this.makeRoom(mask.id);
@@ -168,6 +191,44 @@ export class TupleIndex {
     const flow = this.find(this.root, k);
     if (flow !== 0) this.hits[this.i32[flow + FLOW_SUBTABLE]]++;
     return flow;
+  }
+
+  /** For packets `list[0..n-1]` of a batch: `flow[i]` becomes the flow or 0. In strides, as `Subtable.lookupBatch`. */
+  lookupBatch(slots: number, list: Int32Array, n: number, flow: Int32Array, hashes: Int32Array): void {
+    const { i32, hits, root } = this;
+    this.steps = 0;
+    if (root.tables.length !== 1 || root.rest.length !== 0) {
+      for (let j = 0; j < n; j++) {
+        const f = this.find(root, slots + list[j] * SLOT_WORDS);
+        flow[list[j]] = f;
+        if (f !== 0) hits[i32[f + FLOW_SUBTABLE]]++;
+      }
+      return;
+    }
+    const table = root.tables[0];
+    const targets = this.targets;
+    table.hashBatch(i32, this.seed, slots, list, n, hashes);
+    const { slots: pairs, m } = table;
+    for (let j = 0; j < n; j++) targets[j] = pairs[(hashes[j] & m) * 2 + 1];
+    let t = 0;
+    for (let j = 0; j < n; j++) {
+      const f = targets[j];
+      if (f > 0) t ^= i32[f + FLOW_ID] ^ i32[f + FLOW_KEY];
+    }
+    this.touched = t;
+    this.steps = n;
+    for (let j = 0; j < n; j++) {
+      const i = list[j];
+      const k = slots + i * SLOT_WORDS;
+      const h = hashes[j];
+      let target = targets[j];
+      if (target !== 0 && pairs[(h & m) * 2] !== h) target = pairs[table.placeOf(h) * 2 + 1];
+      let f = 0;
+      if (target > 0) f = this.matches(target, k) ? target : 0;
+      else if (target < 0) f = this.find(table.children[-1 - target]!, k);
+      flow[i] = f;
+      if (f !== 0) hits[i32[f + FLOW_SUBTABLE]]++;
+    }
   }
 
   private find(from: Node, k: number): number {
@@ -212,9 +273,12 @@ export class TupleIndex {
   }
 
   private matches(flow: number, k: number): boolean {
-    const { i32 } = this;
-    const { words, bits } = this.masks[i32[flow + FLOW_SUBTABLE]]!;
-    for (let j = 0; j < words.length; j++) if ((i32[k + words[j]] & bits[j]) !== i32[flow + FLOW_KEY + j]) return false;
+    const { i32, masks } = this;
+    const { pairs } = masks;
+    const id = i32[flow + FLOW_SUBTABLE];
+    const end = masks.ends[id];
+    let at = flow + FLOW_KEY;
+    for (let j = masks.starts[id]; j < end; j += 2) if ((i32[k + pairs[j]] & pairs[j + 1]) !== i32[at++]) return false;
     return true;
   }
 
@@ -236,7 +300,7 @@ export class TupleIndex {
   }
 
   private maskOf(flow: number): Mask {
-    return this.masks[this.i32[flow + FLOW_SUBTABLE]]!;
+    return this.maskById[this.i32[flow + FLOW_SUBTABLE]]!;
   }
 
   /** The hash that a packet of this flow has in `table`. */
