@@ -101,6 +101,14 @@ export class Backer implements OfprotoBacker {
     this.dpif.configure(config);
   }
 
+  async letGo(): Promise<void> {
+    if (!this.journeys) return;
+    this.journeys.close();
+    await this.dpif.quiesce();
+    // What went up meanwhile has been answered by now.
+    await this.dpif.quiesce();
+  }
+
   async close(): Promise<void> {
     this.journeys?.close();
     this.tunnels[Symbol.dispose]();

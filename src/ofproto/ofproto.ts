@@ -148,5 +148,7 @@ export interface OfprotoBacker {
   createBridge(name: string, type: string): Ofproto;
   /** `Open_vSwitch.other_config`: `max-idle`, `max-revalidator`, `flow-limit`, `n-handler-threads`, … */
   configure(config: ReadonlyMap<string, string>): void;
+  /** Before ports go: packets that wait at breakpoints go on. */
+  letGo(): Promise<void>;
   close(): Promise<void>;
 }

@@ -96,6 +96,11 @@ export class Datapaths {
     for (const backer of this.backers.values()) backer.configure(config);
   }
 
+  /** Nobody looks any more; what waits at breakpoints goes on while there are ports to go to. */
+  async letGo(): Promise<void> {
+    for (const backer of this.backers.values()) await backer.letGo();
+  }
+
   async close(): Promise<void> {
     for (const [type, backer] of [...this.backers]) {
       this.backers.delete(type);

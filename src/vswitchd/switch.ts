@@ -109,6 +109,7 @@ export class Switch {
     this.stopping = true;
     for (const timer of [this.newsTimer, this.statsTimer, this.controllerTimer, this.links]) timer?.[Symbol.dispose]();
     await this.settled();
+    await this.datapaths.letGo();
     await this.destroyBridges();
     await this.datapaths.close();
     this.idl.close();

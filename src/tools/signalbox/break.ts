@@ -138,8 +138,9 @@ class Client {
   // ---- what waits ----
 
   private async look(waitMs: number): Promise<void> {
+    const since = this.serial < 0 ? [] : [`--since=${this.serial}`, `--wait=${waitMs}`];
     const stories = this.wantsStories ? ['--stories'] : [];
-    const reply = await this.ask('show', '--format=json', `--since=${this.serial}`, `--wait=${waitMs}`, ...stories);
+    const reply = await this.ask('show', '--format=json', ...since, ...stories);
     if (this.isEnding) return;
     if (!reply.ok) ovsFatal(PROGRAM, reply.text.trimEnd());
     const lines = reply.text.split('\n').filter((l) => l !== '');
