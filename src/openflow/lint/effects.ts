@@ -1,0 +1,170 @@
+/** Actions that change nothing, and those that write fields which the packets need not have. */
+import type { Field } from '../../flow/field.ts';
+import { FLOW_WORDS, OFS } from '../../flow/layout.ts';
+import { formatPort } from '../../flow/names.ts';
+import { checkActions } from '../actions/check.ts';
+import { formatAction } from '../actions/index.ts';
+import type { Ofpact } from '../actions/types.ts';
+import type { FlowStats } from '../messages.ts';
+import { constantWrite, isKnownAs, pass, sameSubfield, vlanWrite, type Write } from './known.ts';
+import { type Finding, finding, type LintInput } from './model.ts';
+import type { TableGraph } from './tables.ts';
+import { visitActions } from './walk.ts';
+
+const PRESENT = 0x1000;
+const EXACT32 = 0xffffffff;
+
+export function lintEffects(input: LintInput, graph: TableGraph): Finding[] {
+  const findings: Finding[] = [];
+  let usesActionSet = false;
+  for (const f of input.flows)
+    visitActions(f.actions, (a) => {
+      if (a.kind === 'write_actions') usesActionSet = true;
+    });
+  const groups = new Map((input.groups ?? []).map((g) => [g.groupId, g]));
+  input.flows.forEach((f, rule) => {
+    const say = (kind: 'no-effect' | 'prerequisite', reason: string): void => {
+      findings.push(finding(kind, reason, { rule, table: f.table }));
+    };
+    // An action set is carried out at the end, and who resubmitted goes on with what has become of the packet.
+    const endsHere = !usesActionSet && !graph.isResubmitted.has(f.table);
+    for (const reason of idleActions(f, endsHere)) say('no-effect', reason);
+    for (const a of f.actions)
+      if (a.kind === 'group' && groups.get(a.groupId)?.buckets.every((b) => b.actions.length === 0) === true)
+        say('no-effect', `group:${a.groupId} does nothing: the group has no buckets with actions`);
+    for (const reason of missingPrerequisites(f)) say('prerequisite', reason);
+  });
+  return findings;
+}
+
+/** Only changes the packet, so that it matters only if something else follows. */
+function isChange(a: Ofpact): boolean {
+  switch (a.kind) {
+    case 'set_field':
+    case 'reg_move':
+    case 'set_vlan_vid':
+    case 'set_vlan_pcp':
+    case 'strip_vlan':
+    case 'push_vlan':
+    case 'push_mpls':
+    case 'pop_mpls':
+    case 'set_mpls_label':
+    case 'set_mpls_tc':
+    case 'set_mpls_ttl':
+    case 'write_metadata':
+    case 'set_queue':
+    case 'pop_queue':
+    case 'stack_push':
+    case 'stack_pop':
+    case 'ct_clear':
+      return true;
+    default:
+      return false;
+  }
+}
+
+function idleActions(f: FlowStats, endsHere: boolean): string[] {
+  const reasons: string[] = [];
+  const known = f.match.clone();
+  /** Writes that nothing has looked at yet. */
+  let unseen: { readonly text: string; readonly write: Write }[] = [];
+  const { actions } = f;
+  for (const [i, a] of actions.entries()) {
+    const text = formatAction(a);
+    if (a.kind === 'exit') {
+      if (i < actions.length - 1)
+        reasons.push(`${formatAction(actions[i + 1])} is behind exit and is never carried out`);
+      break;
+    }
+    if ((a.kind === 'output' || a.kind === 'output_trunc' || a.kind === 'enqueue') && isInPort(known, a.port))
+      reasons.push(
+        `${text} sends nothing: the packet came in by port ${formatPort(a.port)}, and only in_port sends it back`,
+      );
+    const write = constantWrite(a);
+    const tag = vlanWrite(a);
+    if (write?.mask.w.every((w) => w === 0)) reasons.push(`${text} writes no bits`);
+    else if (write !== null && isKnownAs(known, write)) reasons.push(`${text} writes what is there already`);
+    else if (tag !== null && isTag(known, tag)) reasons.push(`${text} writes what is there already`);
+    else if (a.kind === 'reg_move' && sameSubfield(a.src, a.dst)) reasons.push(`${text} moves a field to itself`);
+    else if (a.kind === 'strip_vlan' && hasNoTag(known)) reasons.push(`${text} finds no VLAN tag`);
+    else if (a.kind === 'clone' && a.actions.length === 0) reasons.push(`${text} does nothing with the copy`);
+    if (write === null) unseen = [];
+    else {
+      for (const before of unseen)
+        if (isWithin(before.write, write))
+          reasons.push(`${before.text} is overwritten by ${text} before anything sees it`);
+      unseen = [...unseen.filter((u) => !isWithin(u.write, write)), { text, write }];
+    }
+    pass(known, a);
+  }
+  if (endsHere) {
+    const last = actions.findLastIndex((a) => !isChange(a));
+    const tail = actions.slice(last + 1);
+    const what = last < 0 ? 'the packet, which is dropped' : 'the packet, which goes nowhere after that';
+    if (tail.length > 0) reasons.push(`${tail.map((a) => formatAction(a)).join(',')} changes ${what}`);
+  }
+  return reasons;
+}
+
+function isInPort({ key, mask }: FlowStats['match'], port: number): boolean {
+  return mask.get32(OFS.in_port) === EXACT32 && key.get32(OFS.in_port) === port;
+}
+
+function isTag({ key, mask }: FlowStats['match'], tag: { bits: number; value: number }): boolean {
+  const bits = tag.bits | PRESENT;
+  return (mask.get16(OFS.vlan_tci) & bits) === bits && (key.get16(OFS.vlan_tci) & bits) === (tag.value | PRESENT);
+}
+
+function hasNoTag({ key, mask }: FlowStats['match']): boolean {
+  return (mask.get16(OFS.vlan_tci) & PRESENT) !== 0 && (key.get16(OFS.vlan_tci) & PRESENT) === 0;
+}
+
+function isWithin(inner: Write, outer: Write): boolean {
+  for (let w = 0; w < FLOW_WORDS; w++) if ((inner.mask.w[w] & ~outer.mask.w[w]) !== 0) return false;
+  return true;
+}
+
+/** Tags are put and taken off where there is one and where there is none: that is meant. */
+const TAG_ACTIONS: ReadonlySet<Ofpact['kind']> = new Set(['strip_vlan', 'set_vlan_vid', 'set_vlan_pcp']);
+
+function missingPrerequisites(f: FlowStats): string[] {
+  const check = (list: readonly Ofpact[]): boolean =>
+    checkActions(list, f.match, { version: 6 }) === 'OFPBAC_MATCH_INCONSISTENT';
+  if (!check(f.actions)) return [];
+  const reasons: string[] = [];
+  let list: Ofpact[] = [];
+  for (const a of f.actions) {
+    const longer = [...list, a];
+    // Without it, to see what else there is.
+    if (!check(longer)) list = longer;
+    else if (!TAG_ACTIONS.has(a.kind)) reasons.push(prerequisiteText(a));
+  }
+  return reasons;
+}
+
+function prerequisiteText(a: Ofpact): string {
+  const text = formatAction(a);
+  const field: Field | null = a.kind === 'set_field' ? a.field : a.kind === 'reg_move' ? a.dst.field : null;
+  if (field === null) return `${text} is for packets of which the match does not make sure`;
+  const only = field.prereq === 'none' || field.prereq === 'ethernet' ? 'some' : PREREQ_WORDS[field.prereq];
+  return `${text} writes ${field.name}, which only ${only} packets have, and the match lets others in`;
+}
+
+const PREREQ_WORDS: Readonly<Record<Exclude<Field['prereq'], 'none' | 'ethernet'>, string>> = {
+  arp: 'ARP',
+  vlan: 'tagged',
+  ipv4: 'IPv4',
+  ipv6: 'IPv6',
+  ip: 'IP',
+  nsh: 'NSH',
+  mpls: 'MPLS',
+  tcp: 'TCP',
+  udp: 'UDP',
+  sctp: 'SCTP',
+  icmpv4: 'ICMP',
+  icmpv6: 'ICMPv6',
+  nd: 'neighbor discovery',
+  nd_solicit: 'neighbor solicitation',
+  nd_advert: 'neighbor advertisement',
+  ct_tuple: 'tracked IP',
+};
