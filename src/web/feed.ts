@@ -27,17 +27,20 @@ export class Feed {
   }
 
   subscribe(listener: Listener): Disposable {
-    if (this.source !== null) {
-      const now = this.source.snapshot();
-      if (now !== undefined) listener(now);
-    }
-    this.listeners.add(listener);
+    let hasHeard = false;
+    const hear: Listener = (data) => {
+      hasHeard = true;
+      listener(data);
+    };
+    this.listeners.add(hear);
     this.source ??= this.open((data) => {
       for (const each of this.listeners) each(data);
     });
+    const now = hasHeard ? undefined : this.source.snapshot();
+    if (now !== undefined) hear(now);
     return {
       [Symbol.dispose]: () => {
-        if (!this.listeners.delete(listener) || this.listeners.size > 0) return;
+        if (!this.listeners.delete(hear) || this.listeners.size > 0) return;
         this.source?.close();
         this.source = null;
       },

@@ -7,10 +7,9 @@
 import { ovsRundir } from '../base/dirs.ts';
 import { connectStream } from '../base/stream.ts';
 import { Match } from '../flow/match.ts';
-import { formatMatch } from '../flow/match-text.ts';
+import { formatMatch, parseMatch, splitKeyValues } from '../flow/match-text.ts';
 import type { Names } from '../flow/names.ts';
 import { formatActions } from '../openflow/actions/index.ts';
-import { parseFlow } from '../openflow/flow-text.ts';
 import type { FlowStats, OfMessage, OfMessageOf, OfMessageType } from '../openflow/messages.ts';
 import { OFPP } from '../openflow/ports.ts';
 import { Vconn } from '../openflow/vconn.ts';
@@ -155,27 +154,45 @@ function count(row: RuleRow, f: FlowStats, now: number, seconds: number): RuleHi
 
 type Selection = (f: FlowStats, row: RuleRow) => boolean;
 
-/** What a query chooses, or what is wrong with it. Words that are no match are looked for in the rules' text. */
+/**
+ * What a query chooses, or what is wrong with it: fields of a match, and `table=`, `cookie=`, `priority=` as `dump-flows` prints them.
+ * A field need not come with its prerequisites. Words that are no match are looked for in the rules' text.
+ */
 export function selection(query: string, mode: QueryMode, names: Names): Selection | string {
   const text = query.trim();
   if (text === '') return () => true;
-  const parsed = parseFlow(text, 'stats', { names });
-  if (!parsed.ok) {
-    // Nobody writes `=` in a search for a word.
-    if (/^[\w.:-]*=/.test(text)) return parsed.error;
-    const words = text.toLowerCase().split(/\s+/);
-    return (_f, row) => {
-      const all = `table=${row.table},priority=${row.priority},${row.match} ${row.cookie} ${row.actions}`.toLowerCase();
-      return words.every((word) => all.includes(word));
-    };
-  }
-  const { flow: wanted } = parsed;
-  return (f) => {
-    if (wanted.table !== ALL_TABLES && f.table !== wanted.table) return false;
-    if (wanted.cookieMask !== 0n && (f.cookie & wanted.cookieMask) !== (wanted.cookie & wanted.cookieMask))
-      return false;
-    return mode === 'says' ? f.match.isSubsetOf(wanted.match) : f.match.overlaps(wanted.match);
+  const asMatch = matchSelection(text, mode, names);
+  if (typeof asMatch !== 'string') return asMatch;
+  // Nobody writes `=` first in a search for a word.
+  if (/^[\w.:-]*=/.test(text)) return asMatch;
+  const words = text.toLowerCase().split(/\s+/);
+  return (_f, row) => {
+    const all = `table=${row.table},priority=${row.priority},${row.match} ${row.cookie} ${row.actions}`.toLowerCase();
+    return words.every((word) => all.includes(word));
   };
+}
+
+function matchSelection(text: string, mode: QueryMode, names: Names): Selection | string {
+  const asked: Selection[] = [];
+  const fields: string[] = [];
+  for (const { key, value, hasValue } of splitKeyValues(text)) {
+    if (key === 'table' || key === 'priority') {
+      const wanted = Number(value);
+      if (!/^\d+$/.test(value)) return `${key}=${value}: not a number`;
+      asked.push((f) => f[key] === wanted);
+    } else if (key === 'cookie') {
+      const found = /^(0x[0-9a-f]+|\d+)(?:\/(-1|0x[0-9a-f]+|\d+))?$/i.exec(value);
+      if (!found) return `cookie=${value}: not a cookie`;
+      const mask = found[2] === undefined || found[2] === '-1' ? 0xffffffffffffffffn : BigInt(found[2]);
+      const wanted = BigInt(found[1]) & mask;
+      asked.push((f) => (f.cookie & mask) === wanted);
+    } else fields.push(hasValue ? `${key}=${value}` : key);
+  }
+  const parsed = parseMatch(fields.join(','), { names });
+  if (!parsed.ok) return parsed.error;
+  const { match } = parsed;
+  asked.push((f) => (mode === 'says' ? f.match.isSubsetOf(match) : f.match.overlaps(match)));
+  return (f, row) => asked.every((one) => one(f, row));
 }
 
 // ---- OpenFlow ----

@@ -8,6 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { ovsRundir } from '../base/dirs.ts';
 import { VERSION } from '../base/version.ts';
 import type { Status } from './api.ts';
+import { breaksFeed, carryOut } from './breaks.ts';
 import { cachesFeed, Megaflows } from './caches.ts';
 import { changesFeed, Database, netFeed, patchesFeed, rowsFeed, tablesFeed } from './database.ts';
 import { dropsFeed } from './drops.ts';
@@ -204,6 +205,9 @@ class Handler {
         return rowsFeed(db, argument);
       case 'changes':
         return changesFeed(db);
+      case 'breaks':
+        // To ask for breakpoints is to keep them: only who may set them asks.
+        return this.options.allowsChanges ? breaksFeed(to) : null;
       default:
         return null;
     }
@@ -225,7 +229,7 @@ class Handler {
         hasBreakpoints = false;
         void this.to.ask('list-commands').then(
           (text) => {
-            hasBreakpoints = /^\s*break\/start\b/m.test(text);
+            hasBreakpoints = /^\s*journey\/break-set\b/m.test(text);
             if (hasBreakpoints) publish(now());
           },
           () => {
@@ -269,15 +273,21 @@ class Handler {
     const rest = packet === undefined ? [] : [packet];
     json(response, { text: await this.to.ask('ofproto/trace', '--names', bridge, flow, ...rest) });
   }
+
+  async breakpoint(_query: URLSearchParams, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const order = await jsonBody(request, response);
+    json(response, { text: await carryOut(this.to, order) });
+  }
 }
 
-type RouteName = 'live' | 'journeys' | 'megaflowList' | 'trace';
+type RouteName = 'live' | 'journeys' | 'megaflowList' | 'trace' | 'breakpoint';
 
 const ROUTES: Readonly<Record<string, { method: string; name: RouteName; changes?: boolean }>> = {
   '/api/live': { method: 'GET', name: 'live' },
   '/api/journeys': { method: 'GET', name: 'journeys' },
   '/api/megaflows': { method: 'GET', name: 'megaflowList' },
   '/api/trace': { method: 'POST', name: 'trace' },
+  '/api/break': { method: 'POST', name: 'breakpoint', changes: true },
 };
 
 class BadRequest extends Error {}

@@ -30,7 +30,7 @@ export function DatabaseView(): JSX.Element {
               class={`${name === table ? 'is-here' : ''}${rows === 0 ? ' is-empty' : ''}`}
               aria-current={name === table ? 'page' : undefined}
             >
-              {name} <span class="count">{count(rows)}</span>
+              <span title={name}>{name}</span> <span class="count">{count(rows)}</span>
             </a>
           ))}
       </nav>

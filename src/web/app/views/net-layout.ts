@@ -44,7 +44,14 @@ export interface NetLayout {
 const TUNNELS = new Set(['vxlan', 'geneve', 'gre', 'ip6gre', 'erspan', 'gtpu', 'stt', 'lisp', 'bareudp']);
 export const isTunnel = (i: NetInterface): boolean => TUNNELS.has(i.type);
 
-const textWidth = (text: string, per: number): number => Math.ceil(text.length * per);
+const ruler = document.createElement('canvas').getContext('2d');
+
+/** How wide a node's title is drawn; `style/topology.css` has the same font. */
+function textWidth(text: string, size = 12.5): number {
+  if (ruler === null) return text.length * size * 0.65;
+  ruler.font = `620 ${size}px ${getComputedStyle(document.body).fontFamily}`;
+  return Math.ceil(ruler.measureText(text).width);
+}
 
 export function layOut(net: NetData, aspect: number, before: NetLayout | null): NetLayout {
   const old = new Map((before?.nodes ?? []).map((n) => [n.id, n]));
@@ -53,19 +60,19 @@ export function layOut(net: NetData, aspect: number, before: NetLayout | null): 
   const byId = new Map<string, NetNode>();
   const add = (
     part: Partial<NetNode> & Pick<NetNode, 'id' | 'kind' | 'title' | 'w' | 'h'>,
-    near: NetNode | null,
+    near: { readonly x: number; readonly y: number },
     angle: number,
+    far = 150,
   ): NetNode => {
     const was = old.get(part.id);
-    const far = near ? 150 : 0;
     const node: NetNode = {
       bridge: null,
       port: null,
       controller: null,
       ports: [],
       ...part,
-      x: was?.x ?? (near?.x ?? 0) + Math.cos(angle) * far,
-      y: was?.y ?? (near?.y ?? 0) + Math.sin(angle) * far,
+      x: was?.x ?? near.x + Math.cos(angle) * far,
+      y: was?.y ?? near.y + Math.sin(angle) * far,
     };
     nodes.push(node);
     byId.set(node.id, node);
@@ -73,21 +80,21 @@ export function layOut(net: NetData, aspect: number, before: NetLayout | null): 
   };
 
   net.bridges.forEach((bridge, i) => {
-    const angle = (i / Math.max(1, net.bridges.length)) * 2 * Math.PI;
-    const center = {
-      x: Math.cos(angle) * 240 * (net.bridges.length > 1 ? 1 : 0),
-      y: Math.sin(angle) * 200 * (net.bridges.length > 1 ? 1 : 0),
-    };
+    // In a row along the longer side of the window.
+    const along = (i - (net.bridges.length - 1) / 2) * 340;
+    const across = (i % 2) * 30;
+    const at = aspect >= 1 ? { x: along, y: across } : { x: across, y: along };
     add(
       {
         id: `b:${bridge.name}`,
         kind: 'bridge',
         title: bridge.name,
-        w: Math.max(132, textWidth(bridge.name, 8.6) + 40),
+        w: Math.max(132, textWidth(bridge.name, 15) + 48),
         h: 56,
         bridge,
       },
-      center as NetNode,
+      at,
+      0,
       0,
     );
   });
@@ -127,7 +134,7 @@ export function layOut(net: NetData, aspect: number, before: NetLayout | null): 
           id: `p:${bridge.name}/${port.name}`,
           kind: 'port',
           title: port.name,
-          w: Math.max(84, textWidth(port.name, 7.4) + 34),
+          w: Math.max(84, textWidth(port.name) + 34),
           h: 42,
           bridge,
           port,
@@ -143,7 +150,7 @@ export function layOut(net: NetData, aspect: number, before: NetLayout | null): 
         const remote =
           byId.get(id) ??
           add(
-            { id, kind: 'remote', title: to === 'flow' ? 'chosen by flows' : to, w: textWidth(to, 7.4) + 56, h: 40 },
+            { id, kind: 'remote', title: to === 'flow' ? 'chosen by flows' : to, w: textWidth(to) + 56, h: 40 },
             node,
             angle,
           );
@@ -179,7 +186,7 @@ export function layOut(net: NetData, aspect: number, before: NetLayout | null): 
             id,
             kind: 'controller',
             title: controller.target,
-            w: textWidth(controller.target, 7) + 34,
+            w: textWidth(controller.target) + 34,
             h: 42,
             controller,
             bridge,
@@ -229,9 +236,13 @@ function settle(nodes: NetNode[], links: NetLink[], aspect: number): void {
     .force('x', forceX<NetNode>(0).strength(0.05 / wide))
     .force('y', forceY<NetNode>(0).strength(0.05 * wide))
     .force('apart', () => separate(nodes))
+    .force('clear', () => clearLines(nodes, links))
     .stop();
   simulation.tick(TICKS);
-  for (let i = 0; i < 40; i++) separate(nodes);
+  for (let i = 0; i < 40; i++) {
+    if (i < 20) clearLines(nodes, links);
+    separate(nodes);
+  }
 }
 
 /** Rectangles that overlap push each other away along the shorter way. */
@@ -255,6 +266,28 @@ function separate(nodes: readonly NetNode[]): void {
         a.y -= push;
         b.y += push;
       }
+    }
+  }
+}
+
+/** Nothing stands upon a line between two others. */
+function clearLines(nodes: readonly NetNode[], links: readonly NetLink[]): void {
+  if (nodes.length > 120) return;
+  for (const { from, to } of links) {
+    const dx = to.x - from.x;
+    const dy = to.y - from.y;
+    const length = Math.hypot(dx, dy) || 1;
+    for (const node of nodes) {
+      if (node === from || node === to) continue;
+      const along = ((node.x - from.x) * dx + (node.y - from.y) * dy) / (length * length);
+      if (along <= 0 || along >= 1) continue;
+      const off = ((node.x - from.x) * dy - (node.y - from.y) * dx) / length;
+      // How far the rectangle reaches across the line.
+      const reach = (node.w / 2) * Math.abs(dy / length) + (node.h / 2) * Math.abs(dx / length) + 14;
+      if (Math.abs(off) >= reach) continue;
+      const push = (reach - Math.abs(off)) * 0.25 * (off < 0 ? -1 : 1);
+      node.x += (dy / length) * push;
+      node.y -= (dx / length) * push;
     }
   }
 }

@@ -62,7 +62,7 @@ interface Shown {
 export function TraceView(): JSX.Element {
   const net = useTopic<NetData>('net');
   const { params } = useRoute();
-  const [values, setValues] = useState<Record<string, string>>({});
+  const [values, setValues] = useState<Record<string, string>>({ nw_ttl: '64' });
   const [hex, setHex] = useState(params.get('packet') ?? '');
   const [shown, setShown] = useState<Shown | null>(null);
   const [error, setError] = useState('');
