@@ -2,10 +2,11 @@
  * A bond: several ports that are one to NORMAL. Which of them may be used follows from their links, with delays; which of
  * these a packet takes follows from the mode. `ovs-vswitchd.conf.db(5)`, "Bonding Configuration"
  *
- * `balance-tcp` needs LACP, which is not spoken here: such a bond sends only when it may fall back to `active-backup`.
+ * `balance-tcp` needs LACP; without a partner such a bond sends only when it may fall back to `active-backup`.
  */
 import { clock } from '../base/clock.ts';
 import { vlog } from '../base/vlog.ts';
+import type { Lacp, LacpStatus } from './lacp.ts';
 import type { OfPort } from './ofport.ts';
 import type { BondConfig } from './ofproto.ts';
 import type { XlateBond, XlatePort } from './xlate/types.ts';
@@ -46,7 +47,11 @@ export class Bond implements XlateBond {
   /** Packets may go another way from now on. */
   private readonly onChange: () => void;
   private timer: Disposable | null = null;
-  private hasWarned = false;
+  private lacp: Lacp | null = null;
+  /** Of the rules that send what the datapath has hashed. */
+  recircId: number | null = null;
+  /** Before loads are compared. */
+  onCount: () => void = () => {};
 
   constructor(name: string, config: BondConfig, onChange: () => void) {
     this.name = name;
@@ -59,9 +64,14 @@ export class Bond implements XlateBond {
 
   /** The mode in force. */
   get mode(): BondConfig['mode'] | 'none' {
-    if (this.config.lacp !== 'off') return this.config.lacpFallback ? 'active-backup' : 'none';
-    if (this.config.mode !== 'balance-tcp') return this.config.mode;
-    return this.config.lacpFallback ? 'active-backup' : 'none';
+    const { mode, lacpFallback } = this.config;
+    const status = this.lacpStatus;
+    if (status === 'negotiated' || (status === 'off' && mode !== 'balance-tcp')) return mode;
+    return lacpFallback ? 'active-backup' : 'none';
+  }
+
+  get lacpStatus(): LacpStatus {
+    return this.lacp?.status ?? (this.config.lacp === 'off' ? 'off' : 'configured');
   }
 
   get basis(): number {
@@ -71,6 +81,10 @@ export class Bond implements XlateBond {
   admits(port: XlatePort, isMulticast: boolean): 'yes' | 'no' | 'unless moved' {
     const { mode } = this;
     if (mode === 'none') return 'no';
+    if (this.lacpStatus === 'negotiated') {
+      const member = this.members.find((m) => m.port === port);
+      return member && (member.isEnabled || this.mayEnable(member)) ? 'yes' : 'no';
+    }
     const isActive = this.active?.port === port;
     if (isMulticast && !isActive && !(mode === 'balance-slb' && this.config.allMembersActive)) return 'no';
     if (mode === 'balance-slb') return 'unless moved';
@@ -82,6 +96,7 @@ export class Bond implements XlateBond {
       case 'active-backup':
         return this.active?.port ?? null;
       case 'balance-slb':
+      case 'balance-tcp':
         return this.memberOf(hash)?.port ?? null;
       default:
         return null;
@@ -92,7 +107,8 @@ export class Bond implements XlateBond {
     this.buckets[hash & (BOND_BUCKETS - 1)].bytes += bytes;
   }
 
-  private memberOf(hash: number): BondMember | null {
+  /** The member that packets with this hash leave by. */
+  memberOf(hash: number): BondMember | null {
     const bucket = this.buckets[hash & (BOND_BUCKETS - 1)];
     if (bucket.member?.isEnabled) return bucket.member;
     const enabled = this.members.filter((m) => m.isEnabled);
@@ -113,18 +129,23 @@ export class Bond implements XlateBond {
 
   setConfig(config: BondConfig): void {
     this.config = config;
-    if (this.mode === 'none' && !this.hasWarned) {
-      log.warn(
-        `bond ${this.name}: LACP is not implemented, the bond carries nothing (see other_config:lacp-fallback-ab)`,
-      );
-    }
-    this.hasWarned = this.mode === 'none';
     this.nextRebalanceMs = Math.min(this.nextRebalanceMs, clock.nowMs() + config.rebalanceIntervalMs);
     this.run();
   }
 
+  setLacp(lacp: Lacp | null): void {
+    this.lacp = lacp;
+  }
+
   mayEnable(member: BondMember): boolean {
-    return member.port.mayEnable && (this.config.lacp === 'off' || this.config.lacpFallback);
+    if (!member.port.mayEnable) return false;
+    return this.lacp ? this.lacp.mayEnable(member.port) : this.config.lacp === 'off';
+  }
+
+  /** Another LACP status, or other members that may be used. */
+  lacpChanged(): void {
+    this.run();
+    this.onChange();
   }
 
   /** Follows the links and the time. */
@@ -196,7 +217,8 @@ export class Bond implements XlateBond {
 
   /** Moves hashes from the member that sends most to the one that sends least while that evens them out. */
   private rebalance(): void {
-    if (this.mode !== 'balance-slb') return;
+    if (this.mode !== 'balance-slb' && this.mode !== 'balance-tcp') return;
+    this.onCount();
     const enabled = this.members.filter((m) => m.isEnabled);
     const loads = new Map(enabled.map((m) => [m, 0]));
     const byMember = this.buckets.map((bucket, hash) => ({ bucket, hash, member: this.memberOf(hash) }));

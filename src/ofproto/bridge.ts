@@ -16,8 +16,10 @@ import type { PhyPort } from '../openflow/messages.ts';
 import type { TlvMap } from '../openflow/messages-ext.ts';
 import { OFPM_ALL } from '../openflow/messages-ext.ts';
 import { OFPP } from '../openflow/ports.ts';
+import { buildLacp, type LacpInfo } from '../packet/lacp.ts';
 import type { Backer } from './backer.ts';
 import { Bond } from './bond.ts';
+import { BondRules } from './bond-rules.ts';
 import { Bundle, sameNumbers, sameVlan } from './bundle.ts';
 import { DEFAULT_PREFIXES } from './classifier.ts';
 import type { OfConn } from './conn.ts';
@@ -25,6 +27,7 @@ import { ConnMgr, FAIL_OPEN_PRIORITY, isPassive } from './connmgr.ts';
 import type { FlowEvent, Origin } from './flow-monitor.ts';
 import type { Group } from './group.ts';
 import { inBandRules } from './in-band.ts';
+import { Lacp, type LacpConfig } from './lacp.ts';
 import { MacLearning } from './mac-learning.ts';
 import { Meters } from './meters.ts';
 import { Mirrors } from './mirrors.ts';
@@ -32,7 +35,9 @@ import { OFPPS, OfPort, samePhyPort } from './ofport.ts';
 import type { BondConfig, BundleConfig, ControllerStatus, MirrorConfig, Ofproto, OfprotoConfig } from './ofproto.ts';
 import { IMPLICIT_MISS } from './packet-in-reason.ts';
 import { PortTable } from './port-table.ts';
+import { lacpProtocol, setProtocol } from './protocols.ts';
 import { Rule } from './rule.ts';
+import { sendFrame } from './send-frame.ts';
 import { FlowTables, type RuleRemovedReason, TBL_INTERNAL } from './tables.ts';
 import type { XlateBridge, XlateBundle, XlatePort } from './xlate/types.ts';
 
@@ -97,6 +102,8 @@ export class Bridge implements Ofproto, XlateBridge {
   private inBand: readonly Rule[] = [];
   /** Has there been a rule that could expire? Else nobody need look for one. */
   private mayExpire = false;
+  /** Something of what the database shall know has changed. */
+  onStatus: () => void = () => {};
   private isFlushed = false;
   private isDestroyed = false;
 
@@ -221,6 +228,7 @@ export class Bridge implements Ofproto, XlateBridge {
 
   private portChanged(port: OfPort): void {
     if (port.refresh()) this.backer.revalidateAll();
+    port.bundle?.lacp?.linksChanged();
     port.bundle?.bond?.run();
     if (port.netdev instanceof TunnelNetdev) void this.tunnelChanged(port, port.netdev);
     this.announce(port, this.origin);
@@ -243,6 +251,7 @@ export class Bridge implements Ofproto, XlateBridge {
     // The device may tell of its change on the way.
     this.origin = origin;
     if (port.modify(config, mask)) this.backer.revalidateAll();
+    port.bundle?.lacp?.linksChanged();
     port.bundle?.bond?.run();
     this.announce(port, origin);
     this.origin = null;
@@ -283,6 +292,7 @@ export class Bridge implements Ofproto, XlateBridge {
     bundle.config = config;
     // Every bundle is set at every change of the configuration.
     if (!hasSamePorts) this.refreshBundles();
+    this.setLacp(bundle, config.lacp ?? null);
     this.setBond(bundle, config.bond ?? null);
   }
 
@@ -290,7 +300,8 @@ export class Bridge implements Ofproto, XlateBridge {
     const bundle = this.bundleTable.get(name);
     if (!bundle) return;
     this.bundleTable.delete(name);
-    bundle.bond?.close();
+    this.setLacp(bundle, null);
+    this.setBond(bundle, null);
     this.macs.removePort(bundle);
     this.refreshBundles();
     this.backer.revalidateAll();
@@ -304,6 +315,7 @@ export class Bridge implements Ofproto, XlateBridge {
       const ports = bundle.config.ofports.flatMap((n) => this.portTable.get(n) ?? []);
       if (ports.length !== bundle.ports.length || ports.some((p, i) => p !== bundle.ports[i])) {
         bundle.ports = ports;
+        if (bundle.lacp) this.setLacp(bundle, bundle.lacp.config);
         bundle.bond?.setPorts(ports);
         isChanged = true;
       }
@@ -322,11 +334,71 @@ export class Bridge implements Ofproto, XlateBridge {
     if (!config) {
       bundle.bond?.close();
       bundle.bond = null;
+      bundle.bondRules?.close();
+      bundle.bondRules = null;
       return;
     }
-    bundle.bond ??= new Bond(bundle.name, config, () => this.backer.revalidateAll());
+    if (!bundle.bond) {
+      const bond = new Bond(bundle.name, config, () => this.bondChanged(bundle));
+      bond.onCount = () => bundle.bondRules?.creditAll(bond);
+      bundle.bond = bond;
+    }
+    bundle.bond.setLacp(bundle.lacp);
     bundle.bond.setConfig(config);
     bundle.bond.setPorts(bundle.ports);
+    this.bondChanged(bundle);
+  }
+
+  /** Members or loads of a bond are others now. */
+  private bondChanged(bundle: Bundle): void {
+    const { bond } = bundle;
+    if (!bond) return;
+    if (bond.mode === 'balance-tcp') {
+      bundle.bondRules ??= new BondRules(this);
+      bundle.bondRules.update(bond);
+    } else {
+      bundle.bondRules?.close();
+      bundle.bondRules = null;
+    }
+    bond.recircId = bundle.bondRules?.recircId ?? null;
+    this.backer.revalidateAll();
+  }
+
+  private setLacp(bundle: Bundle, config: LacpConfig | null): void {
+    if (!config) {
+      bundle.lacp?.close();
+      bundle.lacp = null;
+      for (const port of bundle.ports) setProtocol(port, 'lacp', null);
+      return;
+    }
+    bundle.lacp ??= new Lacp(bundle.name, config, {
+      systemId: () => this.localMac(),
+      send: (port, actor, partner) => this.sendLacp(port.ofport, actor, partner),
+      changed: () => bundle.bond?.lacpChanged(),
+      statusChanged: () => this.onStatus(),
+    });
+    const { lacp } = bundle;
+    lacp.setConfig(config, bundle.ports);
+    for (const port of bundle.ports) setProtocol(port, 'lacp', lacpProtocol(lacp, port));
+  }
+
+  private sendLacp(ofport: number, actor: LacpInfo, partner: LacpInfo): void {
+    const mac = this.portTable.get(ofport)?.netdev.mac();
+    if (mac) sendFrame(this, ofport, buildLacp(mac, actor, partner));
+  }
+
+  /** The bridge's own address. */
+  localMac(): Uint8Array {
+    return this.portTable.get(OFPP.LOCAL)?.netdev.mac() ?? new Uint8Array(6);
+  }
+
+  lacps(): Lacp[] {
+    return [...this.bundleTable.values()].flatMap((bundle) => bundle.lacp ?? []);
+  }
+
+  lacpCurrent(ofport: number): boolean | null {
+    const port = this.portTable.get(ofport);
+    return port?.bundle?.lacp?.isCurrent(port) ?? null;
   }
 
   bonds(): Bond[] {
@@ -390,6 +462,7 @@ export class Bridge implements Ofproto, XlateBridge {
     this.meters.delete(OFPM_ALL);
     this.macs.flush();
     this.addInternalRules();
+    for (const { bond, bondRules } of this.bundleTable.values()) if (bond) bondRules?.update(bond);
     if (this.config.failMode === 'standalone' && !hasController(this.config)) {
       this.addRule(new Match(), 0, 0, NORMAL_ACTIONS);
     }
@@ -466,6 +539,11 @@ export class Bridge implements Ofproto, XlateBridge {
   }
 
   // ---- rules ----
+
+  /** One of the switch's own, in the table that nobody sees. */
+  addInternalRule(match: Match, priority: number, actions: readonly Ofpact[]): Rule {
+    return this.addRule(match, priority, TBL_INTERNAL, actions);
+  }
 
   private addRule(match: Match, priority: number, table: number, actions: readonly Ofpact[]): Rule {
     const rule = new Rule({ match, priority, table, actions, nowMs: clock.nowMs() });

@@ -3,6 +3,8 @@
  * table maps addresses to bundles.
  */
 import type { Bond } from './bond.ts';
+import type { BondRules } from './bond-rules.ts';
+import type { Lacp } from './lacp.ts';
 import { OFPPC, type OfPort } from './ofport.ts';
 import type { BundleConfig, PortVlanConfig } from './ofproto.ts';
 import type { XlateBundle } from './xlate/types.ts';
@@ -14,6 +16,8 @@ export class Bundle implements XlateBundle {
   ports: readonly OfPort[] = [];
   config: BundleConfig;
   bond: Bond | null = null;
+  bondRules: BondRules | null = null;
+  lacp: Lacp | null = null;
 
   constructor(config: BundleConfig) {
     this.name = config.name;

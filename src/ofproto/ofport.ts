@@ -11,6 +11,7 @@ import { TunnelNetdev } from '../netdev/tunnel.ts';
 import type { TunnelConfig } from '../netdev/tunnel-config.ts';
 import type { PhyPort, PortStats } from '../openflow/messages.ts';
 import type { Bundle } from './bundle.ts';
+import type { XlateProtocol } from './xlate/protocols.ts';
 import type { XlatePort } from './xlate/types.ts';
 
 /** `enum ofp_port_config`; NO_STP, NO_RECV_STP and NO_FLOOD exist in OpenFlow 1.0 only. */
@@ -53,6 +54,7 @@ export class OfPort implements XlatePort {
   bundle: Bundle | null = null;
   /** Packets that crossed a patch port or a tunnel, credited by translation. */
   readonly stats: VirtualStats | null;
+  protocols: readonly XlateProtocol[] = [];
   /** What was last told to controllers. */
   announced: PhyPort | null = null;
   changes: Disposable | null = null;

@@ -7,6 +7,7 @@
  */
 import type { Dpif } from '../dpif/dpif.ts';
 import type { Netdev } from '../netdev/netdev.ts';
+import type { LacpConfig } from './lacp.ts';
 
 export interface PortVlanConfig {
   readonly mode: 'access' | 'trunk' | 'native-tagged' | 'native-untagged' | 'dot1q-tunnel';
@@ -26,6 +27,8 @@ export interface BundleConfig {
   readonly vlan: PortVlanConfig;
   /** With more than one port; absent or null with one. */
   readonly bond?: BondConfig | null;
+  /** Absent or null where LACP is off. */
+  readonly lacp?: LacpConfig | null;
 }
 
 export interface BondConfig {
@@ -124,6 +127,10 @@ export interface Ofproto {
   removeBundle(name: string): void;
   /** Address of the active member; null when the bundle is no bond. */
   bondActiveMac(bundle: string): Uint8Array | null;
+  /** Called when something that the database shall know has changed. Set by who writes it there. */
+  onStatus: () => void;
+  /** Does the port hear its LACP partner? Null where LACP is not spoken. */
+  lacpCurrent(ofport: number): boolean | null;
 
   /** All mirrors of the bridge, in order. */
   setMirrors(mirrors: readonly MirrorConfig[]): void;

@@ -6,7 +6,7 @@
  */
 import { registerCommand, UnixctlError } from '../base/commands.ts';
 import { composePacket } from '../flow/compose.ts';
-import type { CtAction, DpAction } from '../flow/dp-actions.ts';
+import { type CtAction, type DpAction, SlowReason } from '../flow/dp-actions.ts';
 import { formatDpActions, parseDpKey } from '../flow/dp-text.ts';
 import { extractFlow } from '../flow/extract.ts';
 import { fieldByName } from '../flow/fields.ts';
@@ -82,7 +82,7 @@ function trace(request: Request): string {
     out.push(`Megaflow: ${formatMegaflow(next.flow, result.mask, names)}\n`);
     out.push(`Datapath actions: ${formatDpActions(result.actions, request.dpNames)}`);
     if (result.error !== 'OK') out.push(`\nTranslation failed (${result.error}), packet is dropped.`);
-    else if (result.slow !== 0) out.push(slowText());
+    else if (result.slow !== 0) out.push(slowText(result.slow));
     for (const { id, ct } of returns(result.actions)) {
       // Only what comes back from connection tracking can be foretold.
       if (seen.has(id) || !ct) continue;
@@ -112,9 +112,19 @@ function ctText(asked: number | undefined): string {
 
 const CT_STATES = ['new', 'est', 'rel', 'rpl', 'inv', 'trk', 'snat', 'dnat'];
 
-function slowText(): string {
-  return '\nThis flow is handled by the userspace slow path because it:\n  - Uses action(s) not supported by datapath.';
+function slowText(reasons: number): string {
+  const why = SLOW_TEXTS.flatMap(([bit, text]) => (reasons & bit ? [`\n  - ${text}.`] : []));
+  return `\nThis flow is handled by the userspace slow path because it:${why.join('')}`;
 }
+
+const SLOW_TEXTS: readonly (readonly [number, string])[] = [
+  [SlowReason.cfm, 'Consists of CFM packets'],
+  [SlowReason.bfd, 'Consists of BFD packets'],
+  [SlowReason.lacp, 'Consists of LACP packets'],
+  [SlowReason.stp, 'Consists of STP packets'],
+  [SlowReason.lldp, 'Consists of LLDP packets'],
+  [SlowReason.action, 'Uses action(s) not supported by datapath'],
+];
 
 /** Recirculation ids in actions, at any depth, with the `ct` that the packet returns from. */
 function returns(actions: readonly DpAction[]): { id: number; ct: CtAction | null }[] {

@@ -36,6 +36,7 @@ export class Bridge {
     this.ofproto = ofproto;
     this.datapathType = spec.datapathType;
     this.deps = deps;
+    ofproto.onStatus = () => deps.onNews();
   }
 
   /** Removes what the new configuration does not have, of all bridges before any adds, so that a device may move. */
@@ -97,11 +98,12 @@ export class Bridge {
       isRestoring: this.deps.isRestoring(),
     });
     for (const port of spec.ports) {
-      const ofports = port.interfaces
-        .map((one) => this.interfaces.get(one.name)?.ofport ?? null)
-        .filter((ofport) => ofport !== null);
-      if (ofports.length > 0) {
-        this.ofproto.setBundle(bundleOf(port, ofports));
+      const members = port.interfaces.flatMap((spec) => {
+        const ofport = this.interfaces.get(spec.name)?.ofport ?? null;
+        return ofport === null ? [] : [{ spec, ofport }];
+      });
+      if (members.length > 0) {
+        this.ofproto.setBundle(bundleOf(port, members));
         this.bundles.add(port.name);
       } else if (this.bundles.delete(port.name)) {
         this.ofproto.removeBundle(port.name);

@@ -5,6 +5,7 @@
 
 import { VERSION } from '../base/version.ts';
 import { vlog } from '../base/vlog.ts';
+import type { LacpConfig } from '../ofproto/lacp.ts';
 import type {
   BondConfig,
   BundleConfig,
@@ -25,6 +26,7 @@ export interface InterfaceSpec {
   /** As in the database: '' is `system`. */
   readonly type: string;
   readonly options: ReadonlyMap<string, string>;
+  readonly otherConfig?: ReadonlyMap<string, string>;
   readonly ofportRequest: number | null;
   /** What the database last said; kept over a restart of the switch. */
   readonly lastOfport: number | null;
@@ -39,6 +41,8 @@ export interface PortSpec {
   readonly vlan: PortVlanConfig;
   /** Null with one interface. */
   readonly bond: BondConfig | null;
+  /** Null where LACP is off; its members are put in when their port numbers are known. */
+  readonly lacp: LacpConfig | null;
 }
 
 export interface BridgeSpec {
@@ -154,7 +158,7 @@ function localPort(name: string): PortSpec {
     mac: null,
     mtuRequest: null,
   };
-  return { row: null, name, interfaces: [iface], vlan: VLAN_TRUNK, bond: null };
+  return { row: null, name, interfaces: [iface], vlan: VLAN_TRUNK, bond: null, lacp: null };
 }
 
 function readPort(row: Row): PortSpec {
@@ -164,6 +168,7 @@ function readPort(row: Row): PortSpec {
     interfaces: row.refs('interfaces').map(readInterface).sort(byName),
     vlan: readVlan(row),
     bond: readBond(row),
+    lacp: readLacp(row),
   };
 }
 
@@ -174,6 +179,7 @@ function readInterface(row: Row): InterfaceSpec {
     name: row.string('name'),
     type: row.string('type'),
     options: row.map('options'),
+    otherConfig: row.map('other_config'),
     ofportRequest: row.integer('ofport_request'),
     lastOfport: last !== null && last >= 1 && last <= MAX_OFPORT ? last : null,
     mac: parseMac(row.optionalString('mac') ?? undefined),
@@ -220,6 +226,27 @@ function readBond(row: Row): BondConfig | null {
     lacpFallback: config.get('lacp-fallback-ab') === 'true',
   };
   return row.refs('interfaces').length > 1 ? bond : null;
+}
+
+/** `ovs-vswitchd.conf.db(5)`, "LACP Configuration". */
+function readLacp(row: Row): LacpConfig | null {
+  const mode = row.optionalString('lacp');
+  if (mode !== 'active' && mode !== 'passive') return null;
+  const config = row.map('other_config');
+  return {
+    isActive: mode === 'active',
+    systemId: parseMac(config.get('lacp-system-id')),
+    systemPriority: within(config.get('lacp-system-priority'), 0xffff) ?? 65534,
+    isFast: config.get('lacp-time')?.toLowerCase() === 'fast',
+    fallback: config.get('lacp-fallback-ab') === 'true',
+    members: [],
+  };
+}
+
+/** A number from 1 to `max`. */
+function within(text: string | undefined, max: number): number | null {
+  const value = integer(text);
+  return value !== null && value >= 1 && value <= max ? value : null;
 }
 
 function readController(row: Row): ControllerConfig {
@@ -288,8 +315,22 @@ function readFlowTables(row: Row): Map<number, FlowTableConfig> {
   return tables;
 }
 
-export function bundleOf(port: PortSpec, ofports: readonly number[]): BundleConfig {
-  return { name: port.name, ofports, vlan: port.vlan, bond: port.bond };
+export interface PortMember {
+  readonly spec: InterfaceSpec;
+  readonly ofport: number;
+}
+
+export function bundleOf(port: PortSpec, members: readonly PortMember[]): BundleConfig {
+  const lacp = port.lacp && {
+    ...port.lacp,
+    members: members.map(({ spec: { otherConfig }, ofport }) => ({
+      ofport,
+      portId: within(otherConfig?.get('lacp-port-id'), 0xffff),
+      portPriority: within(otherConfig?.get('lacp-port-priority'), 0xffff) ?? 0xffff,
+      key: within(otherConfig?.get('lacp-aggregation-key'), 0xffff),
+    })),
+  };
+  return { name: port.name, ofports: members.map((m) => m.ofport), vlan: port.vlan, bond: port.bond, lacp };
 }
 
 let collator: Intl.Collator | null = null;

@@ -42,7 +42,7 @@ function writeInterfaceStatus(txn: Transaction, bridge: Bridge, iface: Interface
     ]) {
       write(txn, row, column, null);
     }
-    for (const column of ['duplex', 'mtu', 'statistics']) write(txn, row, column, null);
+    for (const column of ['duplex', 'mtu', 'statistics', 'lacp_current']) write(txn, row, column, null);
     return;
   }
   const features = netdev.features();
@@ -56,6 +56,7 @@ function writeInterfaceStatus(txn: Transaction, bridge: Bridge, iface: Interface
   write(txn, row, 'link_state', netdev.carrier() ? 'up' : 'down');
   write(txn, row, 'link_resets', netdev.linkResets());
   write(txn, row, 'link_speed', features.speedMbps === null ? null : features.speedMbps * 1_000_000);
+  write(txn, row, 'lacp_current', bridge.ofproto.lacpCurrent(iface.ofport));
   write(txn, row, 'duplex', features.fullDuplex === null ? null : features.fullDuplex ? 'full' : 'half');
   write(txn, row, 'mtu', isPatch ? null : netdev.mtu());
 }

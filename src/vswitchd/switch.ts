@@ -358,6 +358,7 @@ const STATUS_COLUMNS: Readonly<Record<string, ReadonlySet<string>>> = {
     'link_state',
     'link_resets',
     'link_speed',
+    'lacp_current',
     'duplex',
     'mtu',
     'error',

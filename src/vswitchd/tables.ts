@@ -77,6 +77,7 @@ export const SWITCH_TABLES: TableRequests = {
     'link_state',
     'link_resets',
     'link_speed',
+    'lacp_current',
     'duplex',
     'mtu',
     'mtu_request',

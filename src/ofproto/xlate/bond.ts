@@ -2,7 +2,9 @@
 import { OFS } from '../../flow/layout.ts';
 import { macKey } from '../mac-learning.ts';
 import { hashStep } from '../subtable.ts';
+import { commitActions } from './commit.ts';
 import type { Ctx } from './ctx.ts';
+import { hashFields } from './hash.ts';
 import type { XlateBond, XlateBundle, XlatePort } from './types.ts';
 
 /** Keeps out what comes back by another member than it should, or a second time. */
@@ -30,15 +32,39 @@ export function bondAdmits(
   return false;
 }
 
+/** The bond's recirculation id, where the datapath's hash shall choose; what leaves by patch ports never meets one. */
+export function hashedBy(bond: XlateBond, bundle: XlateBundle): number | null {
+  const isHashed = bond.mode === 'balance-tcp' && bundle.ports.every((port) => port.dpPort !== null);
+  return isHashed ? (bond.recircId ?? null) : null;
+}
+
+/** The packet gets a hash and comes back to the bond's rules. */
+export function sendHashed(ctx: Ctx, recircId: number): void {
+  if (ctx.flow.get32(OFS.packet_type) !== 0) {
+    ctx.note('warn', 'Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.');
+    return;
+  }
+  commitActions(ctx);
+  ctx.actions.push({ kind: 'hash', algorithm: 'l4', basis: 0 }, { kind: 'recirc', id: recircId });
+}
+
+/** By which `balance-slb` tells packets apart: 8 bits of source address and VLAN. */
+export function sourceHash(mac: Uint8Array, vlan: number, basis: number): number {
+  let h = basis ^ vlan;
+  for (const byte of mac) h = hashStep(h, byte);
+  return (h ^ (h >>> 16) ^ (h >>> 24)) & 0xff;
+}
+
 export function memberFor(ctx: Ctx, bond: XlateBond, vlan: number): XlatePort | null {
+  if (bond.mode === 'balance-tcp') {
+    const hash = hashFields(ctx, 'symmetric_l4', bond.basis) & 0xff;
+    ctx.effects.push({ kind: 'tell', tell: (_packets, bytes) => bond.credit(hash, bytes) });
+    return bond.outputFor(hash);
+  }
   if (bond.mode !== 'balance-slb') return bond.outputFor(0);
   const { flow, wc } = ctx;
-  let h = bond.basis ^ vlan;
-  for (let i = OFS.eth_src; i < OFS.eth_src + 6; i++) {
-    h = hashStep(h, flow.u8[i]);
-    wc.u8[i] = 0xff;
-  }
-  const hash = (h ^ (h >>> 16) ^ (h >>> 24)) & 0xff;
+  const hash = sourceHash(flow.u8.subarray(OFS.eth_src, OFS.eth_src + 6), vlan, bond.basis);
+  wc.u8.fill(0xff, OFS.eth_src, OFS.eth_src + 6);
   ctx.effects.push({ kind: 'tell', tell: (_packets, bytes) => bond.credit(hash, bytes) });
   return bond.outputFor(hash);
 }

@@ -3,7 +3,7 @@ import type { FlowKey } from '../../flow/key.ts';
 import { OFS } from '../../flow/layout.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import { macKey, macText } from '../mac-learning.ts';
-import { bondAdmits, memberFor } from './bond.ts';
+import { bondAdmits, hashedBy, memberFor, sendHashed } from './bond.ts';
 import type { Ctx } from './ctx.ts';
 import { sendTo } from './output.ts';
 import { ETH_TYPE, hasVlan, VLAN_CFI } from './prereq.ts';
@@ -190,7 +190,8 @@ export function carries(ctx: Ctx, bundle: XlateBundle, tags: Tags): boolean {
 }
 
 export function send(ctx: Ctx, bundle: XlateBundle, inside: Tags): void {
-  const port = bundle.bond ? memberFor(ctx, bundle.bond, inside.vid) : bundle.ports[0];
+  const toHash = bundle.bond ? hashedBy(bundle.bond, bundle) : null;
+  const port = toHash || !bundle.bond ? bundle.ports[0] : memberFor(ctx, bundle.bond, inside.vid);
   if (!port) return;
   const { flow } = ctx;
   lookAtTags(ctx, bundle);
@@ -202,7 +203,8 @@ export function send(ctx: Ctx, bundle: XlateBundle, inside: Tags): void {
     ctx.wc.set16(OFS.vlan_tci, ctx.wc.get16(OFS.vlan_tci) | 0xe000);
   }
   writeTags(ctx, tags, bundle.vlan.priorityTags === 'always');
-  sendTo(ctx, port.ofport);
+  if (toHash) sendHashed(ctx, toHash);
+  else sendTo(ctx, port.ofport);
   flow.set32(OFS.vlan_tpid, outer);
   flow.set32(OFS.vlan2_tpid, inner);
 }

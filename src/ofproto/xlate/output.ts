@@ -9,6 +9,7 @@ import { controller } from './controller.ts';
 import { type Ctx, MAX_DEPTH, onCopy } from './ctx.ts';
 import { mirrorSent } from './mirror.ts';
 import { normal } from './normal.ts';
+import { takenByProtocol } from './protocols.ts';
 import { finishFreezing, runActionSet, xlateTable } from './table.ts';
 import { outputTunnel, terminate } from './tunnel.ts';
 import { PortConfig, type XlatePort } from './types.ts';
@@ -126,7 +127,7 @@ function throughPatch(ctx: Ctx, from: XlatePort, peer: NonNullable<XlatePort['pe
   flow.set32(OFS.in_port, peer.port.ofport);
   clearConntrack(ctx);
   ctx.input.observer?.enter({ type: 'bridge', bridge: peer.bridge });
-  if (mayReceive(flow, peer.port)) {
+  if (!takenByProtocol(ctx, peer.port) && mayReceive(flow, peer.port)) {
     onCopy(ctx, () => {
       xlateTable(ctx, { table: 0, inPort: peer.port.ofport, honorsMiss: true, mayPacketIn: true });
       if (!ctx.freezing) runActionSet(ctx);

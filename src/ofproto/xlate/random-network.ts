@@ -314,9 +314,10 @@ function bundleNamed(bridge: TestBridge, name: string): XlateBundle | undefined 
 }
 
 function randomBond(r: Random, bridge: TestBridge): XlateBond {
-  const mode = r.of(['active-backup', 'balance-slb'] as const);
+  const mode = r.of(['active-backup', 'balance-slb', 'balance-tcp'] as const);
   return {
     mode,
+    recircId: r.of([77, null]),
     basis: 3,
     admits: (port, isMulticast) =>
       isMulticast ? (port.ofport === 1 ? 'yes' : 'no') : mode === 'balance-slb' ? 'unless moved' : 'yes',

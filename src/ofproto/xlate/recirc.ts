@@ -52,6 +52,7 @@ export class RecircTable {
   private readonly keys = new Map<number, string>();
   /** Handed out since the last `retain`: the packet or megaflow that will carry the id may not be there yet. */
   private readonly recent = new Set<number>();
+  private readonly pinned = new Set<number>();
   private next = 1;
 
   /** The id of this state, a new one if there is none yet. */
@@ -71,6 +72,17 @@ export class RecircTable {
     return id;
   }
 
+  /** An id that stays until `unpin`, whether or not a megaflow uses it. */
+  allocatePinned(state: FrozenState): number {
+    const id = this.allocate(state);
+    this.pinned.add(id);
+    return id;
+  }
+
+  unpin(id: number): void {
+    this.pinned.delete(id);
+  }
+
   lookup(id: number): FrozenState | undefined {
     return this.states.get(id);
   }
@@ -78,7 +90,7 @@ export class RecircTable {
   /** Forgets all ids but those still in use by a megaflow, in key or actions, and those handed out since last time. */
   retain(used: ReadonlySet<number>): void {
     for (const [id, key] of this.keys) {
-      if (used.has(id) || this.recent.has(id)) continue;
+      if (used.has(id) || this.recent.has(id) || this.pinned.has(id)) continue;
       this.states.delete(id);
       this.ids.delete(key);
       this.keys.delete(id);

@@ -7,6 +7,7 @@ import { Ctx } from './ctx.ts';
 import { mirrorReceived } from './mirror.ts';
 import { mayReceive } from './output.ts';
 import { ETH_TYPE, FRAG_LATER, isFromTunnel, isIpAny, isMplsType, VLAN_CFI } from './prereq.ts';
+import { takenByProtocol } from './protocols.ts';
 import { type FrozenState, thawRegisters } from './recirc.ts';
 import { finishFreezing, runActionSet, xlateTable } from './table.ts';
 import { arriveByTunnel, unwrapLast } from './tunnel.ts';
@@ -56,7 +57,7 @@ function start(ctx: Ctx): void {
   if (port && port.config !== 0 && port.config & 0xc) ctx.wc.u8.fill(0xff, OFS.eth_dst, OFS.eth_dst + 6);
   // The first lookup does not deepen the recursion.
   ctx.table = -1;
-  const mayBegin = (): boolean => mirrorReceived(ctx, port);
+  const mayBegin = (): boolean => !takenByProtocol(ctx, port) && mirrorReceived(ctx, port);
   xlateTable(ctx, { table: 0, inPort, honorsMiss: true, mayPacketIn: true, mayBegin });
   ctx.table = 0;
 }

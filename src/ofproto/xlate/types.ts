@@ -9,6 +9,7 @@ import type { PortVlanConfig } from '../ofproto.ts';
 import type { Rule } from '../rule.ts';
 import type { FlowTable, FlowTables } from '../tables.ts';
 import type { XlateMirror, XlateMirrors } from './mirror.ts';
+import type { XlateProtocol } from './protocols.ts';
 import type { RecircTable } from './recirc.ts';
 import type { XlateTunnels } from './tunnel.ts';
 
@@ -40,6 +41,8 @@ export interface XlatePort {
   readonly tunnel?: TunnelConfig | null;
   /** Counters of a port that has no device of its own: patch ports and tunnels. */
   readonly stats: { rxPackets: number; rxBytes: number; txPackets: number; txBytes: number } | null;
+  /** Those that the switch itself speaks on the port. */
+  readonly protocols?: readonly XlateProtocol[];
   /** Linux `skb_priority` of a queue of this port, null when there is no such queue. */
   queuePriority(queue: number): number | null;
 }
@@ -57,6 +60,8 @@ export interface XlateBundle {
 export interface XlateBond {
   readonly mode: 'active-backup' | 'balance-slb' | 'balance-tcp' | 'none';
   readonly basis: number;
+  /** Where the datapath's hash decides: packets come back with this id and their hash. */
+  readonly recircId?: number | null;
   /** May a packet come in by this member? `unless moved`: not if its source is known to be elsewhere. */
   admits(port: XlatePort, isMulticast: boolean): 'yes' | 'no' | 'unless moved';
   /** The member that packets with this hash leave by; null when none is up. */
