@@ -13,28 +13,22 @@
  *   those of the tables above it, and meets it: the answer is that of a search of all flows. Equal hashes of different values
  *   cost time, never the answer, for each answer is compared.
  * - It is an index and nothing else: it may be thrown away and made anew at any time, and can be made while packets go on.
+ *
+ * Lookups read `TuplePool` records and flow entries only; objects are there for changes.
  */
 import { BURST, SLOT_WORDS } from './batch.ts';
+import { BitChoice } from './bit-choice.ts';
 import { FLOW_ID, FLOW_KEY, FLOW_SUBTABLE } from './flow-entry.ts';
 import type { Mask, MaskPairs } from './mask.ts';
+import { type Bits, union } from './mask-bits.ts';
 import { finish, mixWord } from './subtable.ts';
+import { HEADER, INDEX_MASK, NEXT, TuplePool, USED, WORDS } from './tuple-pool.ts';
 
 /** Flows that a node compares one by one before it looks for a table. */
 const FEW = 3;
 /** A node with at most so many flows is made anew on the spot when its tables no longer fit. */
 const SMALL = 1024;
-/** Flows that a choice of bits is made by. */
-const SAMPLE = 256;
-/** More tables than this in one node are worth another, less particular look. */
-const MANY_TABLES = 6;
-
-/** Bits of words: `words` without repetition, all of `bits` other than 0. */
-interface Bits {
-  readonly words: Int32Array;
-  readonly bits: Int32Array;
-}
-
-const NO_BITS: Bits = { words: new Int32Array(0), bits: new Int32Array(0) };
+const NEW_TABLE_PLACES = 4;
 
 class Node {
   readonly tables: Table[] = [];
@@ -45,119 +39,57 @@ class Node {
   readonly tested: Bits;
   /** So many flows in `rest` are worth a look for tables. */
   patience = FEW;
+  /** The first record: the rest's, if there is one, then those of the tables. 0 while there is none. */
+  head = 0;
+  restAt = 0;
+  /** The table that leads here, and by which hash; the root has none. */
+  readonly parent: Table | null;
+  readonly hash: number;
 
-  constructor(tested: Bits) {
+  constructor(tested: Bits, parent: Table | null, hash: number) {
     this.tested = tested;
+    this.parent = parent;
+    this.hash = hash;
   }
 }
 
-/** Open addressing: pairs `(hash, target)`, one for each hash. A target is a flow, or -1 - the number of a child; 0 is empty. */
 class Table {
-  readonly words: Int32Array;
-  readonly bits: Int32Array;
-  slots = new Int32Array(8);
-  m = 3;
-  used = 0;
-  readonly children: (Node | null)[] = [];
-  readonly freeChildren: number[] = [];
+  readonly on: Bits;
+  readonly node: Node;
+  at: number;
 
-  constructor(on: Bits) {
-    this.words = on.words;
-    this.bits = on.bits;
-  }
-
-  hashBatch(i32: Int32Array, seed: number, slots: number, list: Int32Array, n: number, hashes: Int32Array): void {
-    const { words, bits } = this;
-    if (words.length === 1) {
-      const w = words[0];
-      const b = bits[0];
-      for (let j = 0; j < n; j++) hashes[j] = finish(mixWord(seed, i32[slots + list[j] * SLOT_WORDS + w] & b));
-      return;
-    }
-    for (let j = 0; j < n; j++) {
-      const k = slots + list[j] * SLOT_WORDS;
-      let h = seed;
-      for (let x = 0; x < words.length; x++) h = mixWord(h, i32[k + words[x]] & bits[x]);
-      hashes[j] = finish(h);
-    }
+  constructor(on: Bits, node: Node, at: number) {
+    this.on = on;
+    this.node = node;
+    this.at = at;
   }
 
   accepts(mask: Mask): boolean {
-    for (let j = 0; j < this.words.length; j++)
-      if ((mask.bitsOf(this.words[j]) & this.bits[j]) !== this.bits[j]) return false;
+    const { words, bits } = this.on;
+    for (let j = 0; j < words.length; j++) if ((mask.bitsOf(words[j]) & bits[j]) !== bits[j]) return false;
     return true;
-  }
-
-  /** The place of hash `h`: where it is, or where it would be. */
-  placeOf(h: number): number {
-    let s = h & this.m;
-    while (this.slots[s * 2 + 1] !== 0 && this.slots[s * 2] !== h) s = (s + 1) & this.m;
-    return s;
-  }
-
-  add(h: number, target: number): void {
-    if ((this.used + 1) * 2 > this.m + 1) this.grow();
-    const s = this.placeOf(h);
-    this.slots[s * 2] = h;
-    this.slots[s * 2 + 1] = target;
-    this.used++;
-  }
-
-  addChild(node: Node): number {
-    const at = this.freeChildren.pop() ?? this.children.length;
-    this.children[at] = node;
-    return -1 - at;
-  }
-
-  removeChild(target: number): void {
-    this.children[-1 - target] = null;
-    this.freeChildren.push(-1 - target);
-  }
-
-  /** Whoever stands behind the gap and would rather stand in or before it moves up. */
-  empty(place: number): void {
-    const { slots, m } = this;
-    let gap = place;
-    for (let t = (place + 1) & m; slots[t * 2 + 1] !== 0; t = (t + 1) & m) {
-      const home = slots[t * 2] & m;
-      if (((t - home) & m) < ((t - gap) & m)) continue;
-      slots[gap * 2] = slots[t * 2];
-      slots[gap * 2 + 1] = slots[t * 2 + 1];
-      gap = t;
-    }
-    slots[gap * 2 + 1] = 0;
-    this.used--;
-  }
-
-  private grow(): void {
-    const old = this.slots;
-    this.m = this.m * 2 + 1;
-    this.slots = new Int32Array((this.m + 1) * 2);
-    for (let s = 0; s < old.length; s += 2) {
-      if (old[s + 1] === 0) continue;
-      const at = this.placeOf(old[s]);
-      this.slots[at * 2] = old[s];
-      this.slots[at * 2 + 1] = old[s + 1];
-    }
   }
 }
 
 export class TupleIndex {
-  /** Tables and single flows that the last `lookup` looked at. */
+  /** Tables, and flows of a node's rest, that the last `lookup` looked at. */
   steps = 0;
   /** Hits by mask, until somebody takes them. */
   hits = new Int32Array(64);
   private readonly i32: Int32Array;
-  private readonly maskById: readonly (Mask | undefined)[];
   private readonly masks: MaskPairs;
+  private readonly choice: BitChoice;
   private readonly seed: number;
-  private root: Node;
+  private readonly pool = new TuplePool();
+  /** Nodes but the root, by their first record. */
+  private readonly nodes = new Map<number, Node>();
+  private readonly root: Node;
   /** The root's tables when it was made. */
-  private rootTables = 0;
+  private readonly rootTables: number;
   private inserts = 0;
   private readonly targets = new Int32Array(BURST);
-  /** What was read only so that it is in the cache. */
-  private touched = 0;
+  /** Read only so that it is in the cache. */
+  touched = 0;
 
   /** Over `flows`, a sample of those that will be inserted; it need not be all of them, but all their masks are `used`. */
   constructor(
@@ -169,11 +101,13 @@ export class TupleIndex {
     seed: number,
   ) {
     this.i32 = i32;
-    this.maskById = maskById;
     this.masks = masks;
+    this.choice = new BitChoice(i32, maskById);
     this.seed = seed;
     for (const mask of used) this.makeRoom(mask.id);
-    this.root = this.build(flows, NO_BITS, used);
+    // A port has an index of its own: the port tells nothing apart.
+    this.root = new Node({ words: Int32Array.of(0), bits: Int32Array.of(-1) }, null, 0);
+    this.fill(this.root, flows, this.choice.choose(flows, used, this.root.tested));
     this.rootTables = this.root.tables.length;
   }
 
@@ -181,95 +115,110 @@ export class TupleIndex {
     return this.root.size;
   }
 
+  get bytes(): number {
+    return this.pool.bytes;
+  }
+
   /** What it was made for is no longer what it is used for. */
   get isWorn(): boolean {
     return this.root.tables.length > 2 * this.rootTables + 2 && this.inserts > 64 && this.inserts * 4 > this.root.size;
   }
 
+  // ---- packets ----
+
   lookup(k: number): number {
     this.steps = 0;
-    const flow = this.find(this.root, k);
+    const flow = this.find(this.root.head, k);
     if (flow !== 0) this.hits[this.i32[flow + FLOW_SUBTABLE]]++;
     return flow;
   }
 
   /** For packets `list[0..n-1]` of a batch: `flow[i]` becomes the flow or 0. In strides, as `Subtable.lookupBatch`. */
   lookupBatch(slots: number, list: Int32Array, n: number, flow: Int32Array, hashes: Int32Array): void {
-    const { i32, hits, root } = this;
+    const { i32, hits, targets } = this;
+    const { w } = this.pool;
+    const { head } = this.root;
     this.steps = 0;
-    if (root.tables.length !== 1 || root.rest.length !== 0) {
+    if (head === 0 || w[head + WORDS] === 0 || w[head + NEXT] !== 0) {
       for (let j = 0; j < n; j++) {
-        const f = this.find(root, slots + list[j] * SLOT_WORDS);
+        const f = this.find(head, slots + list[j] * SLOT_WORDS);
         flow[list[j]] = f;
         if (f !== 0) hits[i32[f + FLOW_SUBTABLE]]++;
       }
       return;
     }
-    const table = root.tables[0];
-    const targets = this.targets;
-    table.hashBatch(i32, this.seed, slots, list, n, hashes);
-    const { slots: pairs, m } = table;
-    for (let j = 0; j < n; j++) targets[j] = pairs[(hashes[j] & m) * 2 + 1];
-    let t = 0;
+    for (let j = 0; j < n; j++) hashes[j] = this.hashOf(head, slots + list[j] * SLOT_WORDS);
+    const pairs = head + HEADER + 2 * w[head + WORDS];
+    const m = w[head + INDEX_MASK];
+    for (let j = 0; j < n; j++) targets[j] = w[pairs + 2 * (hashes[j] & m) + 1];
+    let touched = 0;
     for (let j = 0; j < n; j++) {
-      const f = targets[j];
-      if (f > 0) t ^= i32[f + FLOW_ID] ^ i32[f + FLOW_KEY];
+      const target = targets[j];
+      touched ^= target > 0 ? i32[target + FLOW_ID] ^ i32[target + FLOW_KEY] : w[-target];
     }
-    this.touched = t;
+    this.touched = touched;
     this.steps = n;
     for (let j = 0; j < n; j++) {
       const i = list[j];
       const k = slots + i * SLOT_WORDS;
       const h = hashes[j];
       let target = targets[j];
-      if (target !== 0 && pairs[(h & m) * 2] !== h) target = pairs[table.placeOf(h) * 2 + 1];
+      if (target !== 0 && w[pairs + 2 * (h & m)] !== h) target = w[this.pool.pairOf(head, h) + 1];
       let f = 0;
       if (target > 0) f = this.matches(target, k) ? target : 0;
-      else if (target < 0) f = this.find(table.children[-1 - target]!, k);
+      else if (target < 0) f = this.find(-target, k);
       flow[i] = f;
       if (f !== 0) hits[i32[f + FLOW_SUBTABLE]]++;
     }
   }
 
-  private find(from: Node, k: number): number {
-    const { i32, seed } = this;
-    let node = from;
-    descend: for (;;) {
-      const { tables, rest } = node;
-      for (let j = 0; j < rest.length; j++) {
-        this.steps++;
-        if (this.matches(rest[j], k)) return rest[j];
-      }
-      const last = tables.length - 1;
-      for (let t = 0; t <= last; t++) {
-        const table = tables[t];
-        const { words, bits, slots, m } = table;
-        let h = seed;
-        for (let j = 0; j < words.length; j++) {
-          h = mixWord(h, i32[k + words[j]] & bits[j]);
+  private hashOf(record: number, k: number): number {
+    const { i32 } = this;
+    const { w } = this.pool;
+    const end = record + HEADER + 2 * w[record + WORDS];
+    let h = this.seed;
+    for (let p = record + HEADER; p < end; p += 2) h = mixWord(h, i32[k + w[p]] & w[p + 1]);
+    return finish(h);
+  }
+
+  /** Searches the records of a node from `first` on, and all below. */
+  private find(first: number, k: number): number {
+    const { w } = this.pool;
+    let at = first;
+    while (at !== 0) {
+      const words = w[at + WORDS];
+      const next = w[at + NEXT];
+      if (words === 0) {
+        for (let p = at + HEADER, end = p + w[at + USED]; p < end; p++) {
+          this.steps++;
+          if (this.matches(w[p], k)) return w[p];
         }
-        h = finish(h);
-        this.steps++;
-        for (let s = h & m; ; s = (s + 1) & m) {
-          const target = slots[s * 2 + 1];
-          if (target === 0) break;
-          if (slots[s * 2] !== h) continue;
-          if (target > 0) {
-            if (this.matches(target, k)) return target;
-            break;
-          }
-          const child = table.children[-1 - target]!;
-          if (t === last) {
-            node = child;
-            continue descend;
-          }
-          const flow = this.find(child, k);
-          if (flow !== 0) return flow;
-          break;
-        }
+        at = next;
+        continue;
       }
-      return 0;
+      this.steps++;
+      const h = this.hashOf(at, k);
+      const m = w[at + INDEX_MASK];
+      const pairs = at + HEADER + 2 * words;
+      let s = h & m;
+      let target = w[pairs + 2 * s + 1];
+      while (target !== 0 && w[pairs + 2 * s] !== h) {
+        s = (s + 1) & m;
+        target = w[pairs + 2 * s + 1];
+      }
+      if (target > 0) {
+        if (this.matches(target, k)) return target;
+      } else if (target < 0) {
+        if (next === 0) {
+          at = -target;
+          continue;
+        }
+        const flow = this.find(-target, k);
+        if (flow !== 0) return flow;
+      }
+      at = next;
     }
+    return 0;
   }
 
   private matches(flow: number, k: number): boolean {
@@ -281,6 +230,8 @@ export class TupleIndex {
     for (let j = masks.starts[id]; j < end; j += 2) if ((i32[k + pairs[j]] & pairs[j + 1]) !== i32[at++]) return false;
     return true;
   }
+
+  // ---- changes ----
 
   insert(flow: number): void {
     this.makeRoom(this.i32[flow + FLOW_SUBTABLE]);
@@ -299,45 +250,41 @@ export class TupleIndex {
     this.hits = wider;
   }
 
-  private maskOf(flow: number): Mask {
-    return this.maskById[this.i32[flow + FLOW_SUBTABLE]]!;
-  }
-
   /** The hash that a packet of this flow has in `table`. */
-  private hashOf(table: Table, flow: number): number {
-    const mask = this.maskOf(flow);
+  private hashOfFlow({ on }: Table, flow: number): number {
+    const mask = this.choice.maskOf(flow);
     let h = this.seed;
-    for (let j = 0; j < table.words.length; j++) {
-      const value = this.i32[flow + FLOW_KEY + mask.placeOf(table.words[j])] & table.bits[j];
-      h = mixWord(h, value);
-    }
+    for (let j = 0; j < on.words.length; j++)
+      h = mixWord(h, this.i32[flow + FLOW_KEY + mask.placeOf(on.words[j])] & on.bits[j]);
     return finish(h);
   }
 
   private insertAt(node: Node, flow: number): void {
     node.size++;
-    const mask = this.maskOf(flow);
+    const mask = this.choice.maskOf(flow);
     for (const table of node.tables) {
       if (!table.accepts(mask)) continue;
-      this.insertInto(table, flow, node.tested);
+      this.insertInto(table, flow);
       return;
     }
     node.rest.push(flow);
     if (node.rest.length > node.patience) this.arrange(node);
+    else this.writeRest(node);
   }
 
-  private insertInto(table: Table, flow: number, tested: Bits): void {
-    const h = this.hashOf(table, flow);
-    const s = table.placeOf(h) * 2 + 1;
-    const target = table.slots[s];
-    if (target === 0) table.add(h, flow);
-    else if (target < 0) this.insertAt(table.children[-1 - target]!, flow);
-    else {
-      const child = new Node(union(tested, table));
-      this.insertAt(child, target);
-      this.insertAt(child, flow);
-      table.slots[s] = table.addChild(child);
-    }
+  private insertInto(table: Table, flow: number): void {
+    const { pool } = this;
+    const h = this.hashOfFlow(table, flow);
+    const pair = pool.pairOf(table.at, h);
+    const target = pool.w[pair + 1];
+    if (target === 0) {
+      const at = pool.add(table.at, h, flow);
+      if (at !== table.at) {
+        table.at = at;
+        this.link(table.node);
+      }
+    } else if (target < 0) this.insertAt(this.nodes.get(-target)!, flow);
+    else this.fill(new Node(union(table.node.tested, table.on), table, h), [target, flow], []);
   }
 
   /** The rest of a node has become long: finds tables for it, or for the whole node while that is small. */
@@ -345,212 +292,112 @@ export class TupleIndex {
     let flows = node.rest;
     if (node.size <= SMALL && node.tables.length > 0) {
       flows = [];
-      gather(node, flows);
+      this.gather(node, flows);
+      for (const table of node.tables) this.dropTable(table);
       node.tables.length = 0;
     }
     node.rest = [];
-    for (const on of this.choose(flows, this.masksOf(flows), node.tested)) node.tables.push(new Table(on));
+    if (node.restAt !== 0) this.pool.releaseRest(node.restAt);
+    node.restAt = 0;
     node.size -= flows.length;
+    this.fill(node, flows, this.choice.choose(flows, this.choice.masksOf(flows), node.tested));
+  }
+
+  /** Gives a node new tables, and these flows. */
+  private fill(node: Node, flows: readonly number[], choices: readonly Bits[]): void {
+    for (const on of choices)
+      node.tables.push(new Table(on, node, this.pool.newTable(on.words, on.bits, NEW_TABLE_PLACES)));
     node.patience = Number.POSITIVE_INFINITY;
+    this.link(node);
     for (const flow of flows) this.insertAt(node, flow);
     // What fits nowhere now will not do so with one flow more. A large node's looks cost more.
     node.patience = Math.max(FEW, 2 * node.rest.length + 1, Math.min(node.size, SMALL) >> 6);
   }
 
-  private build(flows: readonly number[], tested: Bits, masks: readonly Mask[]): Node {
-    const node = new Node(tested);
-    node.patience = Number.POSITIVE_INFINITY;
-    if (masks.length > 1 || flows.length > FEW)
-      for (const on of this.choose(flows, masks, tested)) node.tables.push(new Table(on));
-    for (const flow of flows) this.insertAt(node, flow);
-    node.patience = Math.max(FEW, 2 * node.rest.length + 1);
-    return node;
-  }
-
-  private masksOf(flows: readonly number[]): Mask[] {
-    const masks = new Set<Mask>();
-    for (const flow of flows) masks.add(this.maskOf(flow));
-    return [...masks];
-  }
-
-  /** The bits to hash by: one table when what all masks have in common tells flows apart, else several. */
-  private choose(flows: readonly number[], masks: readonly Mask[], tested: Bits): Bits[] {
-    const one = this.narrow(sample(flows, SAMPLE), without(commonBits(masks), tested));
-    if (one !== null) return [one];
-    if (masks.length === 1) return [];
-    const particular = this.partition(flows, masks, tested, 2);
-    if (particular.length <= MANY_TABLES) return particular;
-    const lenient = this.partition(flows, masks, tested, 16);
-    return lenient.length < particular.length ? lenient : particular;
-  }
-
-  /** Only those of `bits` that tell flows apart which others did not; null when none does. */
-  private narrow(flows: readonly number[], bits: Bits): Bits | null {
-    const order: { readonly j: number; readonly values: number }[] = [];
-    for (let j = 0; j < bits.words.length; j++) {
-      const values = new Set<number>();
-      for (const flow of flows) values.add(this.valueOf(flow, bits.words[j]) & bits.bits[j]);
-      if (values.size > 1) order.push({ j, values: values.size });
-    }
-    order.sort((a, b) => b.values - a.values);
-    const chosen: number[] = [];
-    let group = new Array<number>(flows.length).fill(0);
-    let groups = 1;
-    for (const { j } of order) {
-      if (groups === flows.length) break;
-      const names = new Map<string, number>();
-      const finer = flows.map((flow, i) => {
-        const name = `${group[i]}:${this.valueOf(flow, bits.words[j]) & bits.bits[j]}`;
-        const known = names.get(name);
-        if (known !== undefined) return known;
-        names.set(name, names.size);
-        return names.size - 1;
-      });
-      if (names.size === groups) continue;
-      chosen.push(j);
-      group = finer;
-      groups = names.size;
-    }
-    if (groups === 1) return null;
-    return {
-      words: Int32Array.from(chosen, (j) => bits.words[j]),
-      bits: Int32Array.from(chosen, (j) => bits.bits[j]),
-    };
-  }
-
-  private valueOf(flow: number, w: number): number {
-    return this.i32[flow + FLOW_KEY + this.maskOf(flow).placeOf(w)];
-  }
-
-  /** Masks together as long as what they have in common tells at least one in `sharing` of their flows apart. */
-  private partition(flows: readonly number[], masks: readonly Mask[], tested: Bits, sharing: number): Bits[] {
-    const byMask = new Map<Mask, number[]>();
-    for (const mask of masks) byMask.set(mask, []);
-    for (const flow of flows) byMask.get(this.maskOf(flow))?.push(flow);
-    const groups: { common: Bits; flows: number[]; on: Bits }[] = [];
-    for (const [mask, its] of [...byMask].sort((a, b) => b[1].length - a[1].length)) {
-      const own = without(mask, tested);
-      if (own.words.length === 0 || its.length === 0) continue;
-      const some = sample(its, 8);
-      const isTaken = groups.some((g) => {
-        const common = intersection(g.common, own);
-        if (common.words.length === 0) return false;
-        const together = [...g.flows, ...some];
-        if (same(common, g.common) && g.flows.length >= 64) return true;
-        const on = this.narrow(together, common);
-        if (on === null || this.countGroups(together, on) * sharing < together.length) return false;
-        g.common = common;
-        g.on = on;
-        g.flows = sample(together, 64);
-        return true;
-      });
-      if (!isTaken) groups.push({ common: own, flows: some, on: this.narrow(some, own) ?? own });
-    }
-    return groups.map((g) => g.on);
-  }
-
-  private countGroups(flows: readonly number[], on: Bits): number {
-    const names = new Set<string>();
-    for (const flow of flows) {
-      let name = '';
-      for (let j = 0; j < on.words.length; j++) name += `${this.valueOf(flow, on.words[j]) & on.bits[j]}:`;
-      names.add(name);
-    }
-    return names.size;
-  }
-
   private removeAt(node: Node, flow: number): boolean {
-    const mask = this.maskOf(flow);
-    let isGone = false;
     const at = node.rest.indexOf(flow);
-    if (at >= 0) {
+    let isGone = at >= 0;
+    if (isGone) {
       node.rest.splice(at, 1);
-      isGone = true;
-    } else
-      for (let t = 0; t < node.tables.length && !isGone; t++)
-        isGone = node.tables[t].accepts(mask) && this.removeFrom(node.tables[t], flow);
+      this.writeRest(node);
+    } else {
+      const mask = this.choice.maskOf(flow);
+      isGone = node.tables.some((table) => table.accepts(mask) && this.removeFrom(table, flow));
+    }
     if (isGone) node.size--;
     return isGone;
   }
 
   private removeFrom(table: Table, flow: number): boolean {
-    const place = table.placeOf(this.hashOf(table, flow));
-    const target = table.slots[place * 2 + 1];
+    const { pool } = this;
+    const h = this.hashOfFlow(table, flow);
+    const target = pool.w[pool.pairOf(table.at, h) + 1];
     if (target === flow) {
-      table.empty(place);
+      pool.remove(table.at, pool.pairOf(table.at, h));
       return true;
     }
     if (target >= 0) return false;
-    const child = table.children[-1 - target]!;
+    const child = this.nodes.get(-target)!;
     if (!this.removeAt(child, flow)) return false;
     if (child.size > 1) return true;
     const left: number[] = [];
-    gather(child, left);
-    table.removeChild(target);
-    if (left.length === 0) table.empty(place);
-    else table.slots[place * 2 + 1] = left[0];
+    this.gather(child, left);
+    this.dropNode(child);
+    const pair = pool.pairOf(table.at, h);
+    if (left.length === 0) pool.remove(table.at, pair);
+    else pool.w[pair + 1] = left[0];
     return true;
   }
-}
 
-/** All flows below `node`. */
-function gather(node: Node, into: number[]): void {
-  for (const flow of node.rest) into.push(flow);
-  for (const table of node.tables)
-    for (let s = 1; s < table.slots.length; s += 2) {
-      const target = table.slots[s];
-      if (target > 0) into.push(target);
-      else if (target < 0) gather(table.children[-1 - target]!, into);
+  /** All flows below `node`. */
+  private gather(node: Node, into: number[]): void {
+    for (const flow of node.rest) into.push(flow);
+    for (const table of node.tables)
+      this.pool.targets(table.at, (target) => {
+        if (target > 0) into.push(target);
+        else this.gather(this.nodes.get(-target)!, into);
+      });
+  }
+
+  private dropTable(table: Table): void {
+    this.pool.targets(table.at, (target) => {
+      if (target < 0) this.dropNode(this.nodes.get(-target)!);
+    });
+    this.pool.releaseTable(table.at);
+  }
+
+  private dropNode(node: Node): void {
+    this.nodes.delete(node.head);
+    for (const table of node.tables) this.dropTable(table);
+    if (node.restAt !== 0) this.pool.releaseRest(node.restAt);
+  }
+
+  private writeRest(node: Node): void {
+    if (node.restAt !== 0) this.pool.releaseRest(node.restAt);
+    node.restAt = node.rest.length === 0 ? 0 : this.pool.newRest(node.rest);
+    this.link(node);
+  }
+
+  /** Puts a node's records in a row, and tells whoever leads there. */
+  private link(node: Node): void {
+    const { w } = this.pool;
+    let next = 0;
+    for (let t = node.tables.length - 1; t >= 0; t--) {
+      w[node.tables[t].at + NEXT] = next;
+      next = node.tables[t].at;
     }
-}
-
-function sample(flows: readonly number[], n: number): number[] {
-  if (flows.length <= n) return [...flows];
-  return Array.from({ length: n }, (_, i) => flows[Math.floor((i * flows.length) / n)]);
-}
-
-const fromPairs = (pairs: readonly (readonly [number, number])[]): Bits => ({
-  words: Int32Array.from(pairs, (p) => p[0]),
-  bits: Int32Array.from(pairs, (p) => p[1]),
-});
-
-function bitsIn(b: Bits, w: number): number {
-  const j = b.words.indexOf(w);
-  return j < 0 ? 0 : b.bits[j];
-}
-
-function intersection(a: Bits, b: Bits): Bits {
-  const pairs: [number, number][] = [];
-  for (let j = 0; j < a.words.length; j++) {
-    const bits = a.bits[j] & bitsIn(b, a.words[j]);
-    if (bits !== 0) pairs.push([a.words[j], bits]);
+    if (node.restAt !== 0) {
+      w[node.restAt + NEXT] = next;
+      next = node.restAt;
+    }
+    if (next === node.head) return;
+    if (node.parent !== null) {
+      this.nodes.delete(node.head);
+      if (next !== 0) {
+        this.nodes.set(next, node);
+        w[this.pool.pairOf(node.parent.at, node.hash) + 1] = -next;
+      }
+    }
+    node.head = next;
   }
-  return fromPairs(pairs);
 }
-
-function commonBits(masks: readonly Mask[]): Bits {
-  const first = masks[0];
-  if (first === undefined) return NO_BITS;
-  const bits = Int32Array.from(first.bits);
-  for (const mask of masks) for (let j = 0; j < bits.length; j++) bits[j] &= mask.bitsOf(first.words[j]);
-  return fromPairs(Array.from(first.words, (w, j) => [w, bits[j]] as const).filter((p) => p[1] !== 0));
-}
-
-/** A port has an index of its own: the port tells nothing apart. */
-function without(a: Bits, tested: Bits): Bits {
-  const pairs: [number, number][] = [];
-  for (let j = 0; j < a.words.length; j++) {
-    const bits = a.bits[j] & ~bitsIn(tested, a.words[j]);
-    if (bits !== 0 && a.words[j] !== 0) pairs.push([a.words[j], bits]);
-  }
-  return fromPairs(pairs);
-}
-
-function union(a: Bits, b: Bits): Bits {
-  const pairs = Array.from(a.words, (w, j): [number, number] => [w, a.bits[j] | bitsIn(b, w)]);
-  for (let j = 0; j < b.words.length; j++) if (a.words.indexOf(b.words[j]) < 0) pairs.push([b.words[j], b.bits[j]]);
-  return fromPairs(pairs);
-}
-
-const same = (a: Bits, b: Bits): boolean =>
-  a.words.length === b.words.length && a.words.every((w, j) => w === b.words[j] && a.bits[j] === b.bits[j]);
