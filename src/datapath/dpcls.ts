@@ -76,6 +76,12 @@ export class Dpcls {
     return n;
   }
 
+  /** Does an index answer for an input port? */
+  isIndexed(port: number): boolean {
+    const flows = this.flowsOf(port);
+    return flows !== undefined && flows.index !== null;
+  }
+
   /** Subtables of an input port. */
   subtablesOf(port: number): number {
     return this.flowsOf(port)?.subtables.length ?? 0;

@@ -3,19 +3,28 @@ import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
 import { FlowKey } from '../flow/key.ts';
 import { DP_WORDS } from '../flow/layout.ts';
 import { decodeAction, decodeActions, opName } from './actions-decode.ts';
-import { EVENT, HEAD, HEAD_PACKET, IS_REST } from './journey.ts';
+import { ASKED, EVENT, HEAD, HEAD_PACKET, IS_REST } from './journey.ts';
 
 /** `ns`: since the record's start. */
 export type JourneyEvent = { readonly ns: number } & (
-  | { readonly type: 'emc'; readonly flowId: number; readonly entry: number }
+  | { readonly type: 'emc' | 'smc'; readonly flowId: number; readonly entry: number }
   | {
       readonly type: 'megaflow';
       readonly flowId: number;
       readonly entry: number;
       readonly tried: number;
       readonly subtables: number;
+      /** An index over the subtables answered: `tried` are its steps. */
+      readonly isIndexed: boolean;
     }
-  | { readonly type: 'miss'; readonly tried: number }
+  | {
+      readonly type: 'miss';
+      readonly tried: number;
+      readonly subtables: number;
+      readonly isIndexed: boolean;
+      /** Caches that were asked before. */
+      readonly caches: readonly ('emc' | 'smc')[];
+    }
   | {
       readonly type: 'upcall';
       readonly reason: 'miss' | 'action';
@@ -164,10 +173,22 @@ function readEvent(
   switch (w[e] & 0xff) {
     case EVENT.EMC:
       return { ns, type: 'emc', flowId: w[a], entry: w[a + 1] };
+    case EVENT.SMC:
+      return { ns, type: 'smc', flowId: w[a], entry: w[a + 1] };
     case EVENT.MEGAFLOW:
-      return { ns, type: 'megaflow', flowId: w[a], entry: w[a + 1], tried: w[a + 3], subtables: w[a + 4] };
-    case EVENT.MISS:
-      return { ns, type: 'miss', tried: w[a] };
+      return {
+        ns,
+        type: 'megaflow',
+        flowId: w[a],
+        entry: w[a + 1],
+        tried: w[a + 3],
+        subtables: w[a + 4],
+        isIndexed: w[a + 5] !== 0,
+      };
+    case EVENT.MISS: {
+      const caches = (['emc', 'smc'] as const).filter((c) => w[a + 3] & (c === 'emc' ? ASKED.EMC : ASKED.SMC));
+      return { ns, type: 'miss', tried: w[a], subtables: w[a + 1], isIndexed: w[a + 2] !== 0, caches };
+    }
     case EVENT.UPCALL:
       return {
         ns,

@@ -31,7 +31,7 @@ export const WANT_STOPS_SHIFT = 8;
 export const FILTER_HEAD = 3;
 export const MAX_FILTERS = 16;
 
-/** HANDED: another PMD sends it out of a port of its own; RESUMED: it had waited. */
+/** HANDED: another PMD sends it out of a port of its own, and has no key for it; RESUMED: it had waited. */
 export const RECORD_KIND = { RECEIVED: 0, EXECUTED: 1, HANDED: 2, RESUMED: 3 } as const;
 
 /** Where things stand in a record. `START` is a double: milliseconds of the monotonic clock, its two halves. */
@@ -59,9 +59,9 @@ export const HEAD_PACKET = HEAD.KEY + DP_WORDS;
 export const EVENT = {
   /** flow's id, place */
   EMC: 1,
-  /** flow's id, place, mask's id, subtables tried, subtables there are */
+  /** flow's id, place, mask's id, subtables (or steps of the index) tried, subtables there are, 1 when an index answers */
   MEGAFLOW: 2,
-  /** subtables tried */
+  /** subtables or steps tried, subtables there are, 1 when an index answers, bits of `ASKED` */
   MISS: 3,
   /** miss or action, userspace id, 1 when it went up */
   UPCALL: 4,
@@ -79,6 +79,8 @@ export const EVENT = {
   HELD: 10,
   /** ct_state, zone and mark, label: what connection tracking says of the packet now */
   CT: 11,
+  /** flow's id, place */
+  SMC: 12,
 } as const;
 
 /** In the level of `EVENT.ACTIONS`. */
@@ -88,6 +90,9 @@ const CT_WORDS = [OFS.ct_state, OFS.ct_zone, OFS.ct_mark, 0, 4, 8, 12].map((ofs,
   i < 3 ? ofs >> 2 : (OFS.ct_label + ofs) >> 2,
 );
 const CT_MASKS = CT_WORDS.map((w) => (w === OFS.ct_zone >> 2 ? ~0xffff : -1));
+/** Caches that were asked in vain. */
+export const ASKED = { EMC: 1, SMC: 2 } as const;
+
 const MAX_WORDS = 8192;
 const MAX_CODE = 1024;
 /** Bytes of headers shown before and after each action. */
@@ -143,8 +148,10 @@ export interface Teller extends ActionTeller {
   /** Packet `i` waits. False when there is no room to tell it: then it must not. */
   held(hold: number, stage: number, reason: number, frame: number, slot: number, pc: number, end: number): boolean;
   emc(flow: number): void;
-  megaflow(flow: number, tried: number, subtables: number): void;
-  miss(tried: number): void;
+  smc(flow: number): void;
+  megaflow(flow: number, tried: number, subtables: number, isIndexed: boolean): void;
+  /** `asked`: bits of `ASKED`. */
+  miss(tried: number, subtables: number, isIndexed: boolean, asked: number): void;
   upcall(kind: number, userspaceId: number, isSent: boolean): void;
   /** `isRest`: some of them were carried out before the packet waited. */
   actions(first: number, end: number, level: number, isRest?: boolean): void;
@@ -292,6 +299,7 @@ export function makeTeller(arena: ArenaViews, at: number, journeys: JourneyRing)
     held(hold, stage, reason, frame, slot, pc, last) {
       const bytesLong = i32[(frame >> 2) + FRAME_LEN];
       const packetWords = (bytesLong + 3) >> 2;
+      tellCt(slot);
       const code = Math.min(last - pc, MAX_CODE);
       if (out.reserve(MAX_WORDS) < 0) return false;
       const e = event(EVENT.HELD, 5 + DP_WORDS + packetWords + code);
@@ -317,19 +325,31 @@ export function makeTeller(arena: ArenaViews, at: number, journeys: JourneyRing)
       words[e + 1] = flow;
     },
 
-    megaflow(flow, tried, subtables) {
-      const e = event(EVENT.MEGAFLOW, 5);
+    smc(flow) {
+      const e = event(EVENT.SMC, 2);
+      if (e < 0) return;
+      words[e] = i32[flow + FLOW_ID];
+      words[e + 1] = flow;
+    },
+
+    megaflow(flow, tried, subtables, isIndexed) {
+      const e = event(EVENT.MEGAFLOW, 6);
       if (e < 0) return;
       words[e] = i32[flow + FLOW_ID];
       words[e + 1] = flow;
       words[e + 2] = i32[flow + FLOW_SUBTABLE];
       words[e + 3] = tried;
       words[e + 4] = subtables;
+      words[e + 5] = isIndexed ? 1 : 0;
     },
 
-    miss(tried) {
-      const e = event(EVENT.MISS, 1);
-      if (e >= 0) words[e] = tried;
+    miss(tried, subtables, isIndexed, asked) {
+      const e = event(EVENT.MISS, 4);
+      if (e < 0) return;
+      words[e] = tried;
+      words[e + 1] = subtables;
+      words[e + 2] = isIndexed ? 1 : 0;
+      words[e + 3] = asked;
     },
 
     upcall(kind, userspaceId, isSent) {

@@ -30,7 +30,7 @@ import {
   FLOW_TCP_FLAGS,
 } from './flow-entry.ts';
 import { type Holder, makeHolder, STOP } from './hold.ts';
-import { type JourneyRing, makeTeller, RECORD_KIND, type Teller } from './journey.ts';
+import { ASKED, type JourneyRing, makeTeller, RECORD_KIND, type Teller } from './journey.ts';
 import { PMD_STAT, RXQ_STAT } from './pmd-stats.ts';
 import { scratch } from './scratch.ts';
 import { clearShape, copyShape, SHAPE_METADATA, shapeOf } from './shape.ts';
@@ -99,8 +99,8 @@ interface RxQueue {
 /** Flows that a round adds to an index of masks that is being made. */
 const INDEX_WORK = 16;
 
-/** Record of a neighbor's ring: port (or -1: a free frame, in exchange) and frame. */
-const HAND_OVER_WORDS = 2;
+/** Record of a neighbor's ring: port (or -1: a free frame, in exchange), frame, and the journey that it tells or 0. */
+const HAND_OVER_WORDS = 3;
 
 export type Pmd = ReturnType<typeof makePmd>;
 
@@ -137,6 +137,8 @@ export function makePmd(options: PmdOptions) {
   let holder: Holder | null = null;
   /** Somebody looks, or something waits. */
   let isWatched = false;
+  /** Of the one frame that is being handed over. */
+  let handedJourney = 0;
   let aside: PacketBatch | null = null;
   let alone: PacketBatch | null = null;
 
@@ -159,7 +161,7 @@ export function makePmd(options: PmdOptions) {
   const first = runner.batch(0);
 
   function drop(frame: number, reason: number): void {
-    if (told !== null && holder !== null && holder.stopsDrop(told, frame, reason)) return;
+    if (told !== null && holder?.stopsDrop(told, frame, reason)) return;
     countDrop(reason);
     pool.put(frame);
   }
@@ -199,6 +201,7 @@ export function makePmd(options: PmdOptions) {
         }
         i32[at] = q.no;
         i32[at + 1] = q.frames[i];
+        i32[at + 2] = handedJourney;
         q.neighbor.out.commit();
       }
       q.neighbor.wake();
@@ -489,8 +492,10 @@ export function makePmd(options: PmdOptions) {
     if (from <= STOP.RX && stops(t, b, STOP.RX, level)) return;
     if (from <= STOP.EXTRACT && stops(t, b, STOP.EXTRACT, level)) return;
     let flow = 0;
+    let asked = 0;
     if (from <= STOP.EMC && emcInsertBelow >= 0) {
       if (stops(t, b, STOP.EMC, level)) return;
+      asked |= ASKED.EMC;
       if (emc.lookup(b, 1) === 0) {
         flow = b.flow[0];
         f64[statsAt + PMD_STAT.EMC_HIT]++;
@@ -500,10 +505,12 @@ export function makePmd(options: PmdOptions) {
     if (flow === 0 && from <= STOP.DPCLS) {
       if (stops(t, b, STOP.DPCLS, level)) return;
       b.missed[0] = 0;
+      const port = byteSwap32(i32[b.slots]);
+      const isIndexed = dpcls.isIndexed(port);
       if (classifyMegaflows(b, 1) === 0) {
         flow = b.flow[0];
-        t.megaflow(flow, dpcls.tried, dpcls.subtablesOf(byteSwap32(i32[b.slots])));
-      } else t.miss(dpcls.tried);
+        t.megaflow(flow, dpcls.tried, dpcls.subtablesOf(port), isIndexed);
+      } else t.miss(dpcls.tried, dpcls.subtablesOf(port), isIndexed, asked);
     }
     if (flow !== 0) {
       executeFlowTold(t, b, flow, level);
@@ -517,7 +524,7 @@ export function makePmd(options: PmdOptions) {
 
   /** True: the packet waits before `stage`. */
   function stops(t: Teller, b: PacketBatch, stage: number, level: number): boolean {
-    return holder !== null && holder.stopsLookup(t, b, stage, level);
+    return holder?.stopsLookup(t, b, stage, level) === true;
   }
 
   function executeFlowTold(t: Teller, b: PacketBatch, flow: number, level: number): void {
@@ -542,6 +549,16 @@ export function makePmd(options: PmdOptions) {
     endTelling(t);
   }
 
+  /** The end of a journey that began at another PMD. */
+  function sendHanded(t: Teller, q: TxQueue, port: number, frame: number, journey: number): void {
+    alone ??= new PacketBatch(alloc);
+    alone.frames[0] = frame;
+    t.executed(RECORD_KIND.HANDED, alone, 0, journey);
+    beginTelling(t);
+    sendTold(t, q, port, frame);
+    endTelling(t);
+  }
+
   /** Goes out at once, behind what waits, so that the device's answer is this packet's. */
   function sendTold(t: Teller, q: TxQueue | undefined, port: number, frame: number): void {
     const bytes = i32[(frame >> 2) + FRAME_LEN];
@@ -549,11 +566,18 @@ export function makePmd(options: PmdOptions) {
       drop(frame, DROP.NO_PORT);
       return;
     }
-    if (q.n !== 0) transmit(q);
+    if (q.n !== 0) {
+      // What becomes of others is not this packet's story.
+      told = null;
+      transmit(q);
+      told = t;
+    }
     q.frames[q.n++] = frame;
     if (q.port === null) {
       const lost = f64[statsAt + PMD_STAT.DROPPED];
+      handedJourney = t.id;
       transmit(q);
+      handedJourney = 0;
       t.sent(
         port,
         q.neighbor === null ? -1 : neighbors.indexOf(q.neighbor),
@@ -661,6 +685,7 @@ export function makePmd(options: PmdOptions) {
       for (let at = ring.peek(); at >= 0 && n < 256; at = ring.peek()) {
         const port = i32[at];
         const frame = i32[at + 1];
+        const journey = i32[at + 2];
         ring.release();
         n++;
         if (port < 0) {
@@ -676,8 +701,9 @@ export function makePmd(options: PmdOptions) {
         }
         // Only ports of our own: a frame is never handed over twice.
         const q = txQueues[port];
-        if (q !== undefined && q.port !== null) send(port, frame);
-        else drop(frame, DROP.NO_PORT);
+        if (q === undefined || q.port === null) drop(frame, DROP.NO_PORT);
+        else if (journey !== 0 && teller !== null) sendHanded(teller, q, port, frame, journey);
+        else send(port, frame);
       }
     }
     return n;

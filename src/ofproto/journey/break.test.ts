@@ -79,7 +79,10 @@ test('a packet that waits shows its state; its journey tells that it waited', as
   await run('continue');
   [h] = await held();
   assert.equal(h.stage, 'tx');
-  assert.ok(h.metadata.some((f) => f.field === 'ct_state' && /new.*trk/.test(f.value)), JSON.stringify(h.metadata));
+  assert.ok(
+    h.metadata.some((f) => f.field === 'ct_state' && /new.*trk/.test(f.value)),
+    JSON.stringify(h.metadata),
+  );
   assert.ok(h.metadata.some((f) => f.field === 'ct_mark' && f.value === '0x5'));
   assert.equal(h.bytes.slice(12, 24), '020000000099');
   assert.match(await run('show'), /■ packet \d+ {2}before tx {2}br0: p1, 62 bytes .*left to do: p2,p3/s);

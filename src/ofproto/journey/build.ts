@@ -4,8 +4,12 @@ import type { JourneyEvent } from '../../datapath/journey-record.ts';
 import type { DpFlow, DpFlowStats } from '../../dpif/dpif.ts';
 import type { DpAction } from '../../flow/dp-actions.ts';
 import { formatDpActions } from '../../flow/dp-text.ts';
+import { extractFlow } from '../../flow/extract.ts';
+import { F } from '../../flow/fields.ts';
 import { FlowKey } from '../../flow/key.ts';
 import { OFS } from '../../flow/layout.ts';
+import { bytesOfNumber } from '../../flow/subfield.ts';
+import { formatFieldValue } from '../../flow/value-text.ts';
 import type { Backer } from '../backer.ts';
 import { formatUfid } from '../commands/flow-text.ts';
 import { sameActions } from '../revalidator.ts';
@@ -168,10 +172,25 @@ function recordSteps(c: Context, part: Part): Timed[] {
     open = null;
     const { atMs, step } = out[index];
     if (step.step !== 'action') return;
-    const changes = changesOf(before, after);
+    const changes = step.action.startsWith('tnl_push(') ? wrapped(before, after) : changesOf(before, after);
     out[index] = { atMs, step: { ...step, changes, before: shown(before), after: shown(after) } };
   };
+  let ct: CtWords = {
+    state: record.key.get32(OFS.ct_state),
+    zone: record.key.get16(OFS.ct_zone),
+    mark: record.key.get32(OFS.ct_mark),
+    label: 0n,
+  };
   record.events.forEach((event, i) => {
+    if (event.type === 'ct') {
+      const told = open === null ? null : out[(open as { index: number }).index];
+      if (told?.step.step === 'action') {
+        const step = { ...told.step, changes: [...told.step.changes, ...ctChanges(ct, event)] };
+        out[out.indexOf(told)] = { ...told, step };
+      }
+      ct = event;
+      return;
+    }
     if (event.type === 'step') {
       if (event.headers) {
         const now = withHeaders(record.packet, event.headers, event.length);
@@ -180,10 +199,14 @@ function recordSteps(c: Context, part: Part): Timed[] {
       }
       open = null;
     }
+    if (event.type === 'held') {
+      if (Buffer.compare(event.hold.packet, headers) !== 0) settle(event.hold.packet);
+      open = null;
+    }
     // Events of one reading of the clock stay in their order.
     const atMs = record.startMs + event.ns / 1e6 + i * 1e-7;
     const at = { ns: base + event.ns, pmd: pmdId };
-    const step = eventStep(c, event, at, pmdId);
+    const step = eventStep(c, event, at, pmdId, record.kind === 'handed');
     if (!step) return;
     out.push({ atMs, step });
     if (event.type === 'step') open = { index: out.length - 1, before: headers };
@@ -191,22 +214,56 @@ function recordSteps(c: Context, part: Part): Timed[] {
   return out;
 }
 
+type CtWords = Pick<Extract<JourneyEvent, { type: 'ct' }>, 'state' | 'zone' | 'mark' | 'label'>;
+
+/** What connection tracking decided. */
+function ctChanges(before: CtWords, after: CtWords): string[] {
+  const hex = (v: number | bigint): string => `0x${v.toString(16)}`;
+  const state = (v: number): string => formatFieldValue(F.ct_state, bytesOfNumber(v, 4)) || '0';
+  const changes: string[] = [];
+  if (before.state !== after.state) changes.push(`ct_state: ${state(before.state)} -> ${state(after.state)}`);
+  if (before.zone !== after.zone) changes.push(`ct_zone: ${before.zone} -> ${after.zone}`);
+  if (before.mark !== after.mark) changes.push(`ct_mark: ${hex(before.mark)} -> ${hex(after.mark)}`);
+  if (before.label !== after.label) changes.push(`ct_label: ${hex(before.label)} -> ${hex(after.label)}`);
+  return changes;
+}
+
+/** A packet that went into a tunnel: what is around it now. */
+function wrapped(before: Uint8Array, after: Uint8Array): string[] {
+  const outer = new FlowKey();
+  extractFlow(after, outer);
+  const text = formatFlow(outer)
+    .replace(/(^|,)in_port=[^,]*/, '')
+    .replace(/^,/, '');
+  return [`outer headers: ${text}`, `length: ${before.length} -> ${after.length}`];
+}
+
 const SHOWN = 96;
 const shown = (packet: Uint8Array): string => Buffer.from(packet.subarray(0, SHOWN)).toString('hex');
 
-function eventStep(c: Context, event: JourneyEvent, at: { ns: number; pmd: number }, pmdId: number): Step | null {
+function eventStep(
+  c: Context,
+  event: JourneyEvent,
+  at: { ns: number; pmd: number },
+  pmdId: number,
+  isHanded: boolean,
+): Step | null {
   const names = dpNames(c.backer);
   switch (event.type) {
     case 'emc':
+    case 'smc':
     case 'megaflow': {
       const flow = c.collector.source.journeyFlow(event.entry, event.flowId);
-      const isEmc = event.type === 'emc';
+      const subtables =
+        event.type === 'megaflow'
+          ? { tried: event.tried, subtables: event.subtables, is_indexed: event.isIndexed }
+          : { tried: 0, subtables: null, is_indexed: false };
       return {
         ...at,
         step: 'lookup',
         cache: event.type,
-        tried: isEmc ? 0 : event.tried,
-        subtables: isEmc ? null : event.subtables,
+        asked: [],
+        ...subtables,
         megaflow: flow ? megaflowStory(c, flow) : null,
         ...replay(c, flow),
       };
@@ -216,8 +273,10 @@ function eventStep(c: Context, event: JourneyEvent, at: { ns: number; pmd: numbe
         ...at,
         step: 'lookup',
         cache: 'none',
+        asked: event.caches,
         tried: event.tried,
-        subtables: event.tried,
+        subtables: event.subtables,
+        is_indexed: event.isIndexed,
         megaflow: null,
         replay: null,
         replayed_in: null,
@@ -251,8 +310,11 @@ function eventStep(c: Context, event: JourneyEvent, at: { ns: number; pmd: numbe
         c.refused = event.length;
         return null;
       }
-      const by = event.neighbor < 0 ? pmdId : c.collector.source.neighborOf(pmdId, event.neighbor);
-      return { ...at, step: 'sent', port: portName(c.backer, event.port), length: event.length, by_pmd: by };
+      const port = portName(c.backer, event.port);
+      if (event.neighbor < 0) return { ...at, step: 'sent', port, length: event.length, by_pmd: pmdId };
+      // Its own record tells how that ends.
+      const by = c.collector.source.neighborOf(pmdId, event.neighbor);
+      return isHanded ? null : { ...at, step: 'handed', port, by_pmd: by };
     }
     case 'drop': {
       const known =

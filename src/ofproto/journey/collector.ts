@@ -176,6 +176,7 @@ export class JourneyCollector {
         p.executed++;
     }
     if (p.waits > 0 && news.record.kind === 'received') this.breaks.known(p);
+    for (const e of news.record.events) if (e.type === 'sent' && e.neighbor >= 0 && e.isTaken) p.asked++;
     const last = news.record.events.at(-1);
     if (last?.type === 'held') this.breaks.held(p, news.pmdId, last.hold);
     this.look(p);

@@ -62,10 +62,13 @@ export interface TranslationStory {
 export type Step = { readonly ns: number; readonly pmd: number } & (
   | {
       readonly step: 'lookup';
-      readonly cache: 'emc' | 'megaflow' | 'none';
-      /** Subtables tried, and how many the port has. */
+      readonly cache: 'emc' | 'smc' | 'megaflow' | 'none';
+      /** With `none`: the caches that were asked before the megaflows. */
+      readonly asked: readonly string[];
+      /** Subtables tried, and how many the port has; with an index over them, its steps. */
       readonly tried: number;
       readonly subtables: number | null;
+      readonly is_indexed: boolean;
       readonly megaflow: MegaflowStory | null;
       /** What the tables say now of a packet that a cache answered; null where it was told before or cannot be known. */
       readonly replay: (TranslationStory & { readonly is_current: boolean }) | null;
@@ -96,6 +99,8 @@ export type Step = { readonly ns: number; readonly pmd: number } & (
   /** At a breakpoint. */
   | { readonly step: 'held'; readonly stage: string }
   | { readonly step: 'released'; readonly how: string; readonly edits: readonly string[] }
+  /** To the PMD that can send out of that port. */
+  | { readonly step: 'handed'; readonly port: PortName; readonly by_pmd: number }
   | { readonly step: 'sent'; readonly port: PortName; readonly length: number; readonly by_pmd: number }
   | { readonly step: 'drop'; readonly reason: string; readonly text: string; readonly port: string | null }
 );

@@ -165,6 +165,8 @@ function stepLines(step: Step, style: Style, verdict: Story['verdict']): string[
       const how = step.how === 'deleted' ? 'the breakpoint is gone' : step.how;
       return [`${style.note('goes on')}: ${how}`, ...step.edits.map((e) => `  edited: ${e}`)];
     }
+    case 'handed':
+      return [`handed over to ${threadName(step.by_pmd)}, which sends to ${step.port.name}`];
     case 'sent': {
       const no = step.port.of_port;
       const port = `${step.port.name}${no === null ? '' : ` (port ${no})`}`;
@@ -182,14 +184,18 @@ function stepLines(step: Step, style: Style, verdict: Story['verdict']): string[
 
 function lookupLines(step: Extract<Step, { step: 'lookup' }>, style: Style): string[] {
   const { megaflow, replay } = step;
+  const tables = step.subtables === 1 ? '1 subtable' : `${step.subtables} subtables`;
   if (step.cache === 'none') {
-    const tables = step.tried === 1 ? '1 subtable' : `${step.tried} subtables`;
-    return [`not in the EMC, nor in ${step.tried === 0 ? 'any subtable' : tables}`];
+    const caches = step.asked.map((cache) => `not in the ${cache.toUpperCase()}, `).join('');
+    const megaflows = step.subtables === 0 ? 'any subtable' : step.is_indexed ? `the index over ${tables}` : tables;
+    return [caches === '' ? `not in ${megaflows}` : `${caches}nor in ${megaflows}`];
   }
   const where =
-    step.cache === 'emc'
-      ? `${style.good('EMC hit')}`
-      : `${style.good('megaflow hit')} in subtable ${step.tried} of ${step.subtables}`;
+    step.cache !== 'megaflow'
+      ? style.good(`${step.cache.toUpperCase()} hit`)
+      : step.is_indexed
+        ? `${style.good('megaflow hit')} by the index over ${tables}, after ${step.tried} ${step.tried === 1 ? 'step' : 'steps'}`
+        : `${style.good('megaflow hit')} in subtable ${step.tried} of ${step.subtables}`;
   if (!megaflow) return [`${where} (the megaflow is gone by now)`];
   const by = megaflow.made_by_journey === null ? '' : ` in journey ${megaflow.made_by_journey}`;
   const lines = [where, `  megaflow   ${megaflow.match}`];
