@@ -63,6 +63,9 @@ export interface Pending {
   answered: number;
   asked: number;
   executed: number;
+  /** Handed over to other PMDs, and told by those. */
+  handed: number;
+  arrived: number;
   /** Breakpoints that it waits at now; has it ever; is it to stop at the next stage; what people call it, 0 for nothing yet. */
   waits: number;
   wasHeld: boolean;
@@ -169,6 +172,9 @@ export class JourneyCollector {
         p.takers =
           this.watchedBy.get(news.record.generation)?.filter((_, bit) => news.record.filters & (1 << bit)) ?? [];
         break;
+      case 'handed':
+        p.arrived++;
+        break;
       case 'resumed':
         p.waits--;
         break;
@@ -176,7 +182,7 @@ export class JourneyCollector {
         p.executed++;
     }
     if (p.waits > 0 && news.record.kind === 'received') this.breaks.known(p);
-    for (const e of news.record.events) if (e.type === 'sent' && e.neighbor >= 0 && e.isTaken) p.asked++;
+    for (const e of news.record.events) if (e.type === 'sent' && e.neighbor >= 0 && e.isTaken) p.handed++;
     const last = news.record.events.at(-1);
     if (last?.type === 'held') this.breaks.held(p, news.pmdId, last.hold);
     this.look(p);
@@ -222,7 +228,7 @@ export class JourneyCollector {
     if (id === 0 || this.watched.length === 0) return null;
     let p = this.pending.get(id);
     if (!p) {
-      const zeros = { upcalls: 0, answered: 0, asked: 0, executed: 0, waits: 0, number: 0 };
+      const zeros = { upcalls: 0, answered: 0, asked: 0, executed: 0, handed: 0, arrived: 0, waits: 0, number: 0 };
       const nothing = { wasHeld: false, isStepping: false, isLate: false, takers: null };
       p = { id, first: null, parts: [], slow: [], sinceMs: monotonicMs(), ...zeros, ...nothing };
       this.pending.set(id, p);
@@ -235,7 +241,8 @@ export class JourneyCollector {
   /** Is it whole? */
   look(p: Pending): void {
     if (p.waits > 0) return;
-    if (p.first && p.answered >= p.upcalls && p.executed >= p.asked) this.tell(p);
+    const isWhole = p.answered >= p.upcalls && p.executed >= p.asked && p.arrived >= p.handed;
+    if (p.first && isWhole) this.tell(p);
     else if (p.parts.length + p.slow.length > MAX_PARTS) this.giveUp(p);
   }
 
