@@ -17,13 +17,17 @@ import { copyShape, sameShape } from './shape.ts';
 
 export const EMC_ENTRIES = 8192;
 const ENTRY_WORDS = 16;
-const HASH = 1;
-const FLOW = 12;
-const ID = 13;
-const SHAPE_WORD = 14;
-/** Bits of the hash that choose the second candidate. */
-const SECOND_SHIFT = 13;
-const INDEX_MASK = EMC_ENTRIES - 1;
+/** How an entry is found and read, for whoever does it in passing. */
+export const EMC_WORD = {
+  HASH: 1,
+  FLOW: 12,
+  ID: 13,
+  SHAPE: 14,
+  INDEX_MASK: EMC_ENTRIES - 1,
+  /** Bits of the hash that choose the second candidate. */
+  SECOND_SHIFT: 13,
+} as const;
+const { HASH, FLOW, ID, SHAPE: SHAPE_WORD, INDEX_MASK, SECOND_SHIFT } = EMC_WORD;
 
 export const EMC_BYTES = EMC_ENTRIES * ENTRY_WORDS * 4;
 export const EMC_COLD_BYTES = EMC_ENTRIES * DP_WORDS * 4;
@@ -31,7 +35,11 @@ export const EMC_COLD_BYTES = EMC_ENTRIES * DP_WORDS * 4;
 export interface Emc {
   /** Finds what it can: `b.flow[i]` becomes the flow or 0, `b.missed` lists those without. Returns how many those are. */
   lookup(b: PacketBatch, n: number): number;
+  /** The flow of packet `i`, or 0. */
+  find(b: PacketBatch, i: number): number;
   insert(b: PacketBatch, i: number, flow: number): void;
+  /** Word index of the first entry. */
+  readonly base: number;
   /** Forgets everything. */
   clear(): void;
 }
@@ -83,6 +91,13 @@ export function makeEmc(views: ArenaViews, alloc: Alloc): Emc {
     return nMissed;
   }
 
+  function find(b: PacketBatch, i: number): number {
+    const k = b.slots + i * SLOT_WORDS;
+    const h = b.hash[i];
+    const f = match(base + ((h & INDEX_MASK) << 4), k, h, b.shape[i]);
+    return f !== 0 ? f : match(base + (((h >>> SECOND_SHIFT) & INDEX_MASK) << 4), k, h, b.shape[i]);
+  }
+
   const isAlive = (e: number): boolean => i32[e + ID] !== 0 && i32[i32[e + FLOW] + FLOW_ID] === i32[e + ID];
 
   function insert(b: PacketBatch, i: number, flow: number): void {
@@ -106,5 +121,5 @@ export function makeEmc(views: ArenaViews, alloc: Alloc): Emc {
     for (let e = base; e < base + EMC_ENTRIES * ENTRY_WORDS; e += ENTRY_WORDS) i32[e + ID] = 0;
   }
 
-  return { lookup, insert, clear };
+  return { lookup, find, insert, clear, base };
 }

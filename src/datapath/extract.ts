@@ -28,7 +28,7 @@ const ETH_NONE = 0xff05;
 const VLAN_CFI = 0x0010;
 const FRAG_BITS = 0xff3f;
 /** An IP packet with more than this behind it is not believed. */
-const MAX_PADDING = 255;
+export const MAX_PADDING = 255;
 
 const PROTO = { ICMP: 1, IGMP: 2, TCP: 6, UDP: 17, ICMPV6: 58, SCTP: 132 } as const;
 const EXT = { HOPOPTS: 0, ROUTING: 43, FRAGMENT: 44, AH: 51, DSTOPTS: 60 } as const;
@@ -61,9 +61,17 @@ export function mix(h: number, d: number): number {
   return (imul(h, 5) + 0xe6546b64) | 0;
 }
 
+export function finishHash(h: number): number {
+  let x = h ^ (h >>> 16);
+  x = imul(x, 0x85ebca6b);
+  return x ^ (x >>> 13);
+}
+
 export interface Extractor {
   /** Packets 0 to n-1 of the batch, as received from the port whose number, byte-swapped, is `inPort`. */
   received(b: PacketBatch, n: number, inPort: number): void;
+  /** Packet `i`, as received; whatever it is. */
+  one(b: PacketBatch, i: number, inPort: number): void;
   /** Packet `i`, whose slot and shape already hold its metadata and nothing else. */
   again(b: PacketBatch, i: number): void;
   /** At most this many VLAN tags are matched (1 or 2); the rest is payload. */
@@ -113,10 +121,7 @@ export function makeExtractor(views: ArenaViews): Extractor {
           i32[k + 9] = dst;
           i32[k + 10] = ports;
           i32[k + 11] = proto === PROTO.TCP ? u16[h + 23] & 0xff0f : 0;
-          let x = mix(mix(mix(inPort ^ proto, src), dst), ports);
-          x ^= x >>> 16;
-          x = imul(x, 0x85ebca6b);
-          hash[i] = x ^ (x >>> 13);
+          hash[i] = finishHash(mix(mix(mix(inPort ^ proto, src), dst), ports));
           lens[i] = len;
           l3[i] = p + 14;
           l4[i] = p + 34;
@@ -125,6 +130,16 @@ export function makeExtractor(views: ArenaViews): Extractor {
       }
       parse(b, i, k, p, len);
     }
+  }
+
+  function one(b: PacketBatch, i: number, inPort: number): void {
+    const k = b.slots + i * SLOT_WORDS;
+    if (b.shape[i] !== 0) {
+      clearShape(i32, k, b.shape[i]);
+      b.shape[i] = 0;
+    }
+    i32[k] = inPort;
+    again(b, i);
   }
 
   function again(b: PacketBatch, i: number): void {
@@ -226,9 +241,7 @@ export function makeExtractor(views: ArenaViews): Extractor {
     x = mix(mix(mix(x, i32[k + 8]), i32[k + 9]), i32[k + 10]);
     if (shape & SHAPE.IPV6) for (let w = k + W.ipv6_src, e = w + 8; w < e; w++) x = mix(x, i32[w]);
     else if ((i32[k + 6] & 0xffff) !== ETH_IP) x = mix(mix(mix(x, i32[k + 2]), i32[k + 3]), i32[k + 4]);
-    x ^= x >>> 16;
-    x = imul(x, 0x85ebca6b);
-    b.hash[i] = x ^ (x >>> 13);
+    b.hash[i] = finishHash(x);
   }
 
   function ipv4(b: PacketBatch, i: number, k: number, p: number, size: number): void {
@@ -381,6 +394,7 @@ export function makeExtractor(views: ArenaViews): Extractor {
 
   return {
     received,
+    one,
     again,
     setVlanLimit(limit) {
       vlanLimit = limit === 1 ? 1 : 2;

@@ -32,6 +32,7 @@ import {
 import { type Holder, makeHolder, STOP } from './hold.ts';
 import { ASKED, type JourneyRing, makeTeller, RECORD_KIND, type Teller } from './journey.ts';
 import { PMD_STAT, RXQ_STAT } from './pmd-stats.ts';
+import { makeReceiver } from './receive.ts';
 import { scratch } from './scratch.ts';
 import { clearShape, copyShape, SHAPE_METADATA, shapeOf } from './shape.ts';
 
@@ -159,6 +160,16 @@ export function makePmd(options: PmdOptions) {
     },
   });
   const first = runner.batch(0);
+  const receiver = makeReceiver({
+    arena,
+    extractor,
+    emc,
+    clockAt,
+    queueOf: (port) => txQueues[port],
+    full: TX_BATCH,
+    transmit: (q) => transmit(q as TxQueue),
+    dropUnknown: (frame) => drop(frame, DROP.NO_PORT),
+  });
 
   function drop(frame: number, reason: number): void {
     if (told !== null && holder?.stopsDrop(told, frame, reason)) return;
@@ -331,7 +342,11 @@ export function makePmd(options: PmdOptions) {
       processTold(told, b, level);
       return;
     }
-    const missed = classify(b, n);
+    finishBurst(b, n, classify(b, n), level);
+  }
+
+  /** `missed` packets, listed in `b.missed`, have no flow. */
+  function finishBurst(b: PacketBatch, n: number, missed: number, level: number): void {
     if (missed !== 0) {
       for (let j = 0; j < missed; j++) {
         const i = b.missed[j];
@@ -714,11 +729,17 @@ export function makePmd(options: PmdOptions) {
     const n = q.port.rx(q.q, first.frames, max);
     q.last = n;
     if (n <= 0) return 0;
-    extractor.received(first, n, q.inPort);
     f64[statsAt + PMD_STAT.RECEIVED] += n;
     f64[q.statAt + RXQ_STAT.PACKETS] += n;
-    if (isWatched) receiveWatched(q, n);
-    else process(first, n, 0);
+    if (isWatched) {
+      extractor.received(first, n, q.inPort);
+      receiveWatched(q, n);
+      return n;
+    }
+    const left = receiver.receive(first, n, q.inPort, emcInsertBelow >= 0);
+    f64[statsAt + PMD_STAT.EMC_HIT] += receiver.last.hits;
+    if (left !== 0) finishBurst(first, n, classifyMegaflows(first, left), 0);
+    else if (receiver.last.others !== 0) execute(first, n, 0);
     return n;
   }
 
