@@ -5,10 +5,11 @@ import { clock } from '../../base/clock.ts';
 import { runCommand } from '../../base/commands.ts';
 import { OFS } from '../../flow/layout.ts';
 import { registerTrace } from '../trace.ts';
+import { Random } from '../xlate/random-network.ts';
 import type { HeldState } from './break-state.ts';
 import { BREAK_STAGES } from './breaks.ts';
 import { registerJourneyCommands } from './commands.ts';
-import { TestSwitch, udp } from './testing.ts';
+import { PORTS, randomPacket, randomTables, TestSwitch, udp } from './testing.ts';
 
 async function open(): Promise<TestSwitch> {
   const sw = await TestSwitch.create();
@@ -185,4 +186,43 @@ test('two who look do not disturb each other, and a bridge that nobody asked for
   await assert.rejects(run('set', 'rx', '--bridge=br9'), /br9: unknown bridge/);
   await assert.rejects(run('step', '99'), /99: no such packet waits/);
   assert.equal(BREAK_STAGES.length, 11);
+});
+
+test('whatever the tables: a packet that stops everywhere does what one does that never stops', async () => {
+  const rounds = Math.ceil(Number(process.env['SIGNALBOX_JOURNEYS'] ?? 400) / 20);
+  let stops = 0;
+  for (let round = 0; round < rounds; round++) {
+    const packets: { port: string; packet: Uint8Array }[] = [];
+    const r = new Random(7000 + round);
+    for (let n = 0; n < 20; n++) packets.push({ port: r.of(PORTS), packet: randomPacket(r) });
+    const outputs: string[][] = [];
+    for (const isStopping of [false, true]) {
+      await using sw = await TestSwitch.create(32);
+      randomTables(sw, new Random(9000 + round));
+      const { breaks } = sw.journeys;
+      if (isStopping) breaks.set({ stages: ['rx'] });
+      const out: string[] = [];
+      for (const { port, packet } of packets) {
+        sw.give(port, packet);
+        for (let n = 0; isStopping; n++) {
+          const waiting = [...breaks.packets()];
+          if (waiting.length === 0) break;
+          assert.ok(n < 500, 'it gets to its end');
+          stops++;
+          // Mostly one at a time; now and then straight on to the end.
+          if (r.chance(10)) breaks.continue(waiting[0].number);
+          else breaks.step(waiting[0].number);
+        }
+        // Which port is first is up to the queues; each port has its order.
+        const byPort = sw.sent.toSorted((a, b) => a.port.localeCompare(b.port));
+        out.push(byPort.map((s) => `${s.port} ${s.hex}`).join('\n'));
+        sw.backer.revalidator.pushStats();
+        await sw.backer.inForce();
+      }
+      outputs.push(out);
+    }
+    for (let n = 0; n < packets.length; n++)
+      assert.equal(outputs[1][n], outputs[0][n], `round ${round}, packet ${n} from ${packets[n].port}`);
+  }
+  assert.ok(stops > rounds * 60, `${stops} stops`);
 });

@@ -13,10 +13,11 @@ import { parseGroupMod } from '../../openflow/group-text.ts';
 import { Backer } from '../backer.ts';
 import type { Bridge } from '../bridge.ts';
 import { Group } from '../group.ts';
+import type { Random } from '../xlate/random-network.ts';
 import type { JourneyCollector } from './collector.ts';
 
 const VLAN = { mode: 'trunk', tag: null, trunks: [], cvlans: [], priorityTags: 'no', protected: false } as const;
-const PORTS = ['p1', 'p2', 'p3', 'p4'];
+export const PORTS = ['p1', 'p2', 'p3', 'p4'];
 
 export interface Seen {
   readonly port: string;
@@ -107,4 +108,68 @@ export function udp(dst: number, change: (key: FlowKey) => void = () => {}): Uin
     key,
     Uint8Array.from({ length: 20 }, (_, i) => i),
   );
+}
+
+const MATCHES = [
+  '',
+  'udp',
+  'ip,nw_dst=10.0.0.2',
+  'ip,nw_dst=10.0.0.0/30',
+  'udp,tp_dst=53',
+  'dl_vlan=5',
+  'in_port=1',
+  'tcp',
+  'mpls',
+  'ip,ct_state=+trk',
+];
+const ACTIONS = [
+  'output:2',
+  'output:3,output:4',
+  'dec_ttl,output:2',
+  'mod_nw_dst:10.9.9.9,output:3,mod_tp_dst:99,output:4',
+  'push_vlan:0x8100,mod_vlan_vid:7,output:2,strip_vlan,output:3',
+  'strip_vlan,output:4',
+  'push_mpls:0x8847,set_field:77->mpls_label,output:2',
+  'push_mpls:0x8847,pop_mpls:0x0800,resubmit(,2)',
+  'resubmit(,1)',
+  'resubmit(,1),output:4',
+  'ct(table=1)',
+  'ct(commit,zone=3,table=2)',
+  'ct(commit,nat(src=10.7.7.7),table=2),output:3',
+  'clone(mod_dl_src:02:00:00:00:00:77,output:3),output:2',
+  'group:1',
+  'group:2',
+  'drop',
+  'NORMAL',
+  'IN_PORT',
+  'output:9',
+];
+
+export function randomTables(sw: TestSwitch, r: Random): void {
+  sw.group('group_id=1,type=all,bucket=output:2,bucket=mod_nw_tos:8,output:3');
+  sw.group('group_id=2,type=select,bucket=output:3,bucket=output:4');
+  for (const table of [0, 1, 2])
+    for (let i = 0; i < 4; i++) {
+      const match = r.of(MATCHES);
+      const prefix = `table=${table},priority=${1 + r.below(5)}${match === '' ? '' : `,${match}`}`;
+      // Only tables below: a packet that recirculates to where it came from goes round for ever.
+      const below = ACTIONS.filter((a) => Number(/(?:resubmit\(,|table=)(\d)/.exec(a)?.[1] ?? 9) > table);
+      // A rule that tracks connections is for IP alone.
+      const ip = below.filter((a) => !a.startsWith('ct(') || /ip|udp|tcp/.test(match));
+      sw.flow(`${prefix},actions=${r.of(ip)}`);
+    }
+  sw.flow(`table=0,priority=0,actions=${r.of(ACTIONS.filter((a) => !a.startsWith('ct(')))}`);
+}
+
+export function randomPacket(r: Random): Uint8Array {
+  return udp(1 + r.below(5), (key) => {
+    if (r.chance(30)) {
+      key.set16(OFS.vlan_tpid, 0x8100);
+      key.set16(OFS.vlan_tci, 0x1000 | r.of([5, 6]));
+    }
+    if (r.chance(30)) key.set8(OFS.ip_proto, r.of([6, 1]));
+    if (r.chance(20)) key.set8(OFS.ip_ttl, r.of([1, 2]));
+    key.u8[OFS.eth_src + 5] = 1 + r.below(3);
+    key.set16(OFS.tp_dst, r.of([53, 80]));
+  });
 }
