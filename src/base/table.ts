@@ -27,6 +27,8 @@ export interface ValueCell {
   json(): string;
   /** A UUID becomes a link target or a link in HTML. */
   readonly isUuid?: boolean;
+  /** Shown without JSON's quotes even where cells are JSON. */
+  readonly isPlain?: boolean;
 }
 
 export type TableCell = string | ValueCell;
@@ -77,7 +79,8 @@ export function formatTable(table: Table, style: TableStyle): string {
 
 function cellText(cell: TableCell, style: TableStyle): string {
   if (typeof cell === 'string') return cell;
-  return style.data === 'json' ? cell.json() : cell.text(style.data);
+  if (style.data !== 'json') return cell.text(style.data);
+  return cell.isPlain ? cell.text('string') : cell.json();
 }
 
 /** When, and what it is, each on a line of its own. */

@@ -352,13 +352,17 @@ async function dump(session: Session): Promise<void> {
     throw new Error(`Table "${only}" has no column ${column}.`);
   }
   const columnsOf = tables.map((table) =>
-    chosen.length > 0 ? [...new Set(chosen)].sort() : ['_uuid', ...[...table.columnByName.keys()].sort()],
+    chosen.length > 0 ? chosen.sort() : ['_uuid', ...[...table.columnByName.keys()].sort()],
   );
   const operations = tables.map((table, i) => ({ op: 'select', table: table.name, where: [], columns: columnsOf[i]! }));
   const results = (await transacted(session.rpc, [schema.name, ...operations])) as Json[];
   for (const [i, table] of tables.entries()) {
-    const result = results[i];
-    print(contentsTable(table, columnsOf[i]!, isObject(result) ? (result['rows'] as Json[]) : []));
+    const rows = isObject(results[i]) ? results[i]['rows'] : undefined;
+    if (!Array.isArray(rows)) {
+      const reply = jsonText(results[i] ?? null);
+      throw new Error(`${table.name} table reply is not an object with a "rows" member array: ${reply}`);
+    }
+    print(contentsTable(table, columnsOf[i]!, rows));
   }
 }
 

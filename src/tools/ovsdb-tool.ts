@@ -12,6 +12,7 @@ import { VERSION } from '../base/version.ts';
 import { vlogSetProgram } from '../base/vlog.ts';
 import { lockFile } from '../linux/file-lock.ts';
 import { convertDatabase } from '../ovsdb/convert.ts';
+import { OvsdbError, syntaxError } from '../ovsdb/error.ts';
 import { changesToRecord, compactRecords, createDatabase, openDatabase, readSchema } from '../ovsdb/file.ts';
 import { type Json, type JsonObject, jsonText, parseJson } from '../ovsdb/json.ts';
 import { jsonErrorText } from '../ovsdb/json-error.ts';
@@ -20,7 +21,6 @@ import { encodeRecord, MAGIC_CLUSTER } from '../ovsdb/log-format.ts';
 import { executeTransaction } from '../ovsdb/operations.ts';
 import { type DatabaseSchema, isSchemaVersion, schemaFromJson, schemaToJson } from '../ovsdb/schema.ts';
 import { readSchemaFile } from '../ovsdb/schema-file.ts';
-import { OvsdbError } from '../ovsdb/types.ts';
 import { vswitchSchemaJson } from '../ovsdb/vswitch-schema.ts';
 import { showLog } from './ovsdb/show-log.ts';
 
@@ -150,12 +150,16 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 vlogSetProgram(PROGRAM);
 setFileLocker(lockFile);
 
+/** What `transact` and `query` are taken for by role-based access control. */
+let rbacRole = '';
+
 function main(argv: readonly string[]): number {
   const { options, operands } = getoptOrExit(PROGRAM, argv, OPTIONS);
   let more = 0;
   for (const option of options) {
     if (applyVlogOption(PROGRAM, option)) continue;
     if (option.id === 'more') more++;
+    else if (option.id === 'rbac-role') rbacRole = option.value ?? '';
     else if (option.id === 'help') {
       writeAll(1, help());
       return 0;
@@ -226,7 +230,7 @@ function clusterError(db: string): OvsdbError {
 
 function notClustered(db: string): never {
   if (isClustered(db)) throw clusterError(db);
-  throw new Error(`${db}: not a clustered database`);
+  throw new Error('Database is not clustered db.\n');
 }
 
 function clustered(): never {
@@ -332,7 +336,10 @@ function transact(args: string[], write: boolean): void {
   const db = args.length > 1 ? args[0]! : defaultDb();
   const opened = openWhole(db, write ? 'write' : 'read');
   try {
-    const outcome = executeTransaction(opened.db, parseArgument(text), { ownsLock: () => false });
+    const request = parseArgument(text);
+    if (!Array.isArray(request)) return say(jsonText(syntaxError(request, 'array expected').toJson()));
+    const client = { role: rbacRole, id: null };
+    const outcome = executeTransaction(opened.db, request, { ownsLock: () => false, client });
     if (outcome instanceof OvsdbError) return say(jsonText(outcome.toJson()));
     if (outcome.kind === 'wait') {
       return say(jsonText([new OvsdbError('not supported', 'triggers not supported').toJson()]));

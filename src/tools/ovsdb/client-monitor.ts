@@ -1,5 +1,6 @@
 /** `ovsdb-client monitor` and its conditional kin: prints what a table holds and then every change, until stopped. */
 import type { Table } from '../../base/table.ts';
+import { conditionFromJson } from '../../ovsdb/condition.ts';
 import { isObject, type Json, type JsonObject, parseJson } from '../../ovsdb/json.ts';
 import { jsonErrorText } from '../../ovsdb/json-error.ts';
 import type { DatabaseSchema, TableSchema } from '../../ovsdb/schema.ts';
@@ -35,13 +36,13 @@ export async function monitor(
 ): Promise<never> {
   let rest = args;
   let lastId: string = ZERO_UUID;
-  let where: Json[] | null = null;
+  let condition: string | null = null;
   if (method === 'monitor_cond_since' && isUuid(rest[0]!)) {
     lastId = rest[0]!;
     rest = rest.slice(1);
   }
   if (method !== 'monitor') {
-    where = parseCondition(rest[0]!);
+    condition = rest[0]!;
     rest = rest.slice(1);
   }
   const [tableName, ...columnLists] = rest;
@@ -51,7 +52,11 @@ export async function monitor(
     for (const table of sorted) tables.set(table.name, request(server, schema, table, [], null));
   } else {
     const table = schema.tables.get(tableName ?? '');
-    if (table === undefined) throw new Error(`${server}: ${schema.name} does not have a table named "${tableName}"`);
+    if (table === undefined) {
+      const prefix = condition === null ? `${server}: ` : '';
+      throw new Error(`${prefix}${schema.name} does not have a table named "${tableName}"`);
+    }
+    const where = condition === null ? null : parseCondition(table, condition);
     tables.set(table.name, request(server, schema, table, columnLists, where));
   }
 
@@ -90,14 +95,16 @@ export async function monitor(
   return closed;
 }
 
-function parseCondition(text: string): Json[] {
+function parseCondition(table: TableSchema, text: string): Json[] {
+  let json: Json;
   try {
-    const json = parseJson(text);
-    if (Array.isArray(json)) return json;
+    json = parseJson(text);
   } catch {
     throw new Error(`"${text}": ${jsonErrorText(text)}`);
   }
-  throw new Error(`"${text}": condition is not an array`);
+  if (!Array.isArray(json)) throw new Error(`"${text}": condition is not an array`);
+  conditionFromJson(table, json);
+  return json;
 }
 
 function request(
@@ -114,7 +121,9 @@ function request(
     const select: JsonObject = {};
     for (const word of list.split(',').filter((w) => w !== '')) {
       if (word.startsWith('!') && SELECTS.includes(word.slice(1))) select[word.slice(1)] = false;
-      else if (table.columnByName.has(word) || word === '_uuid' || word === '_version') names.push(word);
+      else if (columns.includes(word) || names.includes(word)) {
+        throw new Error(`${server}: column "${word}" mentioned multiple times`);
+      } else if (table.columnByName.has(word) || word === '_uuid' || word === '_version') names.push(word);
       else throw new Error(`${server}: table "${table.name}" in ${schema.name} does not have a column named "${word}"`);
     }
     if (names.length === 0) names.push(...[...table.columnByName.keys()].sort(), '_version');

@@ -91,7 +91,7 @@ export function updateTable(
     return value === undefined ? '' : valueCell(type, datumFromJsonAnySize(type, value));
   };
   const add = (uuid: string, action: string, json: Json | undefined) =>
-    rows.push([uuid, action, ...columns.map((name) => cells(json, name))]);
+    rows.push([uuid === '' ? '' : rowCell(uuid), action, ...columns.map((name) => cells(json, name))]);
   for (const [uuid, update] of Object.entries((updates ?? {}) as JsonObject)) {
     if (!isObject(update)) continue;
     const { old: before, new: after } = update;
@@ -106,4 +106,9 @@ export function updateTable(
       }
   }
   return { headings: ['row', 'action', ...columns], rows };
+}
+
+/** Which row; in HTML a link to it. */
+function rowCell(uuid: string): TableCell {
+  return { text: () => uuid, json: () => JSON.stringify(uuid), isUuid: true, isPlain: true };
 }
