@@ -129,23 +129,40 @@ export class Database {
 
   applyChanges(changes: Changes): void {
     for (const [table, rows] of changes) {
+      if (table.indexes.length === 0) continue;
       for (const [uuid, change] of rows) this.dropIndexes(table, uuid, change);
     }
     for (const [table, rows] of changes) {
-      for (const [uuid, change] of rows) {
-        if (change.new === null) table.rows.delete(uuid);
-        else table.rows.set(uuid, change.new);
-        this.rowCount += (change.new === null ? 0 : 1) - (change.old === null ? 0 : 1);
-        this.addIndexes(table, change);
-        this.countRefs(table, uuid, change.old, change.new);
-      }
+      for (const [uuid, change] of rows) this.put(table, uuid, change);
     }
+  }
+
+  /**
+   * Makes a row what a file says that it is, null for none. `leave` is called first, and for all rows that change together, since one may
+   * take the place in an index that was another's.
+   */
+  replace(table: Table, uuid: Uuid, row: Row | null): void {
+    this.put(table, uuid, { old: table.rows.get(uuid) ?? null, new: row });
+  }
+
+  leave(table: Table, uuid: Uuid, row: Row | null): void {
+    if (table.indexes.length > 0) this.dropIndexes(table, uuid, { old: table.rows.get(uuid) ?? null, new: row });
+  }
+
+  private put(table: Table, uuid: Uuid, change: RowChange): void {
+    if (change.new === null) table.rows.delete(uuid);
+    else table.rows.set(uuid, change.new);
+    this.rowCount += (change.new === null ? 0 : 1) - (change.old === null ? 0 : 1);
+    this.addIndexes(table, change);
+    this.countRefs(table, uuid, change.old, change.new);
   }
 
   private dropIndexes(table: Table, uuid: Uuid, change: RowChange): void {
     const { old } = change;
     if (old === null) return;
-    for (const [i, columns] of table.schema.indexes.entries()) {
+    const { indexes } = table.schema;
+    for (let i = 0; i < indexes.length; i++) {
+      const columns = indexes[i]!;
       if (sameColumns(columns, change)) continue;
       const key = indexKey(columns, old);
       if (table.indexes[i]!.get(key) === uuid) table.indexes[i]!.delete(key);
@@ -155,12 +172,15 @@ export class Database {
   private addIndexes(table: Table, change: RowChange): void {
     const row = change.new;
     if (row === null) return;
-    for (const [i, columns] of table.schema.indexes.entries()) {
+    const { indexes } = table.schema;
+    for (let i = 0; i < indexes.length; i++) {
+      const columns = indexes[i]!;
       if (!sameColumns(columns, change)) table.indexes[i]!.set(indexKey(columns, row), row.uuid);
     }
   }
 
   private countRefs(table: Table, uuid: Uuid, before: Row | null, after: Row | null): void {
+    if (table.strongColumns.length === 0 && table.weakColumns.length === 0) return;
     diffRefs(table.strongColumns, before, after, (target, base, delta) => {
       const targetTable = this.refTable(base);
       if (targetTable === table && target === uuid) return;

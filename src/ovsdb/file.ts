@@ -9,8 +9,10 @@ import { OvsdbError, syntaxError } from './error.ts';
 import { isObject, type Json, type JsonObject, stringifyJson } from './json.ts';
 import { OvsdbLog } from './log.ts';
 import { type LogRecord, MAGIC_CLUSTER } from './log-format.ts';
+import { RecordReader } from './record-reader.ts';
 import { defaultData, makeRow, type Row } from './row.ts';
 import { type DatabaseSchema, schemaFromJson, schemaToJson } from './schema.ts';
+import { Slicer } from './slices.ts';
 
 let columnDiffs = true;
 
@@ -148,19 +150,51 @@ export function readSchema(log: OvsdbLog): DatabaseSchema {
 
 /** Opens a database file and reads it up to its end or its first damage. Throws `OvsdbError`. */
 export function openDatabase(name: string, mode: 'read' | 'write', as?: DatabaseSchema): OpenedDatabase {
+  const steps = openInSteps(name, mode, as);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+/** The same, while others are served. */
+export async function openDatabaseSliced(name: string, mode: 'read' | 'write'): Promise<OpenedDatabase> {
+  const steps = openInSteps(name, mode);
+  const slicer = new Slicer();
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+    await slicer.turn();
+  }
+}
+
+const RECORDS_PER_STEP = 64;
+
+function* openInSteps(name: string, mode: 'read' | 'write', as?: DatabaseSchema): Generator<void, OpenedDatabase> {
   const log = OvsdbLog.open(name, mode);
   try {
     const schema = readSchema(log);
     const db = new Database(as ?? schema);
+    // What is not of the file's own schema needs a closer look.
+    const reader = as === undefined ? new RecordReader(db) : null;
     let records = 1;
     let damage: OvsdbError | null = null;
     for (;;) {
       let record: LogRecord | null = null;
       try {
-        record = log.read();
-        if (record === null) break;
-        applyRecord(db, record.json, as !== undefined);
-        records++;
+        const place = log.records!.place();
+        if (place === null) break;
+        const isPlain =
+          reader !== null &&
+          (RecordReader.isSmall(place)
+            ? reader.apply(log.records!, place)
+            : yield* reader.applyLarge(log.records!, place));
+        if (isPlain) log.accept(place);
+        else {
+          record = log.read()!;
+          applyRecord(db, record.json, as !== undefined);
+        }
+        if (++records % RECORDS_PER_STEP === 0) yield;
       } catch (error) {
         if (!(error instanceof OvsdbError)) throw error;
         damage = error;

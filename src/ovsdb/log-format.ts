@@ -103,16 +103,20 @@ interface Header {
   readonly magic: string;
   readonly length: number;
   readonly digest: string;
+  /** Of the header itself. */
+  readonly size: number;
 }
+
+const PLAIN_START = Buffer.from('OVSDB JSON ');
+const DIGEST_LENGTH = 40;
 
 function parseHeader(line: string): Header | null {
   const m = HEADER.exec(line);
-  return m === null ? null : { magic: m[1]!, length: Number(m[2]), digest: m[3]! };
+  return m === null ? null : { magic: m[1]!, length: Number(m[2]), digest: m[3]!, size: line.length + 1 };
 }
 
-// Not `Buffer.from(...)`, which would copy.
-function latin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+function latin1(bytes: Buffer): string {
+  return bytes.toString('latin1');
 }
 
 export interface LogRecord {
@@ -122,22 +126,55 @@ export interface LogRecord {
   readonly end: number;
 }
 
+/** Where a record stands in the file, by its header. */
+export interface RecordPlace {
+  readonly offset: number;
+  /** Of the body. */
+  readonly start: number;
+  readonly end: number;
+  readonly digest: string;
+}
+
+/** Where the bytes of a file come from. */
+export interface ByteSource {
+  readonly size: number;
+  /** Fills `into`, or as much of it as there is from `position` on; gives how much. */
+  read(into: Uint8Array, position: number): number;
+}
+
+export function bytesSource(bytes: Uint8Array): ByteSource {
+  return {
+    size: bytes.length,
+    read(into, position) {
+      const part = bytes.subarray(position, position + into.length);
+      into.set(part);
+      return part.length;
+    },
+  };
+}
+
+/** What is in memory of a file at a time, unless one record is larger. */
+export const WINDOW_SIZE = 256 * 1024;
+
 /**
- * Reads record after record. `next` returns null at the end of the file and throws `OvsdbError` where the file is damaged; `goodEnd` then
- * is the end of the last good record.
+ * Reads record after record through a window that moves over the file. `next` returns null at the end of the file and throws
+ * `OvsdbError` where the file is damaged; `goodEnd` then is the end of the last good record.
  */
 export class LogReader {
   private readonly name: string;
-  private readonly bytes: Uint8Array;
+  private readonly source: ByteSource;
+  private window = Buffer.allocUnsafeSlow(WINDOW_SIZE);
+  private windowStart = 0;
+  private windowEnd = 0;
   readonly magic: string;
   goodEnd = 0;
 
   /** Throws if this is no database file. `name` is for messages. */
-  constructor(name: string, bytes: Uint8Array) {
+  constructor(name: string, bytes: Uint8Array | ByteSource) {
     this.name = name;
-    this.bytes = bytes;
-    if (bytes.length === 0) throw new OvsdbError('ovsdb error', `${name}: cannot identify file type`);
-    const first = latin1(bytes.subarray(0, MAX_HEADER)).split('\n')[0]!;
+    this.source = bytes instanceof Uint8Array ? bytesSource(bytes) : bytes;
+    if (this.source.size === 0) throw new OvsdbError('ovsdb error', `${name}: cannot identify file type`);
+    const first = latin1(this.bytesAt(0, MAX_HEADER)).split('\n')[0]!;
     const magic = parseHeader(first)?.magic;
     if (magic !== MAGIC_STANDALONE && magic !== MAGIC_CLUSTER) {
       throw new OvsdbError('ovsdb error', `${name}: unexpected file format`);
@@ -146,39 +183,101 @@ export class LogReader {
   }
 
   next(): LogRecord | null {
-    const { bytes, name } = this;
+    const place = this.place();
+    if (place === null) return null;
+    const json = this.parse(this.body(place), this.where(place));
+    this.goodEnd = place.end;
+    return { json, offset: place.offset, end: place.end };
+  }
+
+  /** Where the next record is, null at the end. */
+  place(): RecordPlace | null {
     const offset = this.goodEnd;
-    if (offset >= bytes.length) return null;
-    const window = bytes.subarray(offset, offset + MAX_HEADER);
+    if (offset >= this.source.size) return null;
+    const header = this.plainHeader(offset) ?? this.header(offset);
+    const { length, digest } = header;
+    const start = offset + header.size;
+    if (start + length > this.source.size) {
+      throw new OvsdbError('I/O error', `${this.name}: error reading ${length} bytes starting at offset ${start}`, {
+        ioError: 'End of file',
+      });
+    }
+    return { offset, start, end: start + length, digest };
+  }
+
+  /** What servers write, and others than those that read whole files need not know: without a text in between. */
+  private plainHeader(offset: number): Header | null {
+    if (offset < this.windowStart || offset + MAX_HEADER > this.windowEnd) this.move(offset, MAX_HEADER);
+    const { window } = this;
+    let at = offset - this.windowStart;
+    const end = Math.min(at + MAX_HEADER, this.windowEnd - this.windowStart);
+    const start = at;
+    for (let i = 0; i < PLAIN_START.length; i++, at++) if (at >= end || window[at] !== PLAIN_START[i]) return null;
+    let length = 0;
+    for (; at < end && window[at]! >= 0x30 && window[at]! <= 0x39; at++) length = length * 10 + window[at]! - 0x30;
+    if (window[at] !== 0x20 || at + 1 + DIGEST_LENGTH >= end || window[at + 1 + DIGEST_LENGTH] !== NEWLINE) return null;
+    const digest = window.toString('latin1', at + 1, at + 1 + DIGEST_LENGTH);
+    return { magic: MAGIC_STANDALONE, length, digest, size: at + 2 + DIGEST_LENGTH - start };
+  }
+
+  private header(offset: number): Header {
+    const window = this.bytesAt(offset, MAX_HEADER);
     const newline = window.indexOf(NEWLINE);
     const line = latin1(newline < 0 ? window : window.subarray(0, newline));
     const header = newline < 0 ? null : parseHeader(line);
     if (header === null || header.magic !== this.magic || !Number.isSafeInteger(header.length)) {
-      throw new OvsdbError('syntax error', `${name}: parse error at offset ${offset} in header line "${line}"`);
+      throw new OvsdbError('syntax error', `${this.name}: parse error at offset ${offset} in header line "${line}"`);
     }
-    const { length } = header;
-    const start = offset + newline + 1;
-    const end = start + length;
-    if (end > bytes.length) {
-      throw new OvsdbError('I/O error', `${name}: error reading ${length} bytes starting at offset ${start}`, {
-        ioError: 'End of file',
-      });
-    }
-    const body = bytes.subarray(start, end);
-    const digest = sha1(body);
-    const where = `${name}: ${length} bytes starting at offset ${start}`;
-    if (digest !== header.digest) {
-      throw new OvsdbError('syntax error', `${where} have SHA-1 hash ${digest} but should have hash ${header.digest}`);
-    }
-    const json = this.parse(body, where);
-    this.goodEnd = end;
-    return { json, offset, end };
+    return header;
   }
 
-  private parse(body: Uint8Array, where: string): JsonObject {
+  /** The bytes of a record, valid until more is read. */
+  body(place: RecordPlace): Buffer {
+    const body = this.bytesAt(place.start, place.end - place.start);
+    this.checkDigest(place, sha1(body));
+    return body;
+  }
+
+  checkDigest(place: RecordPlace, digest: string): void {
+    if (digest === place.digest) return;
+    const details = `${this.where(place)} have SHA-1 hash ${digest} but should have hash ${place.digest}`;
+    throw new OvsdbError('syntax error', details);
+  }
+
+  /** Bytes of the file, valid until more is read; fewer only where the file ends. */
+  bytesAt(offset: number, length: number): Buffer {
+    if (offset < this.windowStart || offset + length > this.windowEnd) this.move(offset, length);
+    const at = offset - this.windowStart;
+    return this.window.subarray(at, Math.min(at + length, this.windowEnd - this.windowStart));
+  }
+
+  /** Fills `into` with bytes from a place in the file; gives how many. */
+  readInto(into: Uint8Array, position: number): number {
+    return this.source.read(into, position);
+  }
+
+  private move(offset: number, length: number): void {
+    const size = Math.max(length, WINDOW_SIZE);
+    const isKept = offset >= this.windowStart && offset < this.windowEnd;
+    const kept = isKept ? this.window.subarray(offset - this.windowStart, this.windowEnd - this.windowStart) : EMPTY;
+    if (this.window.length < length || (length <= WINDOW_SIZE && this.window.length > WINDOW_SIZE)) {
+      const window = Buffer.allocUnsafeSlow(size);
+      kept.copy(window);
+      this.window = window;
+    } else if (kept.length > 0) this.window.copyWithin(0, offset - this.windowStart, this.windowEnd - this.windowStart);
+    this.windowStart = offset;
+    this.windowEnd = offset + kept.length;
+    this.windowEnd += this.source.read(this.window.subarray(kept.length), this.windowEnd);
+  }
+
+  private where({ start, end }: RecordPlace): string {
+    return `${this.name}: ${end - start} bytes starting at offset ${start}`;
+  }
+
+  private parse(body: Buffer, where: string): JsonObject {
     let reason = 'line 0, column 1, byte 1: syntax error at beginning of input';
     try {
-      const json = parseJson(Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8'));
+      const json = parseJson(body.toString('utf8'));
       if (isObject(json)) return json;
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
@@ -187,3 +286,5 @@ export class LogReader {
     throw new OvsdbError('syntax error', `${where} are not valid JSON (${reason})`);
   }
 }
+
+const EMPTY = Buffer.alloc(0);

@@ -17,6 +17,7 @@ import {
   openSync,
   readFileSync,
   readlinkSync,
+  readSync,
   renameSync,
   unlinkSync,
   writeSync,
@@ -26,7 +27,15 @@ import { errorCode, errorText } from '../base/errno.ts';
 import { vlog } from '../base/vlog.ts';
 import { OvsdbError } from './error.ts';
 import { type JsonObject, stringifyJson } from './json.ts';
-import { encodeRecord, LogReader, type LogRecord, RecordBatch } from './log-format.ts';
+import {
+  type ByteSource,
+  bytesSource,
+  encodeRecord,
+  LogReader,
+  type LogRecord,
+  RecordBatch,
+  type RecordPlace,
+} from './log-format.ts';
 import { Rewrite } from './rewrite.ts';
 
 const log = vlog('ovsdb_log');
@@ -131,7 +140,7 @@ export class OvsdbLog {
       } catch (error) {
         throw ioError(`${name}: ${mode === 'create' ? 'create' : 'open'} failed`, error);
       }
-      const reader = mode === 'create' ? null : new LogReader(name, readWhole(name, fd));
+      const reader = mode === 'create' ? null : new LogReader(name, fileSource(name, fd));
       return new OvsdbLog(name, path, fd, lock, reader);
     } catch (error) {
       if (fd >= 0) closeSync(fd);
@@ -155,6 +164,16 @@ export class OvsdbLog {
     const record = this.reader.next();
     this.end = this.reader.goodEnd;
     return record;
+  }
+
+  /** For who reads records otherwise, and then says `accept`. Null when reading is over. */
+  get records(): LogReader | null {
+    return this.reader;
+  }
+
+  accept(place: RecordPlace): void {
+    this.end = place.end;
+    if (this.reader !== null) this.reader.goodEnd = place.end;
   }
 
   /** Takes back the last `read`: that record proved useless, and the next append replaces it. */
@@ -318,12 +337,32 @@ export class OvsdbLog {
   }
 }
 
-function readWhole(name: string, fd: number): Uint8Array {
+function fileSource(name: string, fd: number): ByteSource {
+  const fail = (error: unknown) => ioError(`${name}: read failed`, error);
+  let size: number;
   try {
-    return readFileSync(fd);
+    const status = fstatSync(fd);
+    // What is no ordinary file has no size of its own.
+    if (!status.isFile()) return bytesSource(readFileSync(fd));
+    size = status.size;
   } catch (error) {
-    throw ioError(`${name}: read failed`, error);
+    throw fail(error);
   }
+  const read = (into: Uint8Array, position: number) => {
+    const wanted = Math.min(into.length, size - position);
+    let done = 0;
+    try {
+      while (done < wanted) {
+        const n = readSync(fd, into, done, wanted - done, position + done);
+        if (n === 0) break;
+        done += n;
+      }
+    } catch (error) {
+      throw fail(error);
+    }
+    return done;
+  };
+  return { size, read };
 }
 
 function syncDirectory(path: string): void {

@@ -31,8 +31,25 @@ export function defaultData(table: TableSchema): readonly Datum[] {
   return data;
 }
 
-export function makeRow(uuid: Uuid, data: readonly Datum[]): Row {
-  return { uuid, version: newUuid(), data };
+/** Few ever ask for a row's version, so it is made when one does. */
+class VersionedRow implements Row {
+  readonly uuid: Uuid;
+  readonly data: readonly Datum[];
+  private known: Uuid | null;
+
+  constructor(uuid: Uuid, data: readonly Datum[], version: Uuid | null) {
+    this.uuid = uuid;
+    this.data = data;
+    this.known = version;
+  }
+
+  get version(): Uuid {
+    return (this.known ??= newUuid());
+  }
+}
+
+export function makeRow(uuid: Uuid, data: readonly Datum[], version: Uuid | null = null): Row {
+  return new VersionedRow(uuid, data, version);
 }
 
 /**

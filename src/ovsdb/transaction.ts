@@ -2,7 +2,7 @@
  * A transaction: an overlay of changed rows over a database that stays as it is until the commit. Reading sees the overlay; giving up is
  * forgetting it.
  */
-import { newUuid, type Uuid } from './atom.ts';
+import type { Uuid } from './atom.ts';
 import type { Changes, Database, Table, TableChanges } from './database.ts';
 import type { Datum } from './datum.ts';
 import { makeRow, type Row, sameData, withColumns } from './row.ts';
@@ -62,7 +62,7 @@ export class Transaction {
     const changes = this.tableChanges(table);
     const change = changes.get(row.uuid);
     const old = change === undefined ? row : change.old;
-    const next: Row = { uuid: row.uuid, version: change === undefined ? newUuid() : row.version, data };
+    const next = makeRow(row.uuid, data, change === undefined ? null : row.version);
     changes.set(row.uuid, { old, new: next });
     return next;
   }

@@ -1,0 +1,554 @@
+/**
+ * Reads the records of transactions straight from their bytes into rows: no text, no JSON values in between, so that opening a long file
+ * costs little time and a large one little memory.
+ *
+ * It knows only what servers write: compact JSON, sets and maps sorted, uuids in lower case, values that the schema allows. Whatever
+ * else it meets, right or wrong, it leaves to `applyRecord`, which also has the words for what is wrong. Nothing is changed before a record was read
+ * to its end and its hash is right.
+ *
+ * Behind the bytes that are there stands a zero, which no JSON has, so that running out of them is met as a syntax error. A record that is
+ * larger than the window is read row by row: after such an error the last row begun is read again when there are more bytes.
+ */
+import { createHash } from 'node:crypto';
+import { type Atom, compareAtoms, type Uuid, ZERO_UUID } from './atom.ts';
+import type { Database, Table } from './database.ts';
+import { type Datum, datumApplyDiff, emptyDatum, scalarDatum } from './datum.ts';
+import { parseJson } from './json.ts';
+import { type LogReader, type RecordPlace, WINDOW_SIZE } from './log-format.ts';
+import { defaultData, makeRow, type Row } from './row.ts';
+import type { ColumnSchema } from './schema.ts';
+import { type BaseType, checkAtom } from './types.ts';
+
+/** Thrown at whatever is not plain. One object, since nobody looks at where it came from. */
+const NOT_PLAIN = new Error('not plain');
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const MINUS = 0x2d;
+const ZERO = 0x30;
+const NINE = 0x39;
+const COLON = 0x3a;
+const OPEN = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const NEWLINE = 0x0a;
+
+const UUID_LENGTH = 36;
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+const NULL = Buffer.from('null');
+const TRUE = Buffer.from('true');
+const FALSE = Buffer.from('false');
+const SET_START = Buffer.from('["set",[');
+const MAP_START = Buffer.from('["map",[');
+const UUID_START = Buffer.from('["uuid",');
+
+/** Rows of a large record between two turns of others. */
+const ROWS_PER_STEP = 50;
+
+/** For more than these, lists of a record's rows are not kept for the next. */
+const KEPT_ROWS = 1000;
+
+/** More digits may be too many for a `number`. */
+const SAFE_DIGITS = 15;
+
+/** Short strings that were met lately are not made anew: the same few names, keys and uuids make up most of a file. */
+const INTERN_SLOTS = 4096;
+const INTERN_LENGTH = 40;
+
+/** A scalar that many rows have. */
+const COMMON = new Map<Atom, Datum>([true, false, 0, 1, '', ZERO_UUID].map((atom) => [atom, scalarDatum(atom)]));
+
+type State = 'start' | 'member' | 'row' | 'after table' | 'end' | 'done';
+
+export class RecordReader {
+  private readonly db: Database;
+  private buffer: Uint8Array = Buffer.alloc(1);
+  private pos = 0;
+  /** Everything before it is read and need not be read again. */
+  private good = 0;
+  private goodValueCount = 0;
+  private readonly interned: string[] = new Array<string>(INTERN_SLOTS).fill('');
+  private state: State = 'start';
+  private table: Table | null = null;
+  private isDiff = false;
+  private readonly seenTables = new Set<Table>();
+  private readonly seenRows = new Set<Uuid>();
+  /** What the record changes: of the row `uuids[i]` of `tables[i]` it leaves `news[i]`, null for a deletion. */
+  private count = 0;
+  private tables: Table[] = [];
+  private uuids: Uuid[] = [];
+  private news: (Row | null)[] = [];
+  /**
+   * Rows that were there before are made when it is known whether their columns are differences: the columns of `news[updateRows[i]]` begin
+   * at `updateStarts[i]`. Arrays that live on are filled anew for each record, since to make some for each is dear.
+   */
+  private updateCount = 0;
+  private updateRows: number[] = [];
+  private updateStarts: number[] = [];
+  private updateOlds: Row[] = [];
+  private valueCount = 0;
+  private columns: ColumnSchema[] = [];
+  private values: Datum[] = [];
+  private rowSerial = 0;
+  /** In which row a column of that index was last met. */
+  private readonly columnSerials: number[] = [];
+  private readonly keyScratch: Atom[] = [];
+  private readonly valueScratch: Atom[] = [];
+
+  constructor(db: Database) {
+    this.db = db;
+  }
+
+  /** Whether a record can be read at one go. */
+  static isSmall(place: RecordPlace): boolean {
+    return place.end - place.start <= WINDOW_SIZE;
+  }
+
+  /** Applies a small record; false if it is not plain. Throws `OvsdbError` if it is damaged. */
+  apply(reader: LogReader, place: RecordPlace): boolean {
+    const body = reader.body(place);
+    // It takes the part of the zero.
+    if (body[body.length - 1] !== NEWLINE) return false;
+    this.reset();
+    this.buffer = body;
+    try {
+      while (this.state !== 'done') this.step();
+      if (this.pos !== body.length) return false;
+      this.finishUpdates();
+    } catch (error) {
+      if (error !== NOT_PLAIN) throw error;
+      return false;
+    }
+    this.commit();
+    return true;
+  }
+
+  /** The same for a large one, in steps. */
+  *applyLarge(reader: LogReader, place: RecordPlace): Generator<void, boolean> {
+    const hash = createHash('sha1');
+    let buffer = Buffer.allocUnsafeSlow(WINDOW_SIZE);
+    let filled = 0;
+    let position = place.start;
+    this.reset();
+    const more = () => {
+      const rest = filled - this.good;
+      const old = buffer;
+      if (rest > buffer.length / 2) buffer = Buffer.allocUnsafeSlow(2 * buffer.length);
+      old.copy(buffer, 0, this.good, filled);
+      const wanted = Math.min(buffer.length - 1 - rest, place.end - position);
+      const n = reader.readInto(buffer.subarray(rest, rest + wanted), position);
+      hash.update(buffer.subarray(rest, rest + n));
+      position += n;
+      filled = rest + n;
+      buffer[filled] = 0;
+      this.buffer = buffer;
+      this.pos = this.good = 0;
+      this.valueCount = this.goodValueCount;
+      return n > 0;
+    };
+    more();
+    for (let steps = 1; this.state !== 'done'; steps++) {
+      try {
+        this.step();
+      } catch (error) {
+        if (error !== NOT_PLAIN) throw error;
+        if (!more()) return false;
+      }
+      if (steps % ROWS_PER_STEP === 0) yield;
+    }
+    if (position !== place.end || this.pos !== filled) return false;
+    reader.checkDigest(place, hash.digest('hex'));
+    try {
+      this.finishUpdates();
+    } catch (error) {
+      if (error !== NOT_PLAIN) throw error;
+      return false;
+    }
+    yield* this.commitInSteps();
+    return true;
+  }
+
+  private reset(): void {
+    this.pos = this.good = 0;
+    this.state = 'start';
+    this.isDiff = false;
+    if (this.seenTables.size > 0) this.seenTables.clear();
+    if (this.seenRows.size > 0) this.seenRows.clear();
+    this.updateCount = 0;
+    this.valueCount = this.goodValueCount = 0;
+    const isLarge = this.count > KEPT_ROWS;
+    this.count = 0;
+    if (!isLarge) return;
+    this.tables = [];
+    this.uuids = [];
+    this.news = [];
+    this.updateRows = [];
+    this.updateStarts = [];
+    this.updateOlds = [];
+    this.columns = [];
+    this.values = [];
+  }
+
+  /** Reads one member of the record, or one row. Everything is kept as it was when there are not bytes enough. */
+  private step(): void {
+    this.good = this.pos;
+    this.goodValueCount = this.valueCount;
+    switch (this.state) {
+      case 'start':
+        this.expect(OPEN_BRACE);
+        this.state = this.take(CLOSE_BRACE) ? 'end' : 'member';
+        return;
+      case 'member':
+        return this.member();
+      case 'row':
+        return this.row();
+      case 'after table':
+        this.state = this.isLast() ? 'end' : 'member';
+        return;
+      case 'end':
+        this.expect(NEWLINE);
+        this.state = 'done';
+    }
+  }
+
+  private member(): void {
+    const name = this.string();
+    this.expect(COLON);
+    if (name.startsWith('_')) return this.annotation(name);
+    const table = this.db.tables.get(name);
+    if (table === undefined || this.seenTables.has(table)) throw NOT_PLAIN;
+    this.expect(OPEN_BRACE);
+    const isEmpty = this.take(CLOSE_BRACE);
+    this.seenTables.add(table);
+    this.table = table;
+    this.state = isEmpty ? 'after table' : 'row';
+  }
+
+  private annotation(name: string): void {
+    let isDiff = false;
+    if (name === '_comment') this.string();
+    else if (name === '_date') this.integer();
+    else if (name === '_is_diff') isDiff = this.boolean();
+    else throw NOT_PLAIN;
+    const isLast = this.isLast();
+    if (name === '_is_diff') this.isDiff = isDiff;
+    this.state = isLast ? 'end' : 'member';
+  }
+
+  private row(): void {
+    const table = this.table!;
+    const uuid = this.string();
+    this.expect(COLON);
+    const old = table.rows.get(uuid);
+    if (old === undefined && !isPlainUuid(uuid)) throw NOT_PLAIN;
+    const firstValue = this.valueCount;
+    let row: Row | null = null;
+    let isUpdate = false;
+    if (this.buffer[this.pos] === NULL[0]) {
+      this.expectBytes(NULL);
+      if (old === undefined) throw NOT_PLAIN;
+    } else if (old === undefined) {
+      const data = defaultData(table.schema).slice();
+      this.rowColumns(table, data);
+      row = makeRow(uuid, data);
+    } else {
+      this.rowColumns(table, null);
+      isUpdate = true;
+    }
+    const isLast = this.isLast();
+    this.remember(uuid);
+    const { count } = this;
+    if (isUpdate) {
+      this.updateRows[this.updateCount] = count;
+      this.updateStarts[this.updateCount] = firstValue;
+      this.updateOlds[this.updateCount++] = old!;
+    }
+    this.tables[count] = table;
+    this.uuids[count] = old?.uuid ?? uuid;
+    this.news[count] = row;
+    this.count++;
+    if (isLast) this.state = 'after table';
+  }
+
+  /** A second value of the same member would be the one that counts. */
+  private remember(uuid: Uuid): void {
+    const { seenRows, count } = this;
+    if (count === 0) return;
+    if (count === 1) seenRows.add(this.uuids[0]!);
+    // The same in two tables is rare, and not wrong for those who look closer.
+    if (seenRows.has(uuid)) throw NOT_PLAIN;
+    seenRows.add(uuid);
+  }
+
+  /** Values of a new row go into its data, those of an old one are listed. */
+  private rowColumns(table: Table, data: Datum[] | null): void {
+    this.expect(OPEN_BRACE);
+    if (this.take(CLOSE_BRACE)) return;
+    const serial = ++this.rowSerial;
+    do {
+      const column = table.schema.columnByName.get(this.string());
+      if (column === undefined) throw NOT_PLAIN;
+      const { index } = column;
+      // A second value of the same column would be the one that counts.
+      if (this.columnSerials[index] === serial) throw NOT_PLAIN;
+      this.columnSerials[index] = serial;
+      this.expect(COLON);
+      const value = this.datum(column);
+      if (data !== null) {
+        if (!fits(column, value)) throw NOT_PLAIN;
+        data[index] = value;
+      } else {
+        this.columns[this.valueCount] = column;
+        this.values[this.valueCount++] = value;
+      }
+    } while (!this.isLast());
+  }
+
+  /** Makes the rows that were there before what they are now. */
+  private finishUpdates(): void {
+    for (let i = 0; i < this.updateCount; i++) {
+      const old = this.updateOlds[i]!;
+      const data = old.data.slice();
+      const end = i + 1 < this.updateCount ? this.updateStarts[i + 1]! : this.valueCount;
+      for (let at = this.updateStarts[i]!; at < end; at++) {
+        const column = this.columns[at]!;
+        const value = this.values[at]!;
+        const { type, index } = column;
+        const isWhole = !this.isDiff || (type.max === 1 && type.value === null);
+        if (isWhole && !fits(column, value)) throw NOT_PLAIN;
+        data[index] = isWhole ? value : datumApplyDiff(type, data[index]!, value);
+      }
+      this.news[this.updateRows[i]!] = makeRow(old.uuid, data);
+    }
+  }
+
+  private commit(): void {
+    const { db, tables, uuids, news, count } = this;
+    for (let i = 0; i < count; i++) db.leave(tables[i]!, uuids[i]!, news[i]!);
+    for (let i = 0; i < count; i++) db.replace(tables[i]!, uuids[i]!, news[i]!);
+  }
+
+  private *commitInSteps(): Generator<void> {
+    const { db, tables, uuids, news, count } = this;
+    for (let i = 0; i < count; i++) {
+      db.leave(tables[i]!, uuids[i]!, news[i]!);
+      if (i % ROWS_PER_STEP === 0) yield;
+    }
+    for (let i = 0; i < count; i++) {
+      db.replace(tables[i]!, uuids[i]!, news[i]!);
+      if (i % ROWS_PER_STEP === 0) yield;
+    }
+    this.reset();
+  }
+
+  private expect(byte: number): void {
+    if (this.buffer[this.pos] !== byte) throw NOT_PLAIN;
+    this.pos++;
+  }
+
+  private take(byte: number): boolean {
+    if (this.buffer[this.pos] !== byte) return false;
+    this.pos++;
+    return true;
+  }
+
+  /** After a member of an object: whether it was the last one. */
+  private isLast(): boolean {
+    if (this.take(COMMA)) return false;
+    this.expect(CLOSE_BRACE);
+    return true;
+  }
+
+  private expectBytes(bytes: Uint8Array): void {
+    for (let i = 0; i < bytes.length; i++) this.expect(bytes[i]!);
+  }
+
+  private datum(column: ColumnSchema): Datum {
+    const { key, value } = column.type;
+    if (value !== null) return this.map(column, key, value);
+    if (this.buffer[this.pos] === OPEN && this.buffer[this.pos + 2] === SET_START[2]) return this.set(column, key);
+    const atom = this.atom(key);
+    return COMMON.get(atom) ?? scalarDatum(atom);
+  }
+
+  private set(column: ColumnSchema, key: BaseType): Datum {
+    this.expectBytes(SET_START);
+    const { keyScratch } = this;
+    let n = 0;
+    if (!this.take(CLOSE)) {
+      do this.ascend(n++, this.atom(key));
+      while (this.take(COMMA));
+      this.expect(CLOSE);
+    }
+    this.expect(CLOSE);
+    return n === 0 ? emptyDatum(column.type) : { keys: keyScratch.slice(0, n), values: null };
+  }
+
+  private map(column: ColumnSchema, key: BaseType, value: BaseType): Datum {
+    this.expectBytes(MAP_START);
+    const { keyScratch, valueScratch } = this;
+    let n = 0;
+    if (!this.take(CLOSE)) {
+      do {
+        this.expect(OPEN);
+        this.ascend(n, this.atom(key));
+        this.expect(COMMA);
+        valueScratch[n++] = this.atom(value);
+        this.expect(CLOSE);
+      } while (this.take(COMMA));
+      this.expect(CLOSE);
+    }
+    this.expect(CLOSE);
+    return n === 0 ? emptyDatum(column.type) : { keys: keyScratch.slice(0, n), values: valueScratch.slice(0, n) };
+  }
+
+  private ascend(n: number, key: Atom): void {
+    if (n > 0 && compareAtoms(this.keyScratch[n - 1]!, key) >= 0) throw NOT_PLAIN;
+    this.keyScratch[n] = key;
+  }
+
+  private atom(base: BaseType): Atom {
+    const atom = this.bareAtom(base);
+    if (base.enum === null && base.min === null && base.max === null && base.type !== 'string') return atom;
+    try {
+      checkAtom(base, atom);
+    } catch {
+      throw NOT_PLAIN;
+    }
+    return atom;
+  }
+
+  private bareAtom(base: BaseType): Atom {
+    switch (base.type) {
+      case 'string':
+        return this.string();
+      case 'integer':
+        return this.integer();
+      case 'boolean':
+        return this.boolean();
+      case 'real':
+        return this.real();
+      case 'uuid': {
+        this.expectBytes(UUID_START);
+        const uuid = this.uuid();
+        this.expect(CLOSE);
+        return uuid;
+      }
+    }
+  }
+
+  private boolean(): boolean {
+    const is = this.buffer[this.pos] === TRUE[0];
+    this.expectBytes(is ? TRUE : FALSE);
+    return is;
+  }
+
+  private integer(): number {
+    const isNegative = this.take(MINUS);
+    const start = this.pos;
+    const { buffer } = this;
+    let value = 0;
+    let at = start;
+    for (let c = buffer[at]!; c >= ZERO && c <= NINE; c = buffer[++at]!) value = value * 10 + (c - ZERO);
+    const digits = at - start;
+    if (digits === 0 || digits > SAFE_DIGITS || (buffer[start] === ZERO && (digits > 1 || isNegative))) throw NOT_PLAIN;
+    this.pos = at;
+    this.endOfNumber();
+    return isNegative ? -value : value;
+  }
+
+  private real(): number {
+    const start = this.pos;
+    const { buffer } = this;
+    let at = start;
+    while (isNumberByte(buffer[at]!)) at++;
+    let value: unknown;
+    try {
+      value = JSON.parse(this.text(start, at));
+    } catch {
+      throw NOT_PLAIN;
+    }
+    if (typeof value !== 'number' || !Number.isFinite(value) || at - start > SAFE_DIGITS) throw NOT_PLAIN;
+    this.pos = at;
+    this.endOfNumber();
+    return value;
+  }
+
+  private endOfNumber(): void {
+    const c = this.buffer[this.pos];
+    if (c !== COMMA && c !== CLOSE && c !== CLOSE_BRACE) throw NOT_PLAIN;
+  }
+
+  private uuid(): Uuid {
+    const text = this.string();
+    if (!isPlainUuid(text)) throw NOT_PLAIN;
+    return text;
+  }
+
+  private string(): string {
+    this.expect(QUOTE);
+    const { buffer } = this;
+    const start = this.pos;
+    let at = start;
+    let hash = 0;
+    let c = buffer[at]!;
+    while (c !== QUOTE && c !== BACKSLASH && c >= 0x20 && c < 0x80) {
+      hash = (Math.imul(hash, 31) + c) | 0;
+      c = buffer[++at]!;
+    }
+    if (c !== QUOTE) return this.specialString(start, at);
+    this.pos = at + 1;
+    return at - start <= INTERN_LENGTH ? this.intern(start, at, hash) : this.text(start, at);
+  }
+
+  /** One with escapes or letters beyond ASCII. */
+  private specialString(start: number, from: number): string {
+    const { buffer } = this;
+    let at = from;
+    for (let c = buffer[at]!; c !== QUOTE; c = buffer[at]!) {
+      // Behind a backslash may be the last byte there is.
+      if (c < 0x20 || (c === BACKSLASH && buffer[at + 1]! < 0x20)) throw NOT_PLAIN;
+      at += c === BACKSLASH ? 2 : 1;
+    }
+    const quoted = Buffer.from(buffer.buffer, buffer.byteOffset + start - 1, at - start + 2).toString('utf8');
+    this.pos = at + 1;
+    try {
+      return parseJson(quoted) as string;
+    } catch {
+      throw NOT_PLAIN;
+    }
+  }
+
+  private intern(start: number, end: number, hash: number): string {
+    const slot = (hash ^ (hash >>> 12)) & (INTERN_SLOTS - 1);
+    const known = this.interned[slot]!;
+    if (known.length === end - start && this.isAt(known, start)) return known;
+    return (this.interned[slot] = this.text(start, end));
+  }
+
+  private isAt(text: string, start: number): boolean {
+    const { buffer } = this;
+    for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) !== buffer[start + i]) return false;
+    return true;
+  }
+
+  private text(start: number, end: number): string {
+    const { buffer } = this;
+    return Buffer.from(buffer.buffer, buffer.byteOffset + start, end - start).toString('latin1');
+  }
+}
+
+function isPlainUuid(text: string): boolean {
+  return text.length === UUID_LENGTH && UUID.test(text);
+}
+
+function isNumberByte(c: number): boolean {
+  return (c >= ZERO && c <= NINE) || c === MINUS || c === 0x2b || c === 0x2e || c === 0x45 || c === 0x65;
+}
+
+function fits({ type }: ColumnSchema, { keys }: Datum): boolean {
+  return keys.length >= type.min && keys.length <= type.max;
+}
