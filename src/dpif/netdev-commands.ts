@@ -141,9 +141,31 @@ function intervalsOf(seconds: number | null): number {
   return Math.min(asked, INTERVALS);
 }
 
-function rxqShow(args: string[]): string {
+/** Percentages are null while nothing has been measured. */
+function rxqJson(dpif: CommandedDpif, pmd: number | null, intervals: number): string {
+  const pmds = dpif
+    .rxQueues(intervals)
+    .filter((view) => pmd === null || view.core === pmd)
+    .map(({ core, numa, isIsolated, rxqs, overhead }) => ({
+      pmd: core,
+      numa,
+      isolated: isIsolated,
+      rx_queues: rxqs.map((q) => ({
+        port: q.port,
+        queue: q.queue,
+        enabled: q.isEnabled,
+        packets: q.packets,
+        usage_percent: q.percent,
+      })),
+      overhead_percent: overhead,
+    }));
+  return JSON.stringify({ datapath: dpif.name, seconds: (intervals * INTERVAL_MS) / 1000, pmds });
+}
+
+function rxqShow(args: string[], { format }: CommandContext): string {
   const { dpif, pmd, seconds } = select(args);
   const intervals = intervalsOf(seconds);
+  if (format === 'json') return rxqJson(dpif, pmd, intervals);
   const usage = (percent: number | null): string =>
     percent === null ? 'NOT AVAIL' : `${String(percent).padStart(2)} %`;
   let text = `Displaying last ${(intervals * INTERVAL_MS) / 1000} seconds pmd usage %\n`;

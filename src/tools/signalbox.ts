@@ -22,6 +22,8 @@ Commands:
   break STAGE [FILTER]     let packets wait before a stage of their way, look at
                            them, edit them, step (break --help says more)
   why-drop                 what is dropped, where and why
+  lint BRIDGE              what is strange in a bridge's OpenFlow tables: rules
+                           that never match, loops, … (lint --help says more)
   top                      ports, caches, threads, megaflows and rules, live
   dashboard                all of it in a browser (dashboard --help says more)
 ${VLOG_HELP(PROGRAM)}
@@ -71,6 +73,10 @@ async function main(args: readonly string[]): Promise<void> {
     case 'why-drop': {
       const { whyDrop } = await import('./signalbox/why-drop.ts');
       return whyDrop(rest);
+    }
+    case 'lint': {
+      const { lint } = await import('./signalbox/lint.ts');
+      return lint(rest);
     }
     case 'top': {
       const { top } = await import('./signalbox/top.ts');

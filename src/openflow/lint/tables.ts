@@ -48,9 +48,9 @@ export function lintTables(input: LintInput, graph: TableGraph, dead: ReadonlySe
   for (const [table, rules] of [...graph.rules].sort(([a], [b]) => a - b)) {
     if (reached.has(table)) continue;
     const why = named.has(table) ? 'only rules that never match lead to it' : 'no rule leads to it';
-    const count = rules.length === 1 ? 'its rule' : `its ${rules.length} rules`;
+    const never = rules.length === 1 ? 'its rule never matches' : `its ${rules.length} rules never match`;
     findings.push(
-      finding('unreached-table', `table ${table} is never reached (${why}), so ${count} never match`, {
+      finding('unreached-table', `table ${table} is never reached (${why}), so ${never}`, {
         table,
         related: rules.slice(0, 3),
       }),

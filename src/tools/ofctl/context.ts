@@ -22,6 +22,9 @@ export interface SortKey {
 }
 
 export interface Settings {
+  /** Who speaks in errors, and with which status it ends then. */
+  program: string;
+  failure: number;
   strict: boolean;
   readOnly: boolean;
   readd: boolean;
@@ -46,6 +49,8 @@ export interface Settings {
 }
 
 export const settings: Settings = {
+  program: PROGRAM,
+  failure: 1,
   strict: false,
   readOnly: false,
   readd: false,
@@ -66,7 +71,7 @@ export const settings: Settings = {
   detached: false,
 };
 
-export const fatal = (text: string): never => ovsFatal(PROGRAM, text);
+export const fatal = (text: string): never => ovsFatal(settings.program, text, settings.failure);
 export const print = (text: string): void => writeAll(1, text);
 
 const isSocket = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isSocket() === true;
@@ -222,17 +227,27 @@ export async function connect(
   suffix: 'mgmt' | 'snoop' = 'mgmt',
   versions = settings.versions,
 ): Promise<Connection> {
+  const c = await tryConnect(name, suffix, versions);
+  return typeof c === 'string' ? fatal(c) : c;
+}
+
+/** The connection, or why there is none. */
+export async function tryConnect(
+  name: string,
+  suffix: 'mgmt' | 'snoop' = 'mgmt',
+  versions = settings.versions,
+): Promise<Connection | string> {
   const target = targetOf(name, suffix);
   let vconn: Vconn;
   try {
     vconn = new Vconn(await connectStream(withDefaultPort(target)), versions, target);
   } catch (error) {
-    return fatal(`connecting to ${name} (${(error as Error).message})`);
+    return `connecting to ${name} (${(error as Error).message})`;
   }
   try {
     await vconn.connected();
   } catch (error) {
-    return fatal(`${name}: failed to connect to socket (${(error as Error).message})`);
+    return `${name}: failed to connect to socket (${(error as Error).message})`;
   }
   return new Connection(vconn);
 }
