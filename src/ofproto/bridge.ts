@@ -29,10 +29,19 @@ import type { Group } from './group.ts';
 import { inBandRules } from './in-band.ts';
 import { Lacp, type LacpConfig } from './lacp.ts';
 import { MacLearning } from './mac-learning.ts';
+import { McastSnooping } from './mcast-snooping.ts';
 import { Meters } from './meters.ts';
 import { Mirrors } from './mirrors.ts';
 import { OFPPS, OfPort, samePhyPort } from './ofport.ts';
-import type { BondConfig, BundleConfig, ControllerStatus, MirrorConfig, Ofproto, OfprotoConfig } from './ofproto.ts';
+import type {
+  BondConfig,
+  BundleConfig,
+  ControllerStatus,
+  McastSnoopingConfig,
+  MirrorConfig,
+  Ofproto,
+  OfprotoConfig,
+} from './ofproto.ts';
 import { IMPLICIT_MISS } from './packet-in-reason.ts';
 import { PortTable } from './port-table.ts';
 import { lacpProtocol, setProtocol } from './protocols.ts';
@@ -78,6 +87,7 @@ export class Bridge implements Ofproto, XlateBridge {
   readonly backer: Backer;
   readonly tables = new FlowTables();
   readonly macs = new MacLearning<XlateBundle>();
+  mcast: McastSnooping<XlateBundle> | null = null;
   readonly groups = new Map<number, Group>();
   /** Geneve options by the number of their `tun_metadata` field. */
   readonly tlvTable = new Map<number, TlvMap>();
@@ -286,9 +296,12 @@ export class Bridge implements Ofproto, XlateBridge {
       this.bundleTable.set(config.name, bundle);
     } else if (!sameVlan(bundle.vlan, config.vlan)) {
       bundle.vlan = config.vlan;
+      this.mcast?.removePort(bundle);
       this.macs.removePort(bundle);
       this.backer.revalidateAll();
     }
+    const isFlooded = bundle.mcastFlood !== (config.mcastFlood ?? false);
+    if (isFlooded || bundle.mcastFloodReports !== (config.mcastFloodReports ?? false)) this.backer.revalidateAll();
     bundle.config = config;
     // Every bundle is set at every change of the configuration.
     if (!hasSamePorts) this.refreshBundles();
@@ -302,6 +315,7 @@ export class Bridge implements Ofproto, XlateBridge {
     this.bundleTable.delete(name);
     this.setLacp(bundle, null);
     this.setBond(bundle, null);
+    this.mcast?.removePort(bundle);
     this.macs.removePort(bundle);
     this.refreshBundles();
     this.backer.revalidateAll();
@@ -433,6 +447,7 @@ export class Bridge implements Ofproto, XlateBridge {
     const before = this.config;
     this.config = config;
     this.macs.configure(config.macAgingSeconds, config.macTableSize, config.floodVlans, clock.nowMs());
+    this.setMcastSnooping(config.mcastSnooping ?? null);
     if (before.forwardBpdu !== config.forwardBpdu) this.backer.revalidateAll();
     for (const table of this.tables.tables) {
       const wanted = config.flowTables.get(table.id);
@@ -448,6 +463,20 @@ export class Bridge implements Ofproto, XlateBridge {
     const hasControllers = hasController(config);
     if (!this.isFlushed || hadControllers !== hasControllers || before.failMode !== config.failMode) this.flushFlows();
     else this.updateInBand();
+  }
+
+  private setMcastSnooping(config: McastSnoopingConfig | null): void {
+    if (!config) {
+      if (this.mcast) this.backer.revalidateAll();
+      this.mcast = null;
+      return;
+    }
+    if (!this.mcast) {
+      this.mcast = new McastSnooping();
+      this.mcast.onChange = () => this.backer.revalidateAll();
+      this.backer.revalidateAll();
+    }
+    this.mcast.configure(config.agingSeconds, config.tableSize, config.floodsUnregistered);
   }
 
   controllerStatus(): readonly ControllerStatus[] {
@@ -534,6 +563,7 @@ export class Bridge implements Ofproto, XlateBridge {
   /** Time passes: MACs age, rules expire. Statistics must have been pushed. */
   run(nowMs: number): void {
     this.macs.run(nowMs);
+    this.mcast?.run(nowMs);
     for (const bundle of this.bundleTable.values()) bundle.bond?.run();
     if (this.mayExpire) this.tables.expire(nowMs);
   }

@@ -25,6 +25,14 @@ export class Bundle implements XlateBundle {
     this.config = config;
   }
 
+  get mcastFlood(): boolean {
+    return this.config.mcastFlood ?? false;
+  }
+
+  get mcastFloodReports(): boolean {
+    return this.config.mcastFloodReports ?? false;
+  }
+
   get isFloodable(): boolean {
     return this.ports.every((port) => (port.config & OFPPC.NO_FLOOD) === 0);
   }

@@ -29,6 +29,9 @@ export interface BundleConfig {
   readonly bond?: BondConfig | null;
   /** Absent or null where LACP is off. */
   readonly lacp?: LacpConfig | null;
+  /** Where multicast is snooped: packets for any group, and reports, go there. */
+  readonly mcastFlood?: boolean;
+  readonly mcastFloodReports?: boolean;
 }
 
 export interface BondConfig {
@@ -90,6 +93,12 @@ export interface FlowTableConfig {
   readonly prefixes: readonly string[] | null;
 }
 
+export interface McastSnoopingConfig {
+  readonly agingSeconds: number;
+  readonly tableSize: number;
+  readonly floodsUnregistered: boolean;
+}
+
 export interface OfprotoConfig {
   readonly datapathId: bigint;
   readonly failMode: 'standalone' | 'secure';
@@ -104,6 +113,8 @@ export interface OfprotoConfig {
   readonly macTableSize: number;
   readonly forwardBpdu: boolean;
   readonly floodVlans: readonly number[];
+  /** Absent or null where multicast is not snooped. */
+  readonly mcastSnooping?: McastSnoopingConfig | null;
   readonly flowTables: ReadonlyMap<number, FlowTableConfig>;
   readonly desc: {
     readonly mfr: string;

@@ -6,11 +6,13 @@
 import { VERSION } from '../base/version.ts';
 import { vlog } from '../base/vlog.ts';
 import type { LacpConfig } from '../ofproto/lacp.ts';
+import { MCAST_DEFAULT_AGING_S, MCAST_DEFAULT_SIZE } from '../ofproto/mcast-snooping.ts';
 import type {
   BondConfig,
   BundleConfig,
   ControllerConfig,
   FlowTableConfig,
+  McastSnoopingConfig,
   MirrorConfig,
   OfprotoConfig,
   PortVlanConfig,
@@ -43,6 +45,7 @@ export interface PortSpec {
   readonly bond: BondConfig | null;
   /** Null where LACP is off; its members are put in when their port numbers are known. */
   readonly lacp: LacpConfig | null;
+  readonly otherConfig?: ReadonlyMap<string, string>;
 }
 
 export interface BridgeSpec {
@@ -125,6 +128,7 @@ function readBridge(row: Row): BridgeSpec {
       macTableSize: integer(otherConfig.get('mac-table-size')) ?? 8192,
       forwardBpdu: otherConfig.get('forward-bpdu') === 'true',
       floodVlans: row.integers('flood_vlans'),
+      mcastSnooping: row.boolean('mcast_snooping_enable') ? readMcastSnooping(otherConfig) : null,
       flowTables: readFlowTables(row),
       desc: {
         mfr: otherConfig.get('dp-mfr') ?? 'Nicira, Inc.',
@@ -169,6 +173,7 @@ function readPort(row: Row): PortSpec {
     vlan: readVlan(row),
     bond: readBond(row),
     lacp: readLacp(row),
+    otherConfig: row.map('other_config'),
   };
 }
 
@@ -226,6 +231,14 @@ function readBond(row: Row): BondConfig | null {
     lacpFallback: config.get('lacp-fallback-ab') === 'true',
   };
   return row.refs('interfaces').length > 1 ? bond : null;
+}
+
+function readMcastSnooping(config: ReadonlyMap<string, string>): McastSnoopingConfig {
+  return {
+    agingSeconds: integer(config.get('mcast-snooping-aging-time')) ?? MCAST_DEFAULT_AGING_S,
+    tableSize: integer(config.get('mcast-snooping-table-size')) ?? MCAST_DEFAULT_SIZE,
+    floodsUnregistered: config.get('mcast-snooping-disable-flood-unregistered') !== 'true',
+  };
 }
 
 /** `ovs-vswitchd.conf.db(5)`, "LACP Configuration". */
@@ -330,7 +343,15 @@ export function bundleOf(port: PortSpec, members: readonly PortMember[]): Bundle
       key: within(otherConfig?.get('lacp-aggregation-key'), 0xffff),
     })),
   };
-  return { name: port.name, ofports: members.map((m) => m.ofport), vlan: port.vlan, bond: port.bond, lacp };
+  return {
+    name: port.name,
+    ofports: members.map((m) => m.ofport),
+    vlan: port.vlan,
+    bond: port.bond,
+    lacp,
+    mcastFlood: port.otherConfig?.get('mcast-snooping-flood') === 'true',
+    mcastFloodReports: port.otherConfig?.get('mcast-snooping-flood-reports') === 'true',
+  };
 }
 
 let collator: Intl.Collator | null = null;

@@ -37,6 +37,7 @@ export const SWITCH_TABLES: TableRequests = {
     'other_config',
     'external_ids',
     'flood_vlans',
+    'mcast_snooping_enable',
     'flow_tables',
     'mirrors',
   ],

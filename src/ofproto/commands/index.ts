@@ -12,6 +12,7 @@ import { registerDpctlCommands } from './dpctl.ts';
 import { registerDpifCommands } from './dpif.ts';
 import { registerFdbCommands } from './fdb.ts';
 import { registerLacpCommands } from './lacp.ts';
+import { registerMdbCommands } from './mdb.ts';
 import { registerUpcallCommands } from './upcall.ts';
 
 /** Called once; `backers` says which there are when a command comes. */
@@ -20,6 +21,7 @@ export function registerOfprotoCommands(backers: () => Iterable<Backer>): void {
   registerBondCommands(backers);
   registerLacpCommands(backers);
   registerFdbCommands(backers);
+  registerMdbCommands(backers);
   registerDpifCommands(backers);
   registerDpctlCommands(backers);
   registerConntrackCommands(backers);

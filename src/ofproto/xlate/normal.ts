@@ -5,6 +5,7 @@ import { OFPP } from '../../openflow/ports.ts';
 import { macKey, macText } from '../mac-learning.ts';
 import { bondAdmits, hashedBy, memberFor, sendHashed } from './bond.ts';
 import type { Ctx } from './ctx.ts';
+import { snoop } from './multicast.ts';
 import { sendTo } from './output.ts';
 import { ETH_TYPE, hasVlan, VLAN_CFI } from './prereq.ts';
 import type { XlateBundle } from './types.ts';
@@ -55,15 +56,22 @@ export function normal(ctx: Ctx): void {
     if (ctx.input.sideEffects) learnNow(ctx, mac, inside.vid, inBundle, isGratuitousArp);
     ctx.effects.push({ kind: 'learn_mac', bridge, mac, vlan: inside.vid, bundle: inBundle, isGratuitousArp });
   }
+  const flood = (): void => {
+    for (const bundle of bridge.bundles()) {
+      if (bundle === inBundle || !bundle.isFloodable || bridge.mirrors?.isOutput(bundle)) continue;
+      if (carries(ctx, bundle, inside)) send(ctx, bundle, inside);
+    }
+  };
+  const toBundle = (bundle: XlateBundle): void => {
+    if (carries(ctx, bundle, inside) && !bridge.mirrors?.isOutput(bundle)) send(ctx, bundle, inside);
+  };
+  if (bridge.mcast && snoop(ctx, bridge.mcast, { inBundle, vlan: inside.vid, send: toBundle, flood })) return;
   const destination = macText(flow.u8, OFS.eth_dst);
   ctx.effects.push({ kind: 'mac_lookup', key: macKey(destination, inside.vid) });
   const entry = bridge.macs?.lookup(destination, inside.vid, ctx.input.nowMs);
   if (!entry) {
     ctx.note('detail', 'no learned MAC for destination, flooding');
-    for (const bundle of bridge.bundles()) {
-      if (bundle === inBundle || !bundle.isFloodable || bridge.mirrors?.isOutput(bundle)) continue;
-      if (carries(ctx, bundle, inside)) send(ctx, bundle, inside);
-    }
+    flood();
   } else if (entry.port === inBundle) {
     ctx.note('detail', 'learned port is input port, dropping');
   } else {

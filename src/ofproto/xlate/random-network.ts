@@ -11,6 +11,7 @@ import { type GroupType, OFPG_ANY } from '../../openflow/messages-ext.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import { Group } from '../group.ts';
 import { macText } from '../mac-learning.ts';
+import { McastSnooping } from '../mcast-snooping.ts';
 import { Mirrors } from '../mirrors.ts';
 import type { MirrorConfig } from '../ofproto.ts';
 import { connect, TestBridge } from './test-bridge.ts';
@@ -44,7 +45,7 @@ export class Random {
   }
 }
 
-const MACS = ['020000000001', '020000000002', '0180c2000001', 'ffffffffffff', '020000000003'].map((t) =>
+const MACS = ['020000000001', '020000000002', '0180c2000001', 'ffffffffffff', '020000000003', '01005e010203'].map((t) =>
   Uint8Array.from({ length: 6 }, (_, i) => Number.parseInt(t.slice(i * 2, i * 2 + 2), 16)),
 );
 const ETH_TYPES = [0x0800, 0x0800, 0x0800, 0x86dd, 0x86dd, 0x0806, 0x8847, 0x894f, 0x1234];
@@ -67,13 +68,13 @@ export function randomFlow(r: Random): FlowKey {
   }
   if (type === 0x0800 || type === 0x0806) {
     flow.set32(OFS.ip_src, r.of([0x0a000001, 0x0a000002, 0x0a010001, 0xc0a80001]));
-    flow.set32(OFS.ip_dst, r.of([0x0a000001, 0x0a000002, 0x0a010001, 0xc0a80001]));
+    flow.set32(OFS.ip_dst, r.of([0x0a000001, 0x0a000002, 0x0a010001, 0xc0a80001, 0xe1010203, 0xe0000009]));
     flow.set8(OFS.ip_proto, type === 0x0806 ? r.of([1, 2]) : r.of(PROTOS));
   }
   if (type === 0x86dd) {
     flow.set32(OFS.ipv6_src, 0x20010db8);
     flow.set32(OFS.ipv6_src + 12, r.below(4));
-    flow.set32(OFS.ipv6_dst, r.of([0x20010db8, 0xfe800000]));
+    flow.set32(OFS.ipv6_dst, r.of([0x20010db8, 0xfe800000, 0xff050000, 0xff020000]));
     flow.set32(OFS.ipv6_dst + 12, r.below(4));
     flow.set8(OFS.ip_proto, r.of(PROTOS));
   }
@@ -302,6 +303,14 @@ export function randomNetwork(r: Random): TestBridge {
         bridge.addRule(table, r.below(4), randomMatch(r, randomFlow(r)), randomActions(r, table));
       }
     }
+  }
+  if (r.chance(40)) {
+    br0.mcast = new McastSnooping();
+    br0.mcast.configure(300, 2048, r.chance(50));
+    for (const group of ['225.1.2.3', 'ff05::1', 'ff02::2']) {
+      br0.mcast.join(group, r.of([0, 5]), br0.port(r.of([1, 2, 4]))?.bundle ?? assert.fail(), 0);
+    }
+    if (r.chance(50)) br0.mcast.heardQuery(r.of([0, 5]), br0.port(3)?.bundle ?? assert.fail(), 0);
   }
   br0.meters.set(1, 7);
   for (let id = 1; id <= 3; id++) br0.groups.set(id, randomGroup(r, id));

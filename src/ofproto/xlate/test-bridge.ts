@@ -2,6 +2,7 @@
 import type { Match } from '../../flow/match.ts';
 import type { Ofpact } from '../../openflow/actions/types.ts';
 import { MacLearning } from '../mac-learning.ts';
+import type { McastSnooping } from '../mcast-snooping.ts';
 import type { PortVlanConfig } from '../ofproto.ts';
 import { Rule } from '../rule.ts';
 import { FlowTables } from '../tables.ts';
@@ -32,6 +33,7 @@ export class TestBridge implements XlateBridge {
   /** From OpenFlow meters to the datapath's. */
   readonly meters = new Map<number, number>();
   mirrors: XlateMirrors | null = null;
+  mcast: McastSnooping<XlateBundle> | null = null;
   private readonly portMap = new Map<number, TestPort>();
   private readonly bundleList: XlateBundle[] = [];
 

@@ -5,6 +5,7 @@ import type { TunnelConfig } from '../../netdev/tunnel-config.ts';
 import type { Ofpact } from '../../openflow/actions/types.ts';
 import type { GroupProps } from '../../openflow/messages-ext.ts';
 import type { MacLearning } from '../mac-learning.ts';
+import type { McastSnooping } from '../mcast-snooping.ts';
 import type { PortVlanConfig } from '../ofproto.ts';
 import type { Rule } from '../rule.ts';
 import type { FlowTable, FlowTables } from '../tables.ts';
@@ -53,6 +54,9 @@ export interface XlateBundle {
   /** Ports in the bundle; more than one makes a bond. */
   readonly ports: readonly XlatePort[];
   readonly isFloodable: boolean;
+  /** Gets all multicast packets, all reports, of a bridge that snoops. */
+  readonly mcastFlood?: boolean;
+  readonly mcastFloodReports?: boolean;
   /** How several ports are one; absent or null with one port. */
   readonly bond?: XlateBond | null;
 }
@@ -96,6 +100,8 @@ export interface XlateBridge {
   readonly name: string;
   readonly tables: FlowTables;
   readonly macs: MacLearning<XlateBundle> | null;
+  /** Absent or null where multicast is not snooped. */
+  readonly mcast?: McastSnooping<XlateBundle> | null;
   readonly forwardBpdu: boolean;
   /** Do controllers of OpenFlow 1.2 or before want the packets that miss? */
   readonly wantsPacketInOnMiss: boolean;
