@@ -9,8 +9,9 @@
 import type { ArenaViews } from '../base/arena.ts';
 import { BURST, type PacketBatch, SLOT_WORDS } from './batch.ts';
 import { byteSwap32 } from './extract.ts';
-import { FLOW_IN_PORT, FLOW_SUBTABLE } from './flow-entry.ts';
+import { FLOW_IN_PORT, FLOW_KEY, FLOW_SUBTABLE } from './flow-entry.ts';
 import { Mask, MaskPairs } from './mask.ts';
+import { isSimpleMask } from './simple-match.ts';
 import { Subtable, SubtableCode } from './subtable.ts';
 import { TupleIndex } from './tuple-index.ts';
 
@@ -39,6 +40,8 @@ class PortFlows {
   /** Subtables asked before the index. */
   front = 0;
   size = 0;
+  /** Flows that look at more than `simple-match.ts` reads. */
+  demanding = 0;
   /** Lookups that the index answered, and their steps. */
   found = 0;
   steps = 0;
@@ -187,6 +190,7 @@ export class Dpcls {
     subtable.insert(flow);
     this.nFlows++;
     port.size++;
+    if (!isSimpleMask(subtable.mask)) port.demanding++;
     port.index?.insert(flow);
     if (port.building !== null) {
       port.building.index.insert(flow);
@@ -213,7 +217,25 @@ export class Dpcls {
       if (port.subtables.length * 2 < INDEX_FROM) this.dropIndex(port);
     }
     port.size--;
+    if (!isSimpleMask(subtable.mask)) port.demanding--;
     this.nFlows--;
+    return true;
+  }
+
+  /** The port has flows, and packets need not be looked at for more than `simple-match.ts` does. `word`: the port as in a key. */
+  isSimple(word: number): boolean {
+    const port = this.flowsOf(byteSwap32(word));
+    return port !== undefined && port.size !== 0 && port.demanding === 0;
+  }
+
+  /** The packet's key is the flow's, under its mask. */
+  matches(flow: number, k: number): boolean {
+    const { i32, pairs } = this;
+    const id = i32[flow + FLOW_SUBTABLE];
+    const end = pairs.ends[id];
+    let at = flow + FLOW_KEY;
+    for (let j = pairs.starts[id]; j < end; j += 2)
+      if ((i32[k + pairs.pairs[j]] & pairs.pairs[j + 1]) !== i32[at++]) return false;
     return true;
   }
 

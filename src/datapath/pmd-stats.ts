@@ -34,6 +34,7 @@ export const PMD_STAT = {
   BREAK_OVERFLOWS: 41,
   /** Packets that did not stop because as many as may wait did. */
   BREAKS_PASSED: 42,
+  SIMPLE_HIT: 43,
 } as const;
 export const PMD_STATS = 48;
 

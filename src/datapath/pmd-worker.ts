@@ -59,6 +59,7 @@ export interface PmdWorkerData {
 
 export interface PmdWorkerSettings {
   readonly emcInverse: number;
+  readonly hasSmc: boolean;
   readonly vlanLimit: number;
   readonly txFlushUs: number;
   /** The longest nap while there is little to do; 0: only descriptors wake a PMD that has nothing to do. */
@@ -151,6 +152,7 @@ function run(data: PmdWorkerData): void {
 
   function configure(settings: PmdWorkerSettings): void {
     pmd.setEmcInsertInverseProbability(settings.emcInverse);
+    pmd.setSmc(settings.hasSmc);
     pmd.setVlanLimit(settings.vlanLimit);
     pmd.setTxFlushInterval(settings.txFlushUs);
     sleepUs = settings.sleepUs;

@@ -32,10 +32,12 @@ import {
 import { type Holder, makeHolder, STOP } from './hold.ts';
 import { ASKED, type JourneyRing, makeTeller, RECORD_KIND, type Teller } from './journey.ts';
 import { PMD_STAT, RXQ_STAT } from './pmd-stats.ts';
-import { makeReceiver } from './receive.ts';
+import { makeReceiver, type ReceiverHost } from './receive.ts';
 import { scratch } from './scratch.ts';
 import { clearShape, copyShape, SHAPE_METADATA, shapeOf } from './shape.ts';
 
+import { makeSimpleMatch } from './simple-match.ts';
+import { makeSmc } from './smc.ts';
 /** Frames that one port's queue gathers before it is handed to the device. */
 const TX_BATCH = 64;
 
@@ -113,6 +115,7 @@ export function makePmd(options: PmdOptions) {
   const emc = makeEmc(arena, alloc);
   const dpcls = new Dpcls(arena);
   const txQueues: (TxQueue | undefined)[] = [];
+  const smc = makeSmc(arena, alloc, (flow, k) => dpcls.matches(flow, k));
   const activeTx: TxQueue[] = [];
   const ports: NetdevPort[] = [];
   let rxQueues: RxQueue[] = [];
@@ -131,6 +134,9 @@ export function makePmd(options: PmdOptions) {
   let emcInsertBelow = 0xffffffff / 100;
   let random = 0x9e3779b9 | 0;
   /** Somebody looks for packets; and, while one that matched is on its way, the same again in `told`. */
+  const asked = new Int32Array(BURST);
+  /** `smc-enable`. */
+  let hasSmc = false;
   let teller: Teller | null = null;
   let told: Teller | null = null;
   let journeys: JourneyRing | null = null;
@@ -160,7 +166,7 @@ export function makePmd(options: PmdOptions) {
     },
   });
   const first = runner.batch(0);
-  const receiver = makeReceiver({
+  const receiverHost: ReceiverHost = {
     arena,
     extractor,
     emc,
@@ -169,7 +175,9 @@ export function makePmd(options: PmdOptions) {
     full: TX_BATCH,
     transmit: (q) => transmit(q as TxQueue),
     dropUnknown: (frame) => drop(frame, DROP.NO_PORT),
-  });
+  };
+  const receiver = makeReceiver(receiverHost);
+  const simpleMatch = makeSimpleMatch(receiverHost);
 
   function drop(frame: number, reason: number): void {
     if (told !== null && holder?.stopsDrop(told, frame, reason)) return;
@@ -229,6 +237,24 @@ export function makePmd(options: PmdOptions) {
       f64[statsAt + PMD_STAT.EMC_HIT] += n - left;
     }
     return left === 0 ? 0 : classifyMegaflows(b, left);
+    return left === 0 ? 0 : classifySignatures(b, left);
+  }
+
+  function insertEmc(b: PacketBatch, i: number, flow: number): void {
+    random ^= random << 13;
+    random ^= random >>> 17;
+    random ^= random << 5;
+    if (random >>> 0 <= emcInsertBelow) emc.insert(b, i, flow);
+  }
+
+  /** Packets `b.missed[0..n-1]`, which are not in the EMC. Returns how many of them have no flow; `b.missed` lists those. */
+  function classifySignatures(b: PacketBatch, n: number): number {
+    if (!hasSmc) return classifyMegaflows(b, n);
+    for (let j = 0; j < n; j++) asked[j] = b.missed[j];
+    const left = smc.lookup(b, n);
+    f64[statsAt + PMD_STAT.SMC_HIT] += n - left;
+    if (emcInsertBelow >= 0)
+      for (let j = 0; j < n; j++) if (b.flow[asked[j]] !== 0) insertEmc(b, asked[j], b.flow[asked[j]]);
   }
 
   function classifyMegaflows(b: PacketBatch, n: number): number {
@@ -237,11 +263,9 @@ export function makePmd(options: PmdOptions) {
     for (let j = 0; j < n; j++) {
       const i = b.missed[j];
       if (b.flow[i] === 0) b.missed[missed++] = i;
-      else if (emcInsertBelow >= 0) {
-        random ^= random << 13;
-        random ^= random >>> 17;
-        random ^= random << 5;
-        if (random >>> 0 <= emcInsertBelow) emc.insert(b, i, b.flow[i]);
+      else {
+        if (hasSmc) smc.insert(b.hash[i], b.flow[i]);
+        if (emcInsertBelow >= 0) insertEmc(b, i, b.flow[i]);
       }
     }
     f64[statsAt + PMD_STAT.MEGAFLOW_HIT] += n - missed;
@@ -738,7 +762,7 @@ export function makePmd(options: PmdOptions) {
     }
     const left = receiver.receive(first, n, q.inPort, emcInsertBelow >= 0);
     f64[statsAt + PMD_STAT.EMC_HIT] += receiver.last.hits;
-    if (left !== 0) finishBurst(first, n, classifyMegaflows(first, left), 0);
+    if (left !== 0) finishBurst(first, n, classifySignatures(first, left), 0);
     else if (receiver.last.others !== 0) execute(first, n, 0);
     return n;
   }
@@ -748,6 +772,10 @@ export function makePmd(options: PmdOptions) {
     for (let x = 0; x < ports.length; x++) ports[x].flush();
   }
 
+    if (dpcls.isSimple(q.inPort)) {
+      receiveSimple(q, n);
+      return n;
+    }
   /** What is gathered waits until it is older than `tx-flush-interval`. */
   function flushOld(): void {
     const nowMs = f64[clockAt];
@@ -755,6 +783,18 @@ export function makePmd(options: PmdOptions) {
       const q = activeTx[x];
       if (q.n === 0) continue;
       if (q.since[0] === 0) q.since[0] = nowMs;
+  /** A burst from a port with simple flows only. */
+  function receiveSimple(q: RxQueue, n: number): void {
+    const left = simpleMatch.receive(first, n, q.inPort);
+    f64[statsAt + PMD_STAT.SIMPLE_HIT] += n - left;
+    if (left === 0) return;
+    for (let j = 0; j < left; j++) asked[j] = first.missed[j];
+    const missed = classifyMegaflows(first, left);
+    for (let j = 0; j < left; j++)
+      if (first.flow[asked[j]] !== 0) simpleMatch.remember(first, asked[j], first.flow[asked[j]]);
+    finishBurst(first, n, missed, 0);
+  }
+
       else if ((nowMs - q.since[0]) * 1000 >= txFlushUs) transmit(q);
     }
     for (let x = 0; x < ports.length; x++) ports[x].flush();
@@ -899,3 +939,8 @@ export function makePmd(options: PmdOptions) {
     stages: { batch: first, classify, classifyMegaflows, execute, flush },
   };
 }
+    /** `smc-enable`. */
+    setSmc(isEnabled: boolean): void {
+      if (isEnabled && !hasSmc) smc.clear();
+      hasSmc = isEnabled;
+    },

@@ -227,6 +227,7 @@ export class MainEngine implements PmdEngine {
   private applySettings({ pmd }: Unit): void {
     const { config } = this.plan;
     pmd.setEmcInsertInverseProbability(config.emcInverse);
+    pmd.setSmc(config.hasSmc);
     pmd.setVlanLimit(config.vlanLimit);
   }
 

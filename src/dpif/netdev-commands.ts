@@ -101,7 +101,7 @@ function statsShow(args: string[], { format }: CommandContext): string {
         `avg. datapath passes per packet: ${per(received + s('RECIRCULATED'), received)}`,
         'phwol hits: 0',
         'mfex opt hits: 0',
-        'simple match hits: 0',
+        `simple match hits: ${s('SIMPLE_HIT')}`,
         `emc hits: ${s('EMC_HIT')}`,
         `smc hits: ${s('SMC_HIT')}`,
         `megaflow hits: ${s('MEGAFLOW_HIT')}`,
@@ -229,7 +229,7 @@ function perfShow(args: string[]): string {
     text += row('Datapath passes:', passes, `${per(passes, received)} passes/pkt`);
     text += row('- PHWOL hits:', 0, `${share(0, 1)} %`);
     text += row('- MFEX Opt hits:', 0, `${share(0, 1)} %`);
-    text += row('- Simple Match hits:', 0, `${share(0, 1)} %`);
+    text += row('- Simple Match hits:', s('SIMPLE_HIT'), `${share(s('SIMPLE_HIT'), passes)} %`);
     text += row('- EMC hits:', s('EMC_HIT'), `${share(s('EMC_HIT'), passes)} %`);
     text += row('- SMC hits:', s('SMC_HIT'), `${share(s('SMC_HIT'), passes)} %`);
     const lookups = `${per(s('LOOKUPS'), s('MEGAFLOW_HIT'))} subtbl lookups/hit`;

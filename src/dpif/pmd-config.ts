@@ -17,6 +17,7 @@ export interface AutoBalance {
 export interface PmdConfig {
   /** Inverse probability that a flow enters the EMC. */
   readonly emcInverse: number;
+  readonly hasSmc: boolean;
   readonly vlanLimit: number;
   readonly txFlushUs: number;
   /** The cores of `pmd-cpu-mask`; null without one. */
@@ -43,6 +44,7 @@ export function readPmdConfig(config: ReadonlyMap<string, string>): PmdConfig {
   const sleep = readSleep(config.get('pmd-sleep-max') ?? config.get('pmd-maxsleep') ?? '');
   return {
     emcInverse: number('emc-insert-inv-prob', 100, 0xffffffff),
+    hasSmc: config.get('smc-enable') === 'true',
     vlanLimit: number('vlan-limit', 1, 255) === 1 ? 1 : 2,
     txFlushUs: number('tx-flush-interval', 0, MAX_FLUSH_US),
     cores: readMask(config.get('pmd-cpu-mask')),

@@ -177,8 +177,8 @@ export class WorkerEngine implements PmdEngine {
 
   private settingsOf(host: PmdHost): PmdWorkerData['settings'] {
     const { config } = this.plan;
-    const { emcInverse, vlanLimit, txFlushUs } = config;
-    return { emcInverse, vlanLimit, txFlushUs, sleepUs: sleepUsOf(config, host.id) };
+    const { emcInverse, hasSmc, vlanLimit, txFlushUs } = config;
+    return { emcInverse, hasSmc, vlanLimit, txFlushUs, sleepUs: sleepUsOf(config, host.id) };
   }
 
   private allocRing(): number {
