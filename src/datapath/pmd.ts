@@ -35,9 +35,9 @@ import { PMD_STAT, RXQ_STAT } from './pmd-stats.ts';
 import { makeReceiver, type ReceiverHost } from './receive.ts';
 import { scratch } from './scratch.ts';
 import { clearShape, copyShape, SHAPE_METADATA, shapeOf } from './shape.ts';
-
 import { makeSimpleMatch } from './simple-match.ts';
 import { makeSmc } from './smc.ts';
+
 /** Frames that one port's queue gathers before it is handed to the device. */
 const TX_BATCH = 64;
 
@@ -114,8 +114,8 @@ export function makePmd(options: PmdOptions) {
   const alloc = scratch(options.scratchAt);
   const emc = makeEmc(arena, alloc);
   const dpcls = new Dpcls(arena);
-  const txQueues: (TxQueue | undefined)[] = [];
   const smc = makeSmc(arena, alloc, (flow, k) => dpcls.matches(flow, k));
+  const txQueues: (TxQueue | undefined)[] = [];
   const activeTx: TxQueue[] = [];
   const ports: NetdevPort[] = [];
   let rxQueues: RxQueue[] = [];
@@ -133,10 +133,10 @@ export function makePmd(options: PmdOptions) {
   /** Insert into the EMC when a random number is at most this; EMC is off at -1. */
   let emcInsertBelow = 0xffffffff / 100;
   let random = 0x9e3779b9 | 0;
-  /** Somebody looks for packets; and, while one that matched is on its way, the same again in `told`. */
   const asked = new Int32Array(BURST);
   /** `smc-enable`. */
   let hasSmc = false;
+  /** Somebody looks for packets; and, while one that matched is on its way, the same again in `told`. */
   let teller: Teller | null = null;
   let told: Teller | null = null;
   let journeys: JourneyRing | null = null;
@@ -236,7 +236,6 @@ export function makePmd(options: PmdOptions) {
       left = emc.lookup(b, n);
       f64[statsAt + PMD_STAT.EMC_HIT] += n - left;
     }
-    return left === 0 ? 0 : classifyMegaflows(b, left);
     return left === 0 ? 0 : classifySignatures(b, left);
   }
 
@@ -255,6 +254,7 @@ export function makePmd(options: PmdOptions) {
     f64[statsAt + PMD_STAT.SMC_HIT] += n - left;
     if (emcInsertBelow >= 0)
       for (let j = 0; j < n; j++) if (b.flow[asked[j]] !== 0) insertEmc(b, asked[j], b.flow[asked[j]]);
+    return left === 0 ? 0 : classifyMegaflows(b, left);
   }
 
   function classifyMegaflows(b: PacketBatch, n: number): number {
@@ -760,6 +760,10 @@ export function makePmd(options: PmdOptions) {
       receiveWatched(q, n);
       return n;
     }
+    if (dpcls.isSimple(q.inPort)) {
+      receiveSimple(q, n);
+      return n;
+    }
     const left = receiver.receive(first, n, q.inPort, emcInsertBelow >= 0);
     f64[statsAt + PMD_STAT.EMC_HIT] += receiver.last.hits;
     if (left !== 0) finishBurst(first, n, classifySignatures(first, left), 0);
@@ -767,22 +771,6 @@ export function makePmd(options: PmdOptions) {
     return n;
   }
 
-  function flush(): void {
-    for (let x = 0; x < activeTx.length; x++) if (activeTx[x].n !== 0) transmit(activeTx[x]);
-    for (let x = 0; x < ports.length; x++) ports[x].flush();
-  }
-
-    if (dpcls.isSimple(q.inPort)) {
-      receiveSimple(q, n);
-      return n;
-    }
-  /** What is gathered waits until it is older than `tx-flush-interval`. */
-  function flushOld(): void {
-    const nowMs = f64[clockAt];
-    for (let x = 0; x < activeTx.length; x++) {
-      const q = activeTx[x];
-      if (q.n === 0) continue;
-      if (q.since[0] === 0) q.since[0] = nowMs;
   /** A burst from a port with simple flows only. */
   function receiveSimple(q: RxQueue, n: number): void {
     const left = simpleMatch.receive(first, n, q.inPort);
@@ -795,6 +783,18 @@ export function makePmd(options: PmdOptions) {
     finishBurst(first, n, missed, 0);
   }
 
+  function flush(): void {
+    for (let x = 0; x < activeTx.length; x++) if (activeTx[x].n !== 0) transmit(activeTx[x]);
+    for (let x = 0; x < ports.length; x++) ports[x].flush();
+  }
+
+  /** What is gathered waits until it is older than `tx-flush-interval`. */
+  function flushOld(): void {
+    const nowMs = f64[clockAt];
+    for (let x = 0; x < activeTx.length; x++) {
+      const q = activeTx[x];
+      if (q.n === 0) continue;
+      if (q.since[0] === 0) q.since[0] = nowMs;
       else if ((nowMs - q.since[0]) * 1000 >= txFlushUs) transmit(q);
     }
     for (let x = 0; x < ports.length; x++) ports[x].flush();
@@ -930,6 +930,11 @@ export function makePmd(options: PmdOptions) {
       holder?.releaseAway();
       for (const q of activeTx.slice()) removePort(q.no);
     },
+    /** `smc-enable`. */
+    setSmc(isEnabled: boolean): void {
+      if (isEnabled && !hasSmc) smc.clear();
+      hasSmc = isEnabled;
+    },
     setVlanLimit: extractor.setVlanLimit,
     extractor,
     emc,
@@ -939,8 +944,3 @@ export function makePmd(options: PmdOptions) {
     stages: { batch: first, classify, classifyMegaflows, execute, flush },
   };
 }
-    /** `smc-enable`. */
-    setSmc(isEnabled: boolean): void {
-      if (isEnabled && !hasSmc) smc.clear();
-      hasSmc = isEnabled;
-    },
