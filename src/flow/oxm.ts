@@ -241,8 +241,9 @@ class Emitter {
     for (const field of fields) this.put(field);
   }
 
-  finish(): Uint8Array {
-    return scratch.slice(0, this.at);
+  /** Good until the next emitter writes. */
+  get entries(): Uint8Array {
+    return scratch.subarray(0, this.at);
   }
 }
 
@@ -284,6 +285,11 @@ const TUN_METADATA: readonly Field[] = Array.from({ length: 64 }, (_, i) => F[`t
 
 /** The entries of a match. `nxm` is what OpenFlow 1.0 speaks; `oxm` prefers the numbers of `version`. */
 export function encodeMatch(match: Match, kind: 'nxm' | 'oxm', version: OxmVersion): Uint8Array {
+  return matchEntries(match, kind, version).slice();
+}
+
+/** The same in memory that the next call writes anew. */
+export function matchEntries(match: Match, kind: 'nxm' | 'oxm', version: OxmVersion): Uint8Array {
   const e = new Emitter(match, kind === 'nxm' ? 0 : version);
   e.putAll([F.dp_hash, F.recirc_id, F.conj_id]);
   if (match.key.get32(OFS.packet_type) !== 0) e.put(F.packet_type);
@@ -309,7 +315,7 @@ export function encodeMatch(match: Match, kind: 'nxm' | 'oxm', version: OxmVersi
   e.putAll(CT_FIELDS);
   e.putAll(CT_TUPLE_FIELDS);
   e.put(F.metadata);
-  return e.finish();
+  return e.entries;
 }
 
 function putTunnel(e: Emitter): void {

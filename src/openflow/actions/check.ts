@@ -239,11 +239,15 @@ const TRANSPORT: Readonly<Record<number, readonly [src: Field, dst: Field]>> = {
   132: [F.sctp_src, F.sctp_dst],
 };
 
+const isUnresolved = (a: Ofpact): boolean =>
+  a.kind === 'set_vlan_vid' || a.kind === 'set_vlan_pcp' || (a.kind === 'set_field' && a.as !== undefined);
+
 /**
  * Fills in what old actions leave to the match: which protocol's ports `mod_tp_src` means, and whether `mod_vlan_vid` finds
  * a tag. Needed before such actions are sent in OpenFlow 1.2 or later.
  */
 export function resolveActions(actions: readonly Ofpact[], match: Match): readonly Ofpact[] {
+  if (!actions.some(isUnresolved)) return actions;
   const ports = TRANSPORT[match.key.u8[OFS.ip_proto]];
   let hasVlan = (match.key.get16(OFS.vlan_tci) & match.mask.get16(OFS.vlan_tci) & VLAN_CFI) !== 0;
   let changed = false;

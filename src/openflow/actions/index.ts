@@ -339,8 +339,32 @@ function decoding(body: () => Ofpact[]): DecodedActions {
   }
 }
 
-/** Reads a list of actions that fills `bytes`. */
+/** Lists of actions met lately, by version, kind and bytes: thousands of flows share a few, which nobody ever changes. */
+const recentLists = new Map<string, DecodedActions>();
+const MAX_RECENT = 1024;
+const MAX_RECENT_BYTES = 96;
+
+function recalling(kind: string, bytes: Uint8Array, decode: () => DecodedActions): DecodedActions {
+  if (bytes.length > MAX_RECENT_BYTES) return decode();
+  const name = kind + Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+  const known = recentLists.get(name);
+  if (known) return known;
+  const decoded = decode();
+  if (!decoded.ok) return decoded;
+  if (recentLists.size >= MAX_RECENT) recentLists.clear();
+  recentLists.set(name, decoded);
+  return decoded;
+}
+
+const ACTIONS_OF = Array.from({ length: 8 }, (_, version) => `a${version}`);
+const INSTRUCTIONS_OF = Array.from({ length: 8 }, (_, version) => `i${version}`);
+
+/** Reads a list of actions that fills `bytes`. Equal lists may be one object. */
 export function decodeActions(bytes: Uint8Array, version: number): DecodedActions {
+  return recalling(ACTIONS_OF[version], bytes, () => decodeActionList(bytes, version));
+}
+
+function decodeActionList(bytes: Uint8Array, version: number): DecodedActions {
   return decoding(() => {
     const list = getActions(new Reader(bytes, 0, bytes.length, 'OFPBAC_BAD_LEN'), version, 0);
     // OpenFlow 1.0 has no instructions to put such actions in order.
@@ -390,8 +414,12 @@ function getActions(r: Reader, version: number, depth: number): Ofpact[] {
   return out;
 }
 
-/** Reads the instructions of OpenFlow 1.1 and later that fill `bytes`, and puts them in order. */
+/** Reads the instructions of OpenFlow 1.1 and later that fill `bytes`, and puts them in order. Equal lists may be one object. */
 export function decodeInstructions(bytes: Uint8Array, version: number): DecodedActions {
+  return recalling(INSTRUCTIONS_OF[version], bytes, () => decodeInstructionList(bytes, version));
+}
+
+function decodeInstructionList(bytes: Uint8Array, version: number): DecodedActions {
   return decoding(() => {
     const r = new Reader(bytes, 0, bytes.length, 'OFPBIC_BAD_LEN');
     const parts: Ofpact[][] = [];

@@ -2,7 +2,7 @@
 import type { Field, OxmHeader } from '../../flow/field.ts';
 import { fieldByHeader } from '../../flow/fields.ts';
 import type { Match } from '../../flow/match.ts';
-import { decodeMatch, encodeMatch } from '../../flow/oxm.ts';
+import { decodeMatch, matchEntries } from '../../flow/oxm.ts';
 import { decodeActions, decodeInstructions, putActions, putInstructions } from '../actions/index.ts';
 import type { Ofpact } from '../actions/types.ts';
 import type { Reader, Writer } from '../bytes.ts';
@@ -22,7 +22,7 @@ export function writeMatch(w: Writer, match: Match, version: OfpVersion): void {
     writeMatch11(w, match);
     return;
   }
-  const fields = encodeMatch(match, 'oxm', version);
+  const fields = matchEntries(match, 'oxm', version);
   const length = 4 + fields.length;
   w.u16(OFPMT_OXM).u16(length).bytes(fields).zero(pad8(length));
 }
@@ -57,7 +57,7 @@ const ALL_ONES = 0xffffffffffffffffn;
 /** Returns the length before padding, which is what length fields hold. */
 export function writeNxm(w: Writer, match: Match, cookie = 0n, cookieMask = 0n): number {
   const start = w.len;
-  w.bytes(encodeMatch(match, 'nxm', 1));
+  w.bytes(matchEntries(match, 'nxm', 1));
   if (cookieMask === ALL_ONES) w.u32(NXM_NX_COOKIE).u64(cookie);
   else if (cookieMask !== 0n) w.u32(NXM_NX_COOKIE_W).u64(cookie).u64(cookieMask);
   const length = w.len - start;
@@ -103,9 +103,19 @@ export function readActions(r: Reader, version: OfpVersion): readonly Ofpact[] {
   return decoded.actions;
 }
 /** OpenFlow 1.0 has actions where later versions have instructions. */
+/** What lists of actions are on the wire: flows of a dump share lists. */
+const encoded: readonly WeakMap<readonly Ofpact[], Uint8Array>[] = Array.from({ length: 7 }, () => new WeakMap());
+
 export function writeInstructions(w: Writer, actions: readonly Ofpact[], version: OfpVersion): void {
+  const known = encoded[version].get(actions);
+  if (known) {
+    w.bytes(known);
+    return;
+  }
+  const start = w.len;
   if (version === 1) putActions(w, version, actions);
   else putInstructions(w, version, actions);
+  encoded[version].set(actions, w.buf.slice(start, w.len));
 }
 export function readInstructions(r: Reader, version: OfpVersion): readonly Ofpact[] {
   if (version === 1) return readActions(r, version);
