@@ -20,6 +20,7 @@ import type { Relay } from './relay.ts';
 import { schemaFromJson, schemaToJson } from './schema.ts';
 import type { OvsdbServer } from './server.ts';
 import type { Follower, Store } from './store.ts';
+import { Updates } from './updates.ts';
 
 const log = vlog('ovsdb_jsonrpc_server');
 
@@ -40,13 +41,13 @@ class SessionMonitor implements Follower {
     this.view = view;
   }
 
-  onUpdates(updates: string): void {
-    const { version } = this.view;
-    const method = version === 1 ? 'update' : `update${version}`;
-    const txnId = version === 3 ? `"${ZERO_UUID}",` : '';
-    this.session.notifyText(`{"id":null,"method":"${method}","params":[${this.id},${txnId}${updates}]}`);
+  onUpdates(updates: Updates): void {
+    this.session.notify(updates.bytes(this.view.version, this.id));
   }
 }
+
+/** JSON, as text, or as bytes that others send too. */
+type Message = string | Uint8Array;
 
 interface Trigger {
   readonly store: Store;
@@ -56,8 +57,8 @@ interface Trigger {
 
 /** A place in the queue of what is to be sent; null until it is known. */
 interface Slot {
-  text: string | null;
-  /** A long message, in the place of the text. */
+  message: Message | null;
+  /** A long message, in the place of the other. */
   parts?: Uint8Array[];
 }
 
@@ -73,7 +74,7 @@ export class Session implements LockClient {
   private readonly triggers = new Map<string, Trigger>();
   private readonly queue: Slot[] = [];
   /** Messages of this turn of the event loop. */
-  private readonly outgoing: string[] = [];
+  private readonly outgoing: Message[] = [];
   private largestReply = 0;
   private closed = false;
 
@@ -232,11 +233,11 @@ export class Session implements LockClient {
 
   private committed(store: Store, id: string, results: Json[], durable: boolean, error: OvsdbError | null): void {
     if (durable && store.log !== null) {
-      const slot: Slot = { text: null };
+      const slot: Slot = { message: null };
       this.queue.push(slot);
       store.log.sync((failure) => {
         if (failure !== null) results.push(failure.toJson());
-        slot.text = replyText(id, stringifyJson(results));
+        slot.message = replyText(id, stringifyJson(results));
         this.flush();
       });
       return;
@@ -294,12 +295,12 @@ export class Session implements LockClient {
 
   /** The reply is made in slices; whatever comes for this client meanwhile waits behind it. */
   private sendInitial({ store, view }: SessionMonitor, id: string): undefined {
-    const slot: Slot = { text: null };
+    const slot: Slot = { message: null };
     this.queue.push(slot);
     void store.initial(view).then((bytes) => {
       const [open, close] = view.version === 3 ? [`[false,"${ZERO_UUID}",`, ']'] : ['', ''];
       slot.parts = [Buffer.from(`{"id":${id},"result":${open}`), ...bytes, Buffer.from(`${close},"error":null}`)];
-      slot.text = '';
+      slot.message = '';
       this.flush();
     });
   }
@@ -320,7 +321,7 @@ export class Session implements LockClient {
     monitor.view = next;
     this.monitors.set(newId, monitor);
     store.follow(next, monitor);
-    if (updates !== null) monitor.onUpdates(stringifyJson(updates));
+    if (updates !== null) monitor.onUpdates(new Updates([stringifyJson(updates)]));
     return '{}';
   }
 
@@ -350,7 +351,7 @@ export class Session implements LockClient {
     for (const monitor of [...this.monitors.values()]) {
       if (monitor.store !== store) continue;
       this.dropMonitor(monitor);
-      this.notifyText(`{"id":null,"method":"monitor_canceled","params":[${monitor.id}]}`);
+      this.notify(`{"id":null,"method":"monitor_canceled","params":[${monitor.id}]}`);
     }
   }
 
@@ -377,12 +378,12 @@ export class Session implements LockClient {
   }
 
   onLocked(name: string): void {
-    this.notifyText(`{"id":null,"method":"locked","params":["${name}"]}`);
+    this.notify(`{"id":null,"method":"locked","params":["${name}"]}`);
   }
 
   onStolen(name: string): void {
     this.locksLost++;
-    this.notifyText(`{"id":null,"method":"stolen","params":["${name}"]}`);
+    this.notify(`{"id":null,"method":"stolen","params":["${name}"]}`);
   }
 
   private convert(params: Json[], id: string): undefined {
@@ -415,28 +416,28 @@ export class Session implements LockClient {
     this.send(text);
   }
 
-  notifyText(text: string): void {
-    if (!this.closed) this.send(text);
+  notify(message: Message): void {
+    if (!this.closed) this.send(message);
   }
 
-  private send(text: string): void {
-    if (this.queue.length > 0) this.queue.push({ text });
-    else this.write(text);
+  private send(message: Message): void {
+    if (this.queue.length > 0) this.queue.push({ message });
+    else this.write(message);
   }
 
   /** Sends what is ready, up to the first that is not. */
   private flush(): void {
-    while (this.queue.length > 0 && this.queue[0]!.text !== null) {
-      const { text, parts } = this.queue.shift()!;
-      if (parts === undefined) this.write(text!);
+    while (this.queue.length > 0 && this.queue[0]!.message !== null) {
+      const { message, parts } = this.queue.shift()!;
+      if (parts === undefined) this.write(message!);
       else this.writeParts(parts);
     }
   }
 
   // Answers to requests that came together go together: a write is the dearest part of a small transaction.
-  private write(text: string): void {
+  private write(message: Message): void {
     if (this.closed) return;
-    this.outgoing.push(text);
+    this.outgoing.push(message);
     if (this.outgoing.length === 1) queueMicrotask(() => this.writeOut());
   }
 
@@ -450,7 +451,7 @@ export class Session implements LockClient {
 
   private writeOut(): void {
     if (this.closed || this.outgoing.length === 0) return;
-    this.rpc.sendText(this.outgoing.join(''));
+    this.rpc.sendBytes(joined(this.outgoing));
     this.outgoing.length = 0;
     // A client that asked for much may take its time over that; one that only does not read is dropped.
     const { backlog } = this.rpc;
@@ -472,6 +473,13 @@ export class Session implements LockClient {
     this.queue.length = 0;
     this.server.sessionEnded(this);
   }
+}
+
+function joined(messages: readonly Message[]): Uint8Array {
+  const [first] = messages;
+  if (messages.length === 1 && typeof first !== 'string') return first!;
+  if (messages.every((message) => typeof message === 'string')) return Buffer.from(messages.join(''));
+  return Buffer.concat(messages.map((message) => (typeof message === 'string' ? Buffer.from(message) : message)));
 }
 
 function replyText(id: string, result: string): string {

@@ -15,6 +15,7 @@ import type { Relay } from './relay.ts';
 import { type DatabaseSchema, schemaToJson } from './schema.ts';
 import { slicedBytes } from './slices.ts';
 import type { Transaction } from './transaction.ts';
+import { Updates } from './updates.ts';
 
 const log = vlog('ovsdb_server');
 
@@ -25,8 +26,7 @@ const COMPACT_MIN_MS = 10 * 60 * 1000;
 const INITIAL_KEPT_MS = 2000;
 
 export interface Follower {
-  /** `updates` is the text of `<table-updates>`. */
-  onUpdates(updates: string): void;
+  onUpdates(updates: Updates): void;
 }
 
 interface Initial {
@@ -153,14 +153,19 @@ export class Store {
     if (this.publishing) return;
     this.publishing = true;
     try {
-      for (let changes = this.published.shift(); changes !== undefined; changes = this.published.shift()) {
+      while (this.published.length > 0) {
+        const published = this.published.splice(0);
         for (const { view, followers } of this.views.values()) {
-          const updates = view.updates(changes);
-          if (updates === null) continue;
-          const text = stringifyJson(updates);
-          for (const follower of followers) follower.onUpdates(text);
+          const texts: string[] = [];
+          for (const changes of published) {
+            const updates = view.updates(changes);
+            if (updates !== null) texts.push(stringifyJson(updates));
+          }
+          if (texts.length === 0) continue;
+          const updates = new Updates(texts);
+          for (const follower of followers) follower.onUpdates(updates);
         }
-        for (const observer of this.observers) observer(changes);
+        for (const changes of published) for (const observer of this.observers) observer(changes);
         this.wake();
       }
     } finally {
