@@ -99,6 +99,10 @@ interface RxQueue {
   last: number;
 }
 
+/** Packets that show whether the EMC is worth asking, and those that do not ask when it is not. */
+const EMC_TRIAL = 2048;
+const EMC_REST = 32768;
+
 /** Flows that a round adds to an index of masks that is being made. */
 const INDEX_WORK = 16;
 
@@ -133,6 +137,10 @@ export function makePmd(options: PmdOptions) {
   /** Insert into the EMC when a random number is at most this; EMC is off at -1. */
   let emcInsertBelow = 0xffffffff / 100;
   let random = 0x9e3779b9 | 0;
+  /** Packets that asked the EMC of late, those it knew, and those that will not ask. */
+  let emcAsked = 0;
+  let emcHits = 0;
+  let emcRest = 0;
   const asked = new Int32Array(BURST);
   /** `smc-enable`. */
   let hasSmc = false;
@@ -764,11 +772,31 @@ export function makePmd(options: PmdOptions) {
       receiveSimple(q, n);
       return n;
     }
-    const left = receiver.receive(first, n, q.inPort, emcInsertBelow >= 0);
-    f64[statsAt + PMD_STAT.EMC_HIT] += receiver.last.hits;
+    const left = receiver.receive(first, n, q.inPort, emcInsertBelow >= 0 && emcPays(n));
+    const { hits } = receiver.last;
+    f64[statsAt + PMD_STAT.EMC_HIT] += hits;
+    emcHits += hits;
     if (left !== 0) finishBurst(first, n, classifySignatures(first, left), 0);
     else if (receiver.last.others !== 0) execute(first, n, 0);
     return n;
+  }
+
+  /**
+   * Whether a burst of `n` packets should ask the EMC. With far more flows than places nearly all it does is to wait for
+   * memory; then it rests, and is asked again for a while to see whether that is still so.
+   */
+  function emcPays(n: number): boolean {
+    if (emcRest > 0) {
+      emcRest -= n;
+      return false;
+    }
+    if (emcAsked >= EMC_TRIAL) {
+      if (emcHits * 8 < emcAsked) emcRest = EMC_REST;
+      emcAsked = 0;
+      emcHits = 0;
+    }
+    emcAsked += n;
+    return true;
   }
 
   /** A burst from a port with simple flows only. */
