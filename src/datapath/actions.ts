@@ -5,7 +5,7 @@
  * `exec` is an interpreter over the words of `actions-code.ts`; the common flow, one output, never comes here.
  */
 import type { ArenaViews } from '../base/arena.ts';
-import { FRAME_DATA, FRAME_LEN, type FramePool } from '../packet/frame.ts';
+import { FRAME_DATA, FRAME_GSO, FRAME_INNER, FRAME_LEN, type FramePool } from '../packet/frame.ts';
 import { OP, SET_HEADERS, SET_RANGES } from './actions-code.ts';
 import { BURST, PacketBatch, SLOT_WORDS } from './batch.ts';
 import { makeTracker } from './ct/tracker.ts';
@@ -90,8 +90,8 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
   const { arena, pool, extractor } = host;
   const { u8, u16, i32 } = arena;
   const write = makeHeaderWriter(arena);
-  const tracker = host.conntrackAt === 0 ? null : makeTracker(arena, host.conntrackAt, host.alloc, write);
-  const tunnels = makeTunnels(arena, extractor);
+  const tracker = host.conntrackAt === 0 ? null : makeTracker(arena, host.conntrackAt, host.alloc, write, pool);
+  const tunnels = makeTunnels(arena, extractor, pool);
   const batches: PacketBatch[] = [];
   const identity = Int32Array.from({ length: BURST }, (_, i) => i);
   let recircDepth = 0;
@@ -106,13 +106,20 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
   const slotOf = (b: PacketBatch, i: number): number => b.slots + i * SLOT_WORDS;
   const dropMetered = (frame: number): void => host.drop(frame, DROP.METER);
 
+  function copyGso(frame: number, copy: number): void {
+    const inner = i32[(frame >> 2) + FRAME_INNER];
+    i32[(copy >> 2) + FRAME_GSO] = i32[(frame >> 2) + FRAME_GSO];
+    i32[(copy >> 2) + FRAME_INNER] = inner === 0 ? 0 : inner + copy - frame;
+  }
+
   /** A copy of at most `max` bytes of the packet, at the same place of a chunk; -1 without memory. */
   function copyFrame(frame: number, max: number): number {
-    const copy = pool.take();
+    const copy = pool.takeLike(frame);
     if (copy < 0) {
       host.countDrop(DROP.NO_MEMORY);
       return -1;
     }
+    if (pool.isLarge(frame)) copyGso(frame, copy);
     const p = i32[(frame >> 2) + FRAME_DATA];
     const len = Math.min(i32[(frame >> 2) + FRAME_LEN], max);
     const to = copy + (p - frame);

@@ -16,7 +16,7 @@ export const CMD = {
   /** flow, actions, end, port of a single output or -1 */
   FLOW_MOD: 5,
   /**
-   * flow or 0, action words, packet bytes, journey or 0, stops; key; actions; packet. With a flow, its actions run and
+   * flow or 0, action words, packet bytes, journey or 0, stops, `FRAME_GSO` or 0; key; actions; packet. With a flow, its actions run and
    * count. Stops are those of `hold.ts`.
    */
   EXECUTE: 6,
@@ -30,13 +30,13 @@ export const CMD = {
   BREAK: 10,
 } as const;
 
-export const EXECUTE_HEAD = 6;
+export const EXECUTE_HEAD = 7;
 export const EXECUTE_KEY = EXECUTE_HEAD;
 export const EXECUTE_ACTIONS = EXECUTE_HEAD + DP_WORDS;
 
 export const UPCALL = { MISS: 0, ACTION: 1 } as const;
-/** kind, userspace id, packet bytes, journey or 0, stops; key; packet */
-export const UPCALL_KEY = 5;
+/** kind, userspace id, packet bytes, journey or 0, stops, `FRAME_GSO` or 0; key; packet */
+export const UPCALL_KEY = 6;
 export const UPCALL_PACKET = UPCALL_KEY + DP_WORDS;
 
 /** Words that main thread and PMD share beside the rings, from the PMD's control index. */

@@ -42,6 +42,8 @@ export interface UpcallRecord {
   /** The packet tells its journey: its id, else 0; and the stages before which it is still to stop. */
   readonly journey: number;
   readonly stops: number;
+  /** `FRAME_GSO` of the packet, 0 for an ordinary one. */
+  readonly gso: number;
 }
 
 export interface RingSizes {
@@ -205,6 +207,7 @@ export class PmdHost {
     length: number,
     journey = 0,
     stops = 0,
+    gso = 0,
   ): void {
     const words = EXECUTE_ACTIONS + actions.length + ((length + 3) >> 2);
     this.record(
@@ -216,6 +219,7 @@ export class PmdHost {
         i32[at + 3] = length;
         i32[at + 4] = journey;
         i32[at + 5] = stops;
+        i32[at + 6] = gso;
         for (let w = 0; w < DP_WORDS; w++) i32[at + EXECUTE_KEY + w] = key[keyAt + w];
         for (let a = 0; a < actions.length; a++) i32[at + EXECUTE_ACTIONS + a] = actions[a];
         const to = i32.byteOffset + (at + EXECUTE_ACTIONS + actions.length) * 4;
@@ -324,6 +328,7 @@ export class PmdHost {
           packet: (at + UPCALL_PACKET) * 4,
           journey: i32[at + 3],
           stops: i32[at + 4],
+          gso: i32[at + 5],
         });
       } finally {
         this.upcalls.release();

@@ -69,8 +69,7 @@ export interface PmdWorkerSettings {
 /** Each is answered by `{ id, error: string | null }`. */
 export type PmdControl = {
   readonly id: number;
-} & /** Polls `queues`; sends itself, or (`neighbor` not -1) by another. A half that is there already makes way. */
-(
+} /** Polls `queues`; sends itself, or (`neighbor` not -1) by another. A half that is there already makes way. */ & (
   | {
       readonly type: 'add';
       readonly no: number;

@@ -12,7 +12,8 @@ import { RecordRing } from '../base/record-ring.ts';
 import { DP_WORDS } from '../flow/layout.ts';
 import type { NetdevPort } from '../netdev/netdev.ts';
 import { PORT_STAT } from '../netdev/port-stats.ts';
-import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX, type FramePool } from '../packet/frame.ts';
+import { FRAME_DATA, FRAME_GSO, FRAME_HEADROOM, FRAME_LEN, type FramePool, LARGE_FRAME_MAX } from '../packet/frame.ts';
+import { finishGso } from '../packet/gso.ts';
 import { makeActionRunner } from './actions.ts';
 import { BURST, PacketBatch, SLOT_WORDS } from './batch.ts';
 import { CMD, CONTROL, EXECUTE_ACTIONS, EXECUTE_KEY, UPCALL, UPCALL_KEY, UPCALL_PACKET } from './commands.ts';
@@ -413,6 +414,9 @@ export function makePmd(options: PmdOptions) {
     for (let w = 0; w < DP_WORDS; w++) i32[at + UPCALL_KEY + w] = i32[k + w];
     const p = i32[(b.frames[i] >> 2) + FRAME_DATA];
     u8.copyWithin((at + UPCALL_PACKET) * 4, p, p + len);
+    const gso = pool.isLarge(b.frames[i]) ? i32[(b.frames[i] >> 2) + FRAME_GSO] : 0;
+    i32[at + 5] = gso;
+    if (gso !== 0) finishGso(u8, arena.u16, (at + UPCALL_PACKET) * 4, len, gso);
     upcalls.commit();
     f64[statsAt + PMD_STAT.UPCALLS]++;
     hasUpcalls = true;
@@ -422,11 +426,13 @@ export function makePmd(options: PmdOptions) {
   function executePacket(at: number): void {
     const nActions = i32[at + 2];
     const len = i32[at + 3];
-    const frame = len <= FRAME_MAX ? pool.take() : -1;
+    const gso = i32[at + 6];
+    const frame = gso !== 0 ? pool.takeLarge() : pool.takeFor(len);
     if (frame < 0) {
-      countDrop(len <= FRAME_MAX ? DROP.NO_MEMORY : DROP.TOO_LONG);
+      countDrop(len <= LARGE_FRAME_MAX ? DROP.NO_MEMORY : DROP.TOO_LONG);
       return;
     }
+    if (gso !== 0) i32[(frame >> 2) + FRAME_GSO] = gso;
     const p = frame + FRAME_HEADROOM;
     const data = (at + EXECUTE_ACTIONS + nActions) * 4;
     i32[(frame >> 2) + FRAME_LEN] = len;
@@ -478,6 +484,12 @@ export function makePmd(options: PmdOptions) {
     }
     if (from === 0) process(first, n, 0);
     else processRange(from, n);
+  }
+
+  /** Can any packet of the burst be looked for, or have to wait? */
+  function mayBeWatched(q: RxQueue, n: number): boolean {
+    if (teller === null || (holder !== null && !holder.isIdle())) return true;
+    return teller.filters.mayMatch(first.frames, n, q.inPort);
   }
 
   /** The next packet of the burst that may be looked for, or has to wait behind another. */
@@ -740,7 +752,7 @@ export function makePmd(options: PmdOptions) {
           continue;
         }
         const room = neighbors[x].out.reserve(HAND_OVER_WORDS);
-        const spare = room < 0 ? -1 : pool.take();
+        const spare = room < 0 ? -1 : pool.takeLike(frame);
         if (spare >= 0) {
           i32[room] = -1;
           i32[room + 1] = spare;
@@ -763,7 +775,7 @@ export function makePmd(options: PmdOptions) {
     if (n <= 0) return 0;
     f64[statsAt + PMD_STAT.RECEIVED] += n;
     f64[q.statAt + RXQ_STAT.PACKETS] += n;
-    if (isWatched) {
+    if (isWatched && mayBeWatched(q, n)) {
       extractor.received(first, n, q.inPort);
       receiveWatched(q, n);
       return n;

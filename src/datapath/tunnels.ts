@@ -16,7 +16,7 @@ import type { ArenaViews } from '../base/arena.ts';
 import { TnlType } from '../flow/dp-actions.ts';
 import { TUN_FLAG } from '../flow/flags-text.ts';
 import { OFS } from '../flow/layout.ts';
-import { FRAME_DATA, FRAME_LEN } from '../packet/frame.ts';
+import { FRAME_DATA, FRAME_GSO, FRAME_INNER, FRAME_LEN, type FramePool } from '../packet/frame.ts';
 import { type PacketBatch, SLOT_WORDS } from './batch.ts';
 import type { Extractor } from './extract.ts';
 import { clearShape, SHAPE } from './shape.ts';
@@ -56,7 +56,7 @@ export interface Tunnels {
   pop(b: PacketBatch, i: number, pc: number): boolean;
 }
 
-export function makeTunnels(arena: ArenaViews, extractor: Extractor): Tunnels {
+export function makeTunnels(arena: ArenaViews, extractor: Extractor, pool: FramePool | null = null): Tunnels {
   const { u8, u16, i32 } = arena;
 
   /** RFC 1071 over memory that begins at an even place, folded to 16 bits, in the byte order of loads. */
@@ -82,7 +82,12 @@ export function makeTunnels(arena: ArenaViews, extractor: Extractor): Tunnels {
     const f = frame >> 2;
     const size = i32[pc + 6];
     const p = i32[f + FRAME_DATA] - size;
-    if (p < frame + 8 || p & 1) return false;
+    if (p < frame + 16 || p & 1) return false;
+    if (pool?.isLarge(frame) === true && i32[f + FRAME_GSO] !== 0) {
+      // One tunnel in another cannot be cut.
+      if (i32[f + FRAME_INNER] !== 0) return false;
+      i32[f + FRAME_INNER] = p + size;
+    }
     const from = (pc + PUSH_HEADER) << 1;
     for (let h = 0, to = p >> 1; h < size >> 1; h++) u16[to + h] = u16[from + h];
     const total = i32[f + FRAME_LEN] + size;
@@ -191,6 +196,7 @@ export function makeTunnels(arena: ArenaViews, extractor: Extractor): Tunnels {
       if (i32[pc + 3] !== 0 && !readOptions(k, i32[pc + 3])) return false;
       b.shape[i] |= SHAPE.TUN_OPTIONS;
     }
+    if (pool?.isLarge(b.frames[i]) === true) i32[f + FRAME_INNER] = 0;
     i32[f + FRAME_DATA] = at;
     i32[f + FRAME_LEN] = end - at;
     extractor.again(b, i);

@@ -27,8 +27,8 @@ interface Selection {
   readonly seconds: number | null;
 }
 
-/** With one datapath its name need not be given, nor be right. */
-function select(args: readonly string[]): Selection {
+/** With one datapath its name need not be given, nor be right unless `isStrict`. */
+function select(args: readonly string[], isStrict = false): Selection {
   let pmd: number | null = null;
   let seconds: number | null = null;
   const names: string[] = [];
@@ -39,10 +39,8 @@ function select(args: readonly string[]): Selection {
     else if (args[i] !== '-nh') names.push(args[i]);
   }
   const all = [...datapaths];
-  const dpif =
-    names.length === 0 && all.length === 1
-      ? all[0]
-      : all.find((d) => names.some((n) => n === d.name || n.endsWith(`@${d.name}`)));
+  const named = all.find((d) => names.some((n) => n === d.name || n.endsWith(`@${d.name}`)));
+  const dpif = all.length === 1 && !(isStrict && names.length > 0) ? all[0] : named;
   if (!dpif) throw new UnixctlError('please specify an existing datapath');
   return { dpif, pmd, seconds };
 }
@@ -168,9 +166,10 @@ function rxqShow(args: string[], { format }: CommandContext): string {
   if (format === 'json') return rxqJson(dpif, pmd, intervals);
   const usage = (percent: number | null): string =>
     percent === null ? 'NOT AVAIL' : `${String(percent).padStart(2)} %`;
-  let text = `Displaying last ${(intervals * INTERVAL_MS) / 1000} seconds pmd usage %\n`;
+  let text = '';
   for (const view of dpif.rxQueues(intervals)) {
     if (pmd !== null && view.core !== pmd) continue;
+    if (text === '') text = `Displaying last ${(intervals * INTERVAL_MS) / 1000} seconds pmd usage %\n`;
     text += `${heading(view.core, view.numa)}  isolated : ${view.isIsolated}\n`;
     for (const q of view.rxqs)
       text +=
@@ -182,7 +181,7 @@ function rxqShow(args: string[], { format }: CommandContext): string {
 }
 
 async function rxqRebalance(args: string[]): Promise<string> {
-  const { dpif } = select(args);
+  const { dpif } = select(args, true);
   await dpif.rebalance();
   return 'pmd rxq rebalance requested.\n';
 }
@@ -291,7 +290,7 @@ function parserSet(args: string[]): string {
 
 /** Bonds hash in translation: the datapath has none of its own. */
 function bondShow(args: string[]): string {
-  select(args);
+  select(args, true);
   return '';
 }
 

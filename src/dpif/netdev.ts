@@ -111,6 +111,8 @@ export class DpifNetdev implements Dpif {
   private readonly byEntry = new Map<number, NetdevFlow>();
   private receiver: (upcalls: readonly Upcall[]) => void = () => {};
   private readonly userspace = new Map<number, UserspaceAction>();
+  /** Packets on their way through the slow path that are super-segments, and how they are to be cut. */
+  private readonly segmented = new WeakMap<Uint8Array, number>();
   private nextUserspace = 1;
   private nextFlowId = 1;
   private config: PmdConfig;
@@ -445,7 +447,8 @@ export class DpifNetdev implements Dpif {
       meterAt: this.meterAt,
       tunnels: this.tunnels.facts,
     });
-    host.execute(0, key.w, 0, code, packet, 0, packet.length, journey, stops);
+    const gso = this.segmented.get(packet) ?? 0;
+    host.execute(0, key.w, 0, code, packet, 0, packet.length, journey, stops, gso);
     if (ids.length > 0)
       host.afterDone(() => {
         for (const id of ids) this.userspace.delete(id);
@@ -461,8 +464,8 @@ export class DpifNetdev implements Dpif {
     if (record.kind === UPCALL.MISS) {
       const flow = host.lookup(record.key);
       if (flow !== 0) {
-        const { journey, stops } = record;
-        host.execute(flow, i32, record.key, [], u8, record.packet, record.length, journey, stops);
+        const { journey, stops, gso } = record;
+        host.execute(flow, i32, record.key, [], u8, record.packet, record.length, journey, stops, gso);
         if (journey !== 0) this.journeys.overtaken(host, journey, this.byEntry.get(flow));
         if (stops !== 0) this.journeys.answered(host.id, journey);
         return;
@@ -476,6 +479,7 @@ export class DpifNetdev implements Dpif {
     const key = new FlowKey();
     for (let w = 0; w < DP_WORDS; w++) key.w[w] = i32[record.key + w];
     const packet = u8.slice(record.packet, record.packet + record.length);
+    if (record.gso !== 0) this.segmented.set(packet, record.gso);
     const reason = record.kind === UPCALL.MISS ? 'miss' : 'action';
     try {
       const { journey, stops } = record;

@@ -87,12 +87,16 @@ export class RxqPlan {
   private measured = 0;
   private overloaded = 0;
   private balancedAtMs = clock.nowMs();
-  private readonly timer: Disposable;
+  private timer: Disposable;
 
   constructor(arena: Arena, config: PmdConfig) {
     this.arena = arena;
     this.config = config;
-    this.timer = clock.setInterval(() => this.sample(), INTERVAL_MS, { keepAlive: false });
+    this.timer = this.startTimer();
+  }
+
+  private startTimer(): Disposable {
+    return clock.setInterval(() => this.sample(), INTERVAL_MS, { keepAlive: false });
   }
 
   dispose(): void {
@@ -140,6 +144,11 @@ export class RxqPlan {
       loads.set(pmd.core, { ...this.countedBy(pmds[i]), history: [], isIsolated: pmd.isIsolated });
     }
     this.loads = loads;
+    // What was counted of the interval under way is left out.
+    for (const port of this.ports.values())
+      for (const q of port.queues) q.counted = this.arena.f64[q.statAt + RXQ_STAT.BUSY_NS];
+    this.timer[Symbol.dispose]();
+    this.timer = this.startTimer();
     this.measured = 0;
     this.overloaded = 0;
   }

@@ -4,6 +4,8 @@ import { AF, ETH_P_ALL, MAP, PACKET, PROT_READ_WRITE, SO, SOCK, SOL } from './co
 import { addressOf, check, LinuxError, libc } from './libc.ts';
 
 const BUFFER_BYTES = 4 << 20;
+/** Where packets of 64 kB wait in the socket. */
+const LARGE_BUFFER_BYTES = 32 << 20;
 const htons = (n: number): number => ((n & 0xff) << 8) | (n >> 8);
 
 function setInt(fd: number, level: number, name: number, value: number): number {
@@ -38,12 +40,17 @@ export const TP_STATUS = { KERNEL: 0, USER: 1, COPY: 2, VLAN_VALID: 0x10, VLAN_T
  * With `ring`, an arena and the page-aligned place of `RING_BYTES` in it, the kernel writes the frames there as they
  * arrive (TPACKET_V2); those that do not fit a slot wait whole in the socket as well, and their slot says so.
  */
-export function openReceiveSocket(ifindex: number, ring: { arena: Arena; at: number } | null = null): number {
+export function openReceiveSocket(
+  ifindex: number,
+  ring: { arena: Arena; at: number } | null = null,
+  isLarge = false,
+): number {
   const fd = check(libc().socket(AF.PACKET, SOCK.RAW | SOCK.NONBLOCK | SOCK.CLOEXEC, 0), 'opening packet socket');
   try {
     check(setInt(fd, SOL.PACKET, PACKET.VNET_HDR, 1), 'PACKET_VNET_HDR');
     check(setInt(fd, SOL.PACKET, PACKET.IGNORE_OUTGOING, 1), 'PACKET_IGNORE_OUTGOING');
-    if (setInt(fd, SOL.SOCKET, SO.RCVBUFFORCE, BUFFER_BYTES) < 0) setInt(fd, SOL.SOCKET, SO.RCVBUF, BUFFER_BYTES);
+    const bytes = isLarge ? LARGE_BUFFER_BYTES : BUFFER_BYTES;
+    if (setInt(fd, SOL.SOCKET, SO.RCVBUFFORCE, bytes) < 0) setInt(fd, SOL.SOCKET, SO.RCVBUF, bytes);
     if (ring) mapRing(fd, ring.arena, ring.at);
     bindTo(fd, ifindex, ETH_P_ALL);
     return fd;
@@ -107,7 +114,8 @@ export function openSendSocket(ifindex: number, { vnetHeader = false, queued = f
   try {
     if (!queued) setInt(fd, SOL.PACKET, PACKET.QDISC_BYPASS, 1);
     if (vnetHeader) check(setInt(fd, SOL.PACKET, PACKET.VNET_HDR, 1), 'PACKET_VNET_HDR');
-    if (setInt(fd, SOL.SOCKET, SO.SNDBUFFORCE, BUFFER_BYTES) < 0) setInt(fd, SOL.SOCKET, SO.SNDBUF, BUFFER_BYTES);
+    const bytes = vnetHeader ? LARGE_BUFFER_BYTES : BUFFER_BYTES;
+    if (setInt(fd, SOL.SOCKET, SO.SNDBUFFORCE, bytes) < 0) setInt(fd, SOL.SOCKET, SO.SNDBUF, bytes);
     bindTo(fd, ifindex, 0);
     return fd;
   } catch (e) {

@@ -12,9 +12,17 @@
 import { EAGAIN, MSG } from '../linux/constants.ts';
 import { addressOf, errno, libc } from '../linux/libc.ts';
 import { RING_SLOT, RING_SLOTS, TP_STATUS, TPACKET2 } from '../linux/packet-socket.ts';
-import { FRAME_DATA, FRAME_GSO, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX, LARGE_FRAME_MAX } from '../packet/frame.ts';
+import {
+  FRAME_DATA,
+  FRAME_GSO,
+  FRAME_HEADROOM,
+  FRAME_INNER,
+  FRAME_LEN,
+  FRAME_MAX,
+  LARGE_FRAME_MAX,
+} from '../packet/frame.ts';
 import { writeGsoHeader, writePlainHeader } from '../packet/gso.ts';
-import { completeChecksum, type SegmentSource, segment, VNET, VNET_HDR_SIZE } from '../packet/segment.ts';
+import { completeChecksum, type SegmentSource, segment, segmentFrame, VNET, VNET_HDR_SIZE } from '../packet/segment.ts';
 import type { NetdevPort, PortContext, PortSpec } from './netdev.ts';
 import { PORT_STAT, statsOfHalf } from './port-stats.ts';
 
@@ -212,18 +220,17 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
       const data = i32[(frame >> 2) + FRAME_DATA];
       const gso = pool.isLarge(frame) ? i32[(frame >> 2) + FRAME_GSO] : 0;
       if (gso === 0) writePlainHeader(u8, data);
-      else if (!writeGsoHeader(u8, data, i32[(frame >> 2) + FRAME_LEN], gso)) {
+      else if (i32[(frame >> 2) + FRAME_INNER] !== 0 || !writeGsoHeader(u8, data, i32[(frame >> 2) + FRAME_LEN], gso)) {
         if (i > from) send(frames, from, i - from);
         from = i + 1;
-        sendCut(frame, gso);
+        sendCut(frame);
       }
     }
     if (first + count > from) send(frames, from, first + count - from);
   }
 
-  function sendCut(frame: number, gso: number): void {
-    const at = i32[(frame >> 2) + FRAME_DATA];
-    const n = segment(arena, at, i32[(frame >> 2) + FRAME_LEN], gso >>> 16, gso & 0xffff, pool, segments, 0);
+  function sendCut(frame: number): void {
+    const n = segmentFrame(pool, frame, segments, 0);
     pool.put(frame);
     if (n < 0) {
       f64[stats + PORT_STAT.txDropped]++;
@@ -305,7 +312,7 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
       if (gso === 0) continue;
       if (i > from) send(frames, from, i - from);
       from = i + 1;
-      sendCut(frame, gso);
+      sendCut(frame);
     }
     if (first + count > from) send(frames, from, first + count - from);
   }

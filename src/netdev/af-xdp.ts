@@ -9,7 +9,7 @@ import { MSG } from '../linux/constants.ts';
 import { libc } from '../linux/libc.ts';
 import { RING_SIZE, type XdpSocket } from '../linux/xdp.ts';
 import { FRAME_DATA, FRAME_GSO, FRAME_LEN, FRAME_SIZE } from '../packet/frame.ts';
-import { segment } from '../packet/segment.ts';
+import { segmentFrame } from '../packet/segment.ts';
 import type { NetdevPort, PortContext, PortSpec } from './netdev.ts';
 import { PORT_STAT, statsOfHalf } from './port-stats.ts';
 import { steeringHash } from './steering.ts';
@@ -129,11 +129,7 @@ export function openAfXdpPort(spec: AfXdpSpec, context: PortContext): NetdevPort
   /** Large frames are none of the kernel's: a super-segment is cut, what is merely long is dropped. */
   function transmitLarge(sender: Sender, frame: number): void {
     const gso = i32[(frame >> 2) + FRAME_GSO];
-    const length = i32[(frame >> 2) + FRAME_LEN];
-    const n =
-      gso === 0
-        ? -1
-        : segment(arena, i32[(frame >> 2) + FRAME_DATA], length, gso >>> 16, gso & 0xffff, pool, segments, 0);
+    const n = gso === 0 ? -1 : segmentFrame(pool, frame, segments, 0);
     pool.put(frame);
     if (n < 0 || nextLarge(segments, 0, n) < n) {
       for (let k = 0; k < n; k++) pool.put(segments[k]);

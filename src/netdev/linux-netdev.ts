@@ -87,6 +87,7 @@ export abstract class LinuxNetdev implements Netdev {
 
   abstract setConfig(options: ReadonlyMap<string, string>): string | null;
   abstract portSpec(): PortSpec;
+  wiring?(): string;
   /** Does what the kernel calls received mean sent by the switch (a tap: what its host receives, we sent)? */
   protected abstract readonly mirrored: boolean;
 
@@ -163,8 +164,10 @@ export abstract class LinuxNetdev implements Netdev {
   private change(what: Parameters<typeof setLink>[1]): string | null {
     const link = getLink(this.name);
     if (!link) return `${this.name}: No such device`;
+    const before = this.wiring?.();
     const error = attempt(() => setLink(link.ifindex, what));
     this.link = getLink(this.name);
+    if (this.wiring?.() !== before) this.changed();
     return error;
   }
 

@@ -88,7 +88,7 @@ class SystemNetdev extends LinuxNetdev {
     return null;
   }
 
-  wiring(): string {
+  override wiring(): string {
     const isJumbo = (this.link?.mtu ?? 0) > ORDINARY_MTU;
     return [this.mode, this.wantedRxq, this.needWakeup, isJumbo, this.steering()].join();
   }
@@ -150,7 +150,7 @@ class SystemNetdev extends LinuxNetdev {
       const at = takeRings(this.env, RING_BYTES);
       if (at < 0) throw new Error(`${this.name}: the arena is full`);
       this.rings.push({ at, bytes: RING_BYTES });
-      const fd = this.keep(openReceiveSocket(link.ifindex, { arena: this.env.arena, at }));
+      const fd = this.keep(openReceiveSocket(link.ifindex, { arena: this.env.arena, at }, tso));
       if (nRxq > 1) group = joinFanout(fd, group);
       rxFds.push(fd);
       ringsAt.push(at);

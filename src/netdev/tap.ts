@@ -8,9 +8,17 @@
  */
 import { addressOf, LinuxError, libc } from '../linux/libc.ts';
 import { openTap } from '../linux/tun.ts';
-import { FRAME_DATA, FRAME_GSO, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX, LARGE_FRAME_MAX } from '../packet/frame.ts';
+import {
+  FRAME_DATA,
+  FRAME_GSO,
+  FRAME_HEADROOM,
+  FRAME_INNER,
+  FRAME_LEN,
+  FRAME_MAX,
+  LARGE_FRAME_MAX,
+} from '../packet/frame.ts';
 import { writeGsoHeader, writePlainHeader } from '../packet/gso.ts';
-import { completeChecksum, segment, VNET, VNET_HDR_SIZE } from '../packet/segment.ts';
+import { completeChecksum, segmentFrame, VNET, VNET_HDR_SIZE } from '../packet/segment.ts';
 import { LinuxNetdev, ORDINARY_MTU } from './linux-netdev.ts';
 import type { NetdevEnv, NetdevKind, NetdevPort, PortContext, PortSpec } from './netdev.ts';
 import { PORT_STAT, PORT_STATS_BYTES, statsOfHalf } from './port-stats.ts';
@@ -58,7 +66,7 @@ class TapNetdev extends LinuxNetdev {
     return null;
   }
 
-  wiring(): string {
+  override wiring(): string {
     return [this.nRxq, (this.link?.mtu ?? 0) > ORDINARY_MTU, this.isHashed].join();
   }
 
@@ -173,11 +181,11 @@ function openTapPort(spec: TapSpec, context: PortContext): NetdevPort {
       write(fd, frame);
       return;
     }
-    if (tso && writeGsoHeader(u8, data, length, gso)) {
+    if (tso && i32[(frame >> 2) + FRAME_INNER] === 0 && writeGsoHeader(u8, data, length, gso)) {
       write(fd, frame);
       return;
     }
-    const n = segment(arena, data, length, gso >>> 16, gso & 0xffff, pool, segments, 0);
+    const n = segmentFrame(pool, frame, segments, 0);
     pool.put(frame);
     if (n < 0) f64[stats + PORT_STAT.txDropped]++;
     for (let k = 0; k < n; k++) {

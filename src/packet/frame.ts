@@ -12,7 +12,8 @@
  *
  * What is longer than such a chunk holds stands in a large one: the same layout, `LARGE_FRAME_SIZE` bytes, in a region of
  * its own, so that a frame's address tells its size. A large frame's word 2 says whether it is a TCP or UDP super-segment
- * (`gsoType << 16 | gsoSize`, numbers of virtio) whose transport checksum nobody has computed, or 0.
+ * (`gsoType << 16 | gsoSize`, numbers of virtio) whose transport checksum nobody has computed, or 0. Word 3 says where its
+ * own Ethernet header is, once a tunnel has put others before it, or 0.
  */
 import type { Arena } from '../base/arena.ts';
 
@@ -21,6 +22,7 @@ export const FRAME_LEN = 0; // word
 export const FRAME_DATA = 1; // word
 /** Word, of large frames only. */
 export const FRAME_GSO = 2;
+export const FRAME_INNER = 3;
 export const FRAME_HEADROOM = 258;
 /** The longest packet a frame holds at its default place. */
 export const FRAME_MAX = FRAME_SIZE - FRAME_HEADROOM;
@@ -92,6 +94,7 @@ export class FramePool {
     if (this.largeTop === 0) return -1;
     const frame = this.freeLarge[--this.largeTop];
     this.arena.i32[(frame >> 2) + FRAME_GSO] = 0;
+    this.arena.i32[(frame >> 2) + FRAME_INNER] = 0;
     return frame;
   }
 

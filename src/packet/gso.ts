@@ -81,6 +81,27 @@ export function writeGsoHeader(u8: Uint8Array, at: number, length: number, gso: 
   return true;
 }
 
+/**
+ * Completes the checksum of a copy of a super-segment, so that whoever sees it as a packet sees a good one. `at` is even.
+ */
+export function finishGso(u8: Uint8Array, u16: Uint16Array, at: number, length: number, gso: number): void {
+  if (!locate(u8, at, length, gso >>> 16)) return;
+  const { l3, l4, isV6, isUdp } = gsoPlaces;
+  const checksum = at + l4 + (isUdp ? 6 : 16);
+  u8[checksum] = 0;
+  u8[checksum + 1] = 0;
+  let sum = length - l4 + (isUdp ? 17 : 6);
+  sum = ((sum & 0xff) << 8) | ((sum >> 8) & 0xff);
+  const from = at + l3 + (isV6 ? 8 : 12);
+  for (let k = from >> 1, end = (from + (isV6 ? 32 : 8)) >> 1; k < end; k++) sum += u16[k];
+  const last = (at + length) >> 1;
+  for (let k = (at + l4) >> 1; k < last; k++) sum += u16[k];
+  if (length & 1) sum += u8[at + length - 1];
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  sum = ~sum & 0xffff;
+  put16(u8, checksum, sum === 0 && isUdp ? 0xffff : sum);
+}
+
 /** A virtio header that asks for nothing. */
 export function writePlainHeader(u8: Uint8Array, at: number): void {
   for (let k = at - VNET_HDR_SIZE; k < at; k++) u8[k] = 0;

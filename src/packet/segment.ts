@@ -5,7 +5,15 @@
  * The input is ordinary memory; the output goes into frames of the arena. Nothing is allocated. A header that does not
  * fit the packet makes the packet an error (-1), never an access out of bounds.
  */
-import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, type FramePool, LARGE_FRAME_MAX } from './frame.ts';
+import {
+  FRAME_DATA,
+  FRAME_GSO,
+  FRAME_HEADROOM,
+  FRAME_INNER,
+  FRAME_LEN,
+  type FramePool,
+  LARGE_FRAME_MAX,
+} from './frame.ts';
 import { gsoPlaces, locate } from './gso.ts';
 
 export { VNET, VNET_HDR_SIZE } from './vnet.ts';
@@ -81,7 +89,7 @@ export interface SegmentSource {
 
 /**
  * Cuts the `length` bytes at `at` (2 mod 4, so that headers are aligned as in a frame) of `source` into segments of
- * `gsoSize` bytes of payload, writes them to frames from `pool`, and their names to `out` from `outAt` on. Returns how many,
+ * `gsoSize` bytes of payload behind the headers (before which a tunnel's may stand: `outer` bytes), writes them to frames from `pool`, and their names to `out` from `outAt` on. Returns how many,
  * or -1 when the packet is malformed or there are not enough frames.
  */
 export function segment(
@@ -93,11 +101,15 @@ export function segment(
   pool: FramePool,
   out: Int32Array,
   outAt: number,
+  outer = 0,
 ): number {
   const s = source.u8;
   const { u8, u16, i32 } = pool.arena;
-  if (!locate(s, at, length, gsoType)) return -1;
-  const { l3, l4, header, isV6, isUdp } = gsoPlaces;
+  if (!locate(s, at + outer, length - outer, gsoType)) return -1;
+  const { isV6, isUdp } = gsoPlaces;
+  const l3 = outer + gsoPlaces.l3;
+  const l4 = outer + gsoPlaces.l4;
+  const header = outer + gsoPlaces.header;
   if (gsoSize === 0 || header + gsoSize > LARGE_FRAME_MAX) return -1;
 
   const payload = length - header;
@@ -156,7 +168,57 @@ export function segment(
     let sum = sum16(u8, u16, data + l3 + addressesAt, addresses, swap16(l4Length) + swap16(isUdp ? 17 : 6));
     sum = ~sum16(u8, u16, data + l4, header - l4, sum + payloadSum) & 0xffff;
     store16(u8, checksumAt, sum === 0 && isUdp ? 0xffff : sum);
+    if (outer !== 0) finishOuter(pool.arena, data, header + n, outer, i);
     out[outAt + i] = frame;
   }
   return count;
+}
+
+const GRE_CSUM = 0x80;
+
+/** A tunnel's headers before one of the segments: lengths, identification, checksums. */
+function finishOuter({ u8, u16 }: SegmentSource, data: number, length: number, outer: number, index: number): void {
+  let l3 = 12;
+  while (u8[data + l3] === 0x81 || u8[data + l3] === 0x88) l3 += 4;
+  const isV6 = u8[data + l3] === 0x86;
+  l3 += 2;
+  const at = data + l3;
+  const l4 = isV6 ? at + 40 : at + (u8[at] & 15) * 4;
+  const size = data + length - l4;
+  const protocol = isV6 ? u8[at + 6] : u8[at + 9];
+  if (isV6) big16(u8, at + 4, size);
+  else {
+    big16(u8, at + 2, data + length - at);
+    big16(u8, at + 4, ((u8[at + 4] << 8) | u8[at + 5]) + index);
+    big16(u8, at + 10, 0);
+    store16(u8, at + 10, ~sum16(u8, u16, at, l4 - at, 0) & 0xffff);
+  }
+  if (l4 >= data + outer) return;
+  if (protocol === 17) {
+    big16(u8, l4 + 4, size);
+    if (u8[l4 + 6] === 0 && u8[l4 + 7] === 0) return;
+    big16(u8, l4 + 6, 0);
+    const pseudo = sum16(u8, u16, at + (isV6 ? 8 : 12), isV6 ? 32 : 8, swap16(size & 0xffff) + swap16(17));
+    const sum = ~sum16(u8, u16, l4, size, pseudo) & 0xffff;
+    store16(u8, l4 + 6, sum === 0 ? 0xffff : sum);
+  } else if (protocol === 47 && (u8[l4] & GRE_CSUM) !== 0) {
+    big16(u8, l4 + 4, 0);
+    store16(u8, l4 + 4, ~sum16(u8, u16, l4, size, 0) & 0xffff);
+  }
+}
+
+function big16(u8: Uint8Array, at: number, value: number): void {
+  u8[at] = value >> 8;
+  u8[at + 1] = value;
+}
+
+/** Cuts the super-segment in a large frame, whatever tunnel it is in; as `segment`. */
+export function segmentFrame(pool: FramePool, frame: number, out: Int32Array, outAt: number): number {
+  const { i32 } = pool.arena;
+  const f = frame >> 2;
+  const gso = i32[f + FRAME_GSO];
+  const at = i32[f + FRAME_DATA];
+  const inner = i32[f + FRAME_INNER];
+  const outer = inner === 0 ? 0 : inner - at;
+  return segment(pool.arena, at, i32[f + FRAME_LEN], gso >>> 16, gso & 0xffff, pool, out, outAt, outer);
 }

@@ -93,6 +93,11 @@ export class Datapaths {
 
   configure(config: ReadonlyMap<string, string>): void {
     this.config = config;
+    // As the original: what it says when the switch starts holds until it ends.
+    if (this.env.userspaceTso === undefined) {
+      this.env.userspaceTso = config.get('userspace-tso-enable') === 'true';
+      if (this.env.userspaceTso) vlog('userspace_tso').info('Userspace TCP Segmentation Offloading support enabled');
+    }
     for (const backer of this.backers.values()) backer.configure(config);
   }
 

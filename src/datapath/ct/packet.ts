@@ -5,6 +5,7 @@
  * Of an ICMP error the tuple is that of the packet it complains about, turned round: the way the error itself goes.
  */
 import type { ArenaViews } from '../../base/arena.ts';
+import { FRAME_GSO, type FramePool } from '../../packet/frame.ts';
 import type { PacketBatch } from '../batch.ts';
 import { icmpPartner, icmpPorts, kindOf, PROTO, reversePorts, T_DST, T_KIND, T_PORTS, T_SRC } from './entry.ts';
 
@@ -47,7 +48,7 @@ export function reverseTuple(i32: Int32Array, from: number, t: number): void {
   i32[t + T_PORTS] = ports;
 }
 
-export function makePacketReader(views: ArenaViews): PacketReader {
+export function makePacketReader(views: ArenaViews, pool: FramePool | null = null): PacketReader {
   const { u8, u16, i32 } = views;
   let segmentEnd = 0;
   let innerAt = 0;
@@ -84,6 +85,11 @@ export function makePacketReader(views: ArenaViews): PacketReader {
     return s + (proto << 8) + (((length & 0xff) << 8) | (length >> 8));
   }
 
+  /** Its segments will have checksums; it has none. */
+  function isSegmentedLater(frame: number): boolean {
+    return pool?.isLarge(frame) === true && i32[(frame >> 2) + FRAME_GSO] !== 0;
+  }
+
   /** Segments are checked over `sum`, which wants even addresses; a receiver never gives others. */
   function read(b: PacketBatch, i: number, k: number, zone: number, t: number): number {
     const l3 = b.l3[i];
@@ -118,7 +124,8 @@ export function makePacketReader(views: ArenaViews): PacketReader {
         if (size < 20) return PARSED.INVALID;
         const header = (u8[l4 + 12] >> 4) * 4;
         if (header < 20 || header > size) return PARSED.INVALID;
-        if (sum(l4, end, pseudo(l3, isV6, proto, size)) !== 0xffff) return PARSED.INVALID;
+        if (!isSegmentedLater(b.frames[i]) && sum(l4, end, pseudo(l3, isV6, proto, size)) !== 0xffff)
+          return PARSED.INVALID;
         i32[t + T_PORTS] = load32(l4);
         return u16[l4 >> 1] === 0 || u16[(l4 >> 1) + 1] === 0 ? PARSED.INVALID : PARSED.OWN;
       }
@@ -128,7 +135,8 @@ export function makePacketReader(views: ArenaViews): PacketReader {
         if (length < 8 || length > size) return PARSED.INVALID;
         if (u16[(l4 + 6) >> 1] === 0) {
           if (isV6) return PARSED.INVALID;
-        } else if (sum(l4, end, pseudo(l3, isV6, proto, size)) !== 0xffff) return PARSED.INVALID;
+        } else if (!isSegmentedLater(b.frames[i]) && sum(l4, end, pseudo(l3, isV6, proto, size)) !== 0xffff)
+          return PARSED.INVALID;
         i32[t + T_PORTS] = load32(l4);
         return u16[l4 >> 1] === 0 || u16[(l4 >> 1) + 1] === 0 ? PARSED.INVALID : PARSED.OWN;
       }

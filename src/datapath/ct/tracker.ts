@@ -8,6 +8,7 @@
  */
 import type { ArenaViews } from '../../base/arena.ts';
 import { OFS } from '../../flow/layout.ts';
+import type { FramePool } from '../../packet/frame.ts';
 import { type PacketBatch, SLOT_WORDS } from '../batch.ts';
 import type { HeaderWriter } from '../headers.ts';
 import type { Alloc } from '../scratch.ts';
@@ -68,10 +69,16 @@ export interface Tracker {
 }
 
 /** `ctAt`: word index of the table's control block. */
-export function makeTracker(arena: ArenaViews, ctAt: number, alloc: Alloc, write: HeaderWriter): Tracker {
+export function makeTracker(
+  arena: ArenaViews,
+  ctAt: number,
+  alloc: Alloc,
+  write: HeaderWriter,
+  pool: FramePool | null = null,
+): Tracker {
   const { u8, i32 } = arena;
   const table = makeCtTable(arena, ctAt);
-  const reader = makePacketReader(arena);
+  const reader = makePacketReader(arena, pool);
   const tcp = makeTcpTracker(arena);
   const memory = alloc(TRACKER_BYTES) >> 2;
   const own = memory;
