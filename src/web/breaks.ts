@@ -16,11 +16,12 @@ type Line = { readonly type: 'breaks'; readonly serial: number } | BreakpointSta
 export function breaksFeed(to: SwitchClient): Feed {
   return new Feed((publish) => {
     let last: BreaksData | undefined;
-    let serial = -1;
+    let serial: number | null = null;
     const turns = repeat(
       { ms: 50 },
       async () => {
-        const text = await to.ask('journey/break-show', '--format=json', `--since=${serial}`, `--wait=${WAIT_MS}`);
+        const wait = serial === null ? [] : [`--since=${serial}`, `--wait=${WAIT_MS}`];
+        const text = await to.ask('journey/break-show', '--format=json', ...wait);
         const lines = text
           .split('\n')
           .filter((line) => line !== '')
@@ -35,7 +36,7 @@ export function breaksFeed(to: SwitchClient): Feed {
         publish((last = { at: Date.now(), breakpoints, held }));
       },
       () => {
-        serial = -1;
+        serial = null;
         last = undefined;
       },
     );

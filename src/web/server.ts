@@ -156,10 +156,10 @@ class Handler {
     const feeds = topics.map((topic) => ({ topic, feed: this.feedOf(topic) }));
     const stream = startLines(response);
     const held = feeds.map(({ topic, feed }) => feed.subscribe((data) => stream.line({ topic, data })));
-    // Asking is what tells whether the switch is there.
-    const top = this.feedOf('top').subscribe(() => {});
+    // Asking is what tells whether the switch is there; and changes are news from the moment that somebody looks at anything.
+    for (const topic of ['top', 'changes']) held.push(this.feedOf(topic).subscribe(() => {}));
     stream.onClose(() => {
-      for (const one of [...held, top]) one[Symbol.dispose]();
+      for (const one of held) one[Symbol.dispose]();
     });
   }
 
@@ -215,29 +215,30 @@ class Handler {
 
   private statusFeed(): Feed {
     return new Feed((publish) => {
-      let hasBreakpoints: boolean | null = null;
+      let hasBreakpoints = false;
+      let lookedAt = 0;
       const now = (): Status => ({
         switch: this.to.reach,
         database: this.db.reach,
         version: VERSION,
         allowsChanges: this.options.allowsChanges,
-        hasBreakpoints: hasBreakpoints === true,
+        hasBreakpoints,
       });
+      // Asked again of each switch that comes: it may be another one.
+      const look = async (): Promise<void> => {
+        const { isUp, since } = this.to.reach;
+        if (!isUp || lookedAt === since) return;
+        lookedAt = since;
+        const commands = await this.to.ask('list-commands').catch(() => '');
+        hasBreakpoints = /^\s*journey\/break-set\b/m.test(commands);
+        publish(now());
+      };
       const tell = (): void => {
         publish(now());
-        if (hasBreakpoints !== null || !this.to.reach.isUp) return;
-        hasBreakpoints = false;
-        void this.to.ask('list-commands').then(
-          (text) => {
-            hasBreakpoints = /^\s*journey\/break-set\b/m.test(text);
-            if (hasBreakpoints) publish(now());
-          },
-          () => {
-            hasBreakpoints = null;
-          },
-        );
+        void look();
       };
       const held = [this.to.onReach(tell), this.db.onReach(tell), this.db.watch(() => {})];
+      void look();
       return {
         snapshot: now,
         close() {

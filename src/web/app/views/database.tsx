@@ -41,10 +41,14 @@ export function DatabaseView(): JSX.Element {
 
 const isEmpty = (cell: DbCell): boolean => cell.length === 0 || cell === '[]' || cell === '{}' || cell === '""';
 
+const isFreshTime = (at: number | undefined): boolean => at !== undefined && Date.now() - at < FRESH_MS;
+const isFresh = (news: ReadonlyMap<number, number> | undefined): boolean =>
+  [...(news?.values() ?? [])].some(isFreshTime);
+
 function Rows({ table }: { readonly table: string }): JSX.Element {
   const { params } = useRoute();
   const rows = useRef(new Map<string, DbRow>());
-  const fresh = useRef(new Map<string, Set<number>>());
+  const fresh = useRef(new Map<string, Map<number, number>>());
   const columns = useRef<readonly { name: string; type: string }[]>([]);
   const isKnown = useRef(false);
   const version = useChanges<DbRowsData>(`rows:${table}`, (data) => {
@@ -57,12 +61,11 @@ function Rows({ table }: { readonly table: string }): JSX.Element {
     for (const row of data.rows) {
       const old = rows.current.get(row.uuid);
       rows.current.set(row.uuid, row);
-      const changed = new Set<number>();
+      const news = fresh.current.get(row.uuid) ?? new Map<number, number>();
+      fresh.current.set(row.uuid, news);
       row.cells.forEach((cell, i) => {
-        if (JSON.stringify(cell) !== JSON.stringify(old?.cells[i])) changed.add(i);
+        if (JSON.stringify(cell) !== JSON.stringify(old?.cells[i])) news.set(i, Date.now());
       });
-      fresh.current.set(row.uuid, changed);
-      setTimeout(() => fresh.current.get(row.uuid) === changed && fresh.current.delete(row.uuid), FRESH_MS);
     }
     for (const uuid of data.removed) rows.current.delete(uuid);
   });
@@ -103,7 +106,7 @@ function Rows({ table }: { readonly table: string }): JSX.Element {
           active={row ? list.indexOf(row) : -1}
           onActive={(i) => setParams({ row: list[i].uuid })}
           rowKey={(i) => list[i].uuid}
-          rowClass={(i) => ((fresh.current.get(list[i].uuid)?.size ?? 0) > 0 ? 'is-fresh' : '')}
+          rowClass={(i) => (isFresh(fresh.current.get(list[i].uuid)) ? 'is-fresh' : '')}
           row={(i) => (
             <div class="grow two-lines">
               <b>{list[i].label}</b>
@@ -135,7 +138,7 @@ function Cells({
 }: {
   readonly row: DbRow;
   readonly columns: readonly { name: string; type: string }[];
-  readonly fresh: ReadonlySet<number> | undefined;
+  readonly fresh: ReadonlyMap<number, number> | undefined;
 }): JSX.Element {
   const [isAll, setAll] = useState(false);
   const shown = columns
@@ -145,7 +148,7 @@ function Cells({
     <>
       <dl class="facts cells">
         {shown.map(({ column, cell, i }) => (
-          <div key={column.name} class={fresh?.has(i) ? 'is-fresh' : ''}>
+          <div key={column.name} class={isFreshTime(fresh?.get(i)) ? 'is-fresh' : ''}>
             <dt title={column.type}>{column.name}</dt>
             <dd>
               <Cell cell={cell} />

@@ -2,13 +2,14 @@
 import type { JSX } from 'preact';
 import { useEffect, useReducer, useRef, useState } from 'preact/hooks';
 import type { Story } from '../../../ofproto/journey/story.ts';
-import type { NetData } from '../../api.ts';
+import type { NetData, Status } from '../../api.ts';
 import { bytesOfHex, summary } from '../../headers.ts';
 import { count, duration } from '../format.ts';
 import { errorOf, lines, useTopic } from '../live.ts';
 import { Icon } from '../parts/icons.tsx';
 import { VirtualList } from '../parts/virtual-list.tsx';
 import { setParams, useRoute } from '../route.ts';
+import { BreakpointsView } from './breakpoints.tsx';
 import { StoryView } from './story.tsx';
 
 const KEPT = 2000;
@@ -101,7 +102,36 @@ function useCapture(): Capture {
   return capture;
 }
 
+const WAYS = [
+  [null, 'Watch'],
+  ['break', 'Breakpoints'],
+] as const;
+
 export function JourneysView(): JSX.Element {
+  const status = useTopic<Status>('status');
+  const { params } = useRoute();
+  const way = params.get('way');
+  return (
+    <div class="journeys-page">
+      <div class="choice" role="tablist" aria-label="Watch packets, or let them wait">
+        {WAYS.map(([name, label]) => (
+          <button
+            key={label}
+            type="button"
+            role="tab"
+            aria-selected={way === name}
+            onClick={() => setParams({ way: name })}
+          >
+            {label}
+          </button>
+        ))}
+      </div>
+      {way === 'break' ? <BreakpointsView status={status} /> : <Watch />}
+    </div>
+  );
+}
+
+function Watch(): JSX.Element {
   const net = useTopic<NetData>('net');
   const { params } = useRoute();
   const now = useCapture();
@@ -218,7 +248,14 @@ export function JourneysView(): JSX.Element {
           }
         />
       </section>
-      {story && <StoryView key={story.journey} story={story} close={() => setParams({ open: null })} />}
+      {story && (
+        <StoryView
+          key={story.journey}
+          story={story}
+          others={(n) => capture.stories.find((s) => s.story.journey === n)?.story}
+          close={() => setParams({ open: null })}
+        />
+      )}
     </div>
   );
 }
@@ -229,7 +266,9 @@ function StoryRow({ story, text }: { readonly story: Story; readonly text: strin
   const out = story.outputs.map((p) => p.name).join(', ');
   const first = story.steps.find((s) => s.step === 'lookup');
   const cache =
-    first?.step === 'lookup' ? ({ emc: 'EMC', megaflow: 'dpcls', none: 'upcall' }[first.cache] ?? first.cache) : '';
+    first?.step === 'lookup'
+      ? ({ emc: 'EMC', smc: 'SMC', megaflow: 'dpcls', none: 'upcall' }[first.cache] ?? first.cache)
+      : '';
   return (
     <>
       <span class={`verdict-mark is-${story.verdict}`} title={story.verdict} />

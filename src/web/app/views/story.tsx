@@ -5,13 +5,21 @@ import type { Step, Story, TranslationStory } from '../../../ofproto/journey/sto
 import { bytesOfHex, type HeaderField, headersOf } from '../../headers.ts';
 import { parseTrace, pathOf } from '../../trace-text.ts';
 import { ago, count, duration } from '../format.ts';
+import { post } from '../live.ts';
 import { Icon } from '../parts/icons.tsx';
 import { ActionsText, MatchText } from '../parts/match-text.tsx';
 import { TracePicture } from '../parts/trace-picture.tsx';
 import { keepPath } from '../path.ts';
 import { go, linkTo } from '../route.ts';
 
-export function StoryView({ story, close }: { readonly story: Story; readonly close: () => void }): JSX.Element {
+interface StoryProps {
+  readonly story: Story;
+  /** Journeys that may have told what this one does not tell again. */
+  readonly others: (journey: number) => Story | undefined;
+  readonly close: () => void;
+}
+
+export function StoryView({ story, others, close }: StoryProps): JSX.Element {
   const [at, setAt] = useState(0);
   const steps = useMemo(() => [null, ...story.steps], [story]);
   const packets = useMemo(() => packetsOf(story), [story]);
@@ -27,7 +35,14 @@ export function StoryView({ story, close }: { readonly story: Story; readonly cl
     window.addEventListener('keydown', keys);
     return () => window.removeEventListener('keydown', keys);
   }, [steps.length, close]);
-  const translations = story.steps.flatMap((s) => translationOf(s));
+  const showPath = async (): Promise<void> => {
+    const told = story.steps.flatMap((s) => translationOf(s, others));
+    // What no journey we heard has told is asked for: the tables may have changed since.
+    const traces = told.length > 0 ? told.map((t) => t.trace) : [await traceOf(story)];
+    const title = told.length > 0 ? `journey ${story.journey}` : `journey ${story.journey}, as the tables are now`;
+    keepPath({ title, steps: traces.flatMap((text) => pathOf(parseTrace(text))) });
+    go('flows', { bridge: story.bridge, path: '1' });
+  };
   return (
     <section class="panel story" aria-label={`Journey ${story.journey}`}>
       <header class="story-head">
@@ -46,18 +61,8 @@ export function StoryView({ story, close }: { readonly story: Story; readonly cl
             · {duration(story.ns)}
           </p>
         </div>
-        {translations.length > 0 && (
-          <button
-            type="button"
-            class="button"
-            onClick={() => {
-              keepPath({
-                title: `journey ${story.journey}`,
-                steps: translations.flatMap((t) => pathOf(parseTrace(t.trace))),
-              });
-              go('flows', { bridge: story.bridge, path: '1' });
-            }}
-          >
+        {story.bridge && (
+          <button type="button" class="button" onClick={() => void showPath()}>
             In the flow tables
           </button>
         )}
@@ -131,10 +136,20 @@ export function StoryView({ story, close }: { readonly story: Story; readonly cl
   );
 }
 
-function translationOf(step: Step): TranslationStory[] {
+function translationOf(step: Step, others: StoryProps['others']): TranslationStory[] {
   if (step.step === 'translation') return [step.translation];
-  if (step.step === 'lookup' && step.replay) return [step.replay];
+  if (step.step !== 'lookup') return [];
+  if (step.replay) return [step.replay];
+  const told = step.replayed_in === null ? undefined : others(step.replayed_in);
+  for (const other of told?.steps ?? [])
+    if (other.step === 'lookup' && other.replay && other.megaflow?.ufid === step.megaflow?.ufid) return [other.replay];
   return [];
+}
+
+async function traceOf(story: Story): Promise<string> {
+  const flow = `in_port=${story.in_port.of_port ?? story.in_port.name}`;
+  const response = await fetch('/api/trace', post({ bridge: story.bridge, flow, packet: story.packet }));
+  return response.ok ? ((await response.json()) as { text: string }).text : '';
 }
 
 /** The packet's bytes before and after each step; step 0 is its reception. */
@@ -150,10 +165,16 @@ function packetsOf(story: Story): { before: string; after: string }[] {
   return list;
 }
 
-function stepTitle(step: Step): string {
+const OTHER_STEPS: Readonly<Record<string, string>> = {
+  held: 'waits at a breakpoint',
+  released: 'goes on',
+  edited: 'edited',
+};
+
+export function stepTitle(step: Step): string {
   switch (step.step) {
     case 'lookup':
-      if (step.cache === 'emc') return 'EMC hit';
+      if (step.cache === 'emc' || step.cache === 'smc') return `${step.cache.toUpperCase()} hit`;
       if (step.cache === 'none') return `no cache knows it${step.tried > 0 ? `, ${step.tried} subtables tried` : ''}`;
       return `megaflow hit in subtable ${step.tried}${step.subtables === null ? '' : ` of ${step.subtables}`}`;
     case 'upcall':
@@ -175,7 +196,8 @@ function stepTitle(step: Step): string {
     case 'drop':
       return `dropped: ${step.reason}`;
     default:
-      return (step as { step: string }).step;
+      // What later versions may add.
+      return OTHER_STEPS[(step as { step: string }).step] ?? (step as { step: string }).step;
   }
 }
 
