@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { certificates } from './support/certificates.ts';
 import { missing, must, type Result, Sandbox, until } from './support/sandbox.ts';
 
 const skip = missing('ovsdb-server', 'ovsdb-tool', 'ovsdb-client', 'openssl');
@@ -107,54 +108,6 @@ const ATTEMPTS = [
   { op: 'select', table: 'U', where: [], columns: ['name'] },
 ];
 
-async function certificates(sb: Sandbox): Promise<void> {
-  const openssl = (...args: string[]) =>
-    must(
-      'openssl',
-      args.map((arg) => arg.replace(/^@/, `${sb.dir}/`)),
-    );
-  await openssl(
-    'req',
-    '-x509',
-    '-newkey',
-    'rsa:2048',
-    '-nodes',
-    '-keyout',
-    '@ca.key',
-    '-subj',
-    '/CN=CA',
-    '-out',
-    '@ca.pem',
-  );
-  for (const name of ['server', 'alice']) {
-    await openssl(
-      'req',
-      '-newkey',
-      'rsa:2048',
-      '-nodes',
-      '-keyout',
-      `@${name}.key`,
-      '-subj',
-      `/CN=${name}`,
-      '-out',
-      `@${name}.csr`,
-    );
-    await openssl(
-      'x509',
-      '-req',
-      '-in',
-      `@${name}.csr`,
-      '-CA',
-      '@ca.pem',
-      '-CAkey',
-      '@ca.key',
-      '-CAcreateserial',
-      '-out',
-      `@${name}.pem`,
-    );
-  }
-}
-
 /** What clients of connections with roles get, of a server whose keys stand in the database. */
 async function accessStory(make: 'C' | 'ours', keys: Sandbox): Promise<string[]> {
   await using sb = await Sandbox.create();
@@ -230,7 +183,7 @@ async function accessStory(make: 'C' | 'ours', keys: Sandbox): Promise<string[]>
 
 test('roles, certificates and keys from the database do what they do in the original', { skip }, async () => {
   await using keys = await Sandbox.create();
-  await certificates(keys);
+  await certificates(keys, 'server', 'alice');
   const [theirs, ours] = await Promise.all([accessStory('C', keys), accessStory('ours', keys)]);
   assert.ok(theirs.some((text) => text.includes('permission error')));
   assert.deepEqual(ours, theirs);

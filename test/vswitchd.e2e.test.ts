@@ -4,6 +4,7 @@ import { chmodSync, readdirSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { certificates } from './support/certificates.ts';
 import { Netns, uniqueName, veth } from './support/netns.ts';
 import { BIN, missing, must, notRoot, run, Sandbox, until } from './support/sandbox.ts';
 
@@ -160,6 +161,29 @@ test('a switch told to wait for its flows drops packets and calls no controller 
   await sb.ours('ovs-vsctl', ...restore);
   await send();
   await until(async () => (await sent()) === '2', 5000, 'packets go on');
+});
+
+test('keys and certificates of the database serve controllers over TLS, both ways', {
+  skip: noTools || missing('ovs-ofctl', 'openssl'),
+}, async () => {
+  await using sb = await start(SIMULATED);
+  await certificates(sb, 'switch', 'controller');
+  const [key, cert, ca] = ['switch.key', 'switch.pem', 'ca.pem'].map((name) => sb.path(name));
+  await vsctl(sb, `set-ssl ${key} ${cert} ${ca} -- add-br br0 -- set-controller br0 pssl:0:127.0.0.1`);
+  const port = await until(
+    () => /listening on port (\d+)/.exec(sb.log('ovs-vswitchd'))?.[1],
+    5000,
+    'the switch listens',
+  );
+  const peer = ['-p', 'controller.key', '-c', 'controller.pem', '-C', 'ca.pem'];
+  const { stdout, stderr } = await sb.c('ovs-ofctl', ...peer, 'dump-flows', `ssl:127.0.0.1:${port}`);
+  assert.match(stdout, /NXST_FLOW reply/, stderr);
+  // Who has a certificate of another authority is not heard.
+  await using strange = await Sandbox.create();
+  await certificates(strange, 'controller');
+  const stranger = await strange.c('ovs-ofctl', ...peer.with(5, 'none'), 'show', `ssl:127.0.0.1:${port}`);
+  assert.notEqual(stranger.status, 0);
+  assert.match(sb.log('ovs-vswitchd'), /stream_ssl\|WARN\|SSL_accept: .*\S\n$/);
 });
 
 test('only one switch works on a database; the next takes over when it leaves', { skip: noTools }, async () => {

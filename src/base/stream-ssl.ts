@@ -57,7 +57,7 @@ export function createTlsServer(accept: (socket: Socket) => void): Server {
   if (peerCaCert) options.cert = Buffer.concat([options.cert as Buffer, Buffer.from('\n'), readFileSync(peerCaCert)]);
   const verify = sslConfig().caCert !== 'none';
   const server = tlsCreateServer({ ...options, requestCert: verify, rejectUnauthorized: verify }, accept);
-  server.on('tlsClientError', (error) => log.rl(5).warn(`SSL_accept: ${error.message}`));
+  server.on('tlsClientError', (error) => log.rl(5).warn(`SSL_accept: ${error.message.trimEnd()}`));
   return server;
 }
 

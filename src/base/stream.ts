@@ -119,6 +119,7 @@ function opened(
   });
 }
 
+const sockets = vlog('socket_util');
 let unixSerial = 0;
 
 /** Listens at a passive remote. Rejects with a `StreamError`. */
@@ -142,6 +143,7 @@ export async function listenStreams(
   await listening(server, () => server.listen({ port: at.port, host: at.host ?? '0.0.0.0' }));
   const address = server.address();
   const port = typeof address === 'object' && address ? address.port : at.port;
+  if (at.port === 0) sockets.info(`${r.rest}: listening on port ${port}`);
   return listener(server, `p${kind}:${port}${at.host ? `:${formatHost(at.host)}` : ''}`, port, () => {});
 }
 

@@ -3,6 +3,7 @@
  * consistent state however the database changes meanwhile. Rows are kept only to write status back to.
  */
 
+import type { SslConfig } from '../base/ssl-config.ts';
 import { VERSION } from '../base/version.ts';
 import { vlog } from '../base/vlog.ts';
 import type { LacpConfig } from '../ofproto/lacp.ts';
@@ -73,6 +74,8 @@ export interface SwitchSpec {
   readonly nextCfg: number | bigint;
   readonly otherConfig: ReadonlyMap<string, string>;
   readonly statsIntervalMs: number;
+  /** Null leaves what the command line says. */
+  readonly ssl: Partial<SslConfig> | null;
   readonly bridges: readonly BridgeSpec[];
 }
 
@@ -100,7 +103,17 @@ export function readSwitch(row: Row): SwitchSpec {
     nextCfg: row.get('next_cfg').keys[0] as number | bigint,
     otherConfig,
     statsIntervalMs: Math.max(interval, 5000),
+    ssl: row.refs('ssl').map(readSsl)[0] ?? null,
     bridges: bridges.sort(byName),
+  };
+}
+
+function readSsl(row: Row): Partial<SslConfig> {
+  return {
+    privateKey: row.string('private_key'),
+    certificate: row.string('certificate'),
+    caCert: row.string('ca_cert'),
+    bootstrapCaCert: row.boolean('bootstrap_ca_cert'),
   };
 }
 

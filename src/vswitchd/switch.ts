@@ -10,6 +10,7 @@ import { Arena } from '../base/arena.ts';
 import { clock } from '../base/clock.ts';
 import { coverage } from '../base/coverage.ts';
 import { memoryReporter } from '../base/memory.ts';
+import { setSslConfig } from '../base/ssl-config.ts';
 import { VERSION } from '../base/version.ts';
 import { vlog } from '../base/vlog.ts';
 import { watchLinks } from '../linux/link.ts';
@@ -155,6 +156,7 @@ export class Switch {
     this.isRestoring = (this.isFirst || this.isRestoring) && spec.otherConfig.get(RESTORE_WAIT) === 'true';
     const otherConfig = new Map(spec.otherConfig);
     if (!this.isRestoring) otherConfig.delete(RESTORE_WAIT);
+    if (spec.ssl) setSslConfig(spec.ssl);
     this.datapaths.configure(otherConfig);
     const wanted = new Map(spec.bridges.map((bridge) => [bridge.name, bridge]));
     for (const bridge of [...this.bridges.values()]) {

@@ -8,6 +8,7 @@ export const DATABASE_LOCK = 'ovs_vswitchd';
 export const SWITCH_TABLES: TableRequests = {
   Open_vSwitch: [
     'bridges',
+    'ssl',
     'other_config',
     'external_ids',
     'next_cfg',
@@ -108,5 +109,6 @@ export const SWITCH_TABLES: TableRequests = {
     'snaplen',
     'statistics',
   ],
+  SSL: ['private_key', 'certificate', 'ca_cert', 'bootstrap_ca_cert'],
   Flow_Table: ['name', 'flow_limit', 'overflow_policy', 'groups', 'prefixes'],
 };
