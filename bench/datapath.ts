@@ -33,7 +33,7 @@ interface Result {
 }
 
 /** Receives `flows` different packets in turn for ever: 64 bytes copied by words into each fresh frame. */
-function generator(bed: TestBed, flows: number, prepare?: (frame: Uint8Array, i: number) => void): NetdevPort {
+export function generator(bed: TestBed, flows: number, prepare?: (frame: Uint8Array, i: number) => void): NetdevPort {
   const { arena, pool } = bed;
   const { u8, i32 } = arena;
   const n = Math.min(Math.max(flows, 1024), 200_000);
@@ -79,7 +79,7 @@ function generator(bed: TestBed, flows: number, prepare?: (frame: Uint8Array, i:
 }
 
 /** `masks` masks that differ only in how much of the Ethernet source they want; every one is used. */
-function install(bed: TestBed, flows: number, masks: number): void {
+export function install(bed: TestBed, flows: number, masks: number): void {
   for (let x = 0; x < flows; x++) {
     const key = new FlowKey();
     const mask = new FlowKey();

@@ -13,7 +13,7 @@
  */
 import type { ArenaViews } from '../base/arena.ts';
 import { DP_WORDS } from '../flow/layout.ts';
-import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, FRAME_MAX, type FramePool } from '../packet/frame.ts';
+import { FRAME_DATA, FRAME_GSO, FRAME_HEADROOM, FRAME_LEN, type FramePool, LARGE_FRAME_MAX } from '../packet/frame.ts';
 import type { ActionRunner, ActionTeller } from './actions.ts';
 import { OP } from './actions-code.ts';
 import { type PacketBatch, SLOT_WORDS } from './batch.ts';
@@ -67,6 +67,7 @@ interface Waiting {
   readonly port: number;
   readonly queue: number;
   readonly packet: Uint8Array;
+  readonly gso: number;
 }
 
 /** What is left to do with one packet, or a copy of it. */
@@ -79,6 +80,8 @@ interface Part {
   readonly reason: number;
   readonly cut: number;
   readonly code: Int32Array | null;
+  /** How the packet is to be cut on its way out: `FRAME_GSO`. */
+  readonly gso: number;
   packet: Uint8Array;
   key: Int32Array;
 }
@@ -146,6 +149,8 @@ export function makeHolder(host: HolderHost) {
     return u8.slice(p, p + i32[(frame >> 2) + FRAME_LEN]);
   };
 
+  const gsoOf = (frame: number): number => (pool.isLarge(frame) ? i32[(frame >> 2) + FRAME_GSO] : 0);
+
   // ---- a packet that is being told ----
 
   /** It may stop before the stages in `stops`. `slot` is where its key is when it was received, -1 for one that goes on. */
@@ -183,6 +188,7 @@ export function makeHolder(host: HolderHost) {
       reason: -1,
       cut: 0,
       code: null,
+      gso: gsoOf(frame),
       packet: copyOf(frame),
       key: i32.slice(slot, slot + DP_WORDS),
     };
@@ -267,7 +273,7 @@ export function makeHolder(host: HolderHost) {
       host.drop(b.frames[i], DROP.BREAK_QUEUE);
       return;
     }
-    on.behind.push({ port, queue: no, packet: copyOf(b.frames[i]) });
+    on.behind.push({ port, queue: no, packet: copyOf(b.frames[i]), gso: gsoOf(b.frames[i]) });
     f64[statsAt + PMD_STAT.BREAK_BEHIND] = ++behind;
     pool.put(b.frames[i]);
   }
@@ -284,7 +290,7 @@ export function makeHolder(host: HolderHost) {
       f64[statsAt + PMD_STAT.BREAK_BEHIND] = --behind;
       const key = new Int32Array(DP_WORDS);
       key[0] = swap(next.port);
-      const b = load(next.packet, key, 0);
+      const b = load(next.packet, next.gso, key, 0);
       if (b !== null) host.arrived(b, next.port, next.queue);
     }
   }
@@ -292,12 +298,13 @@ export function makeHolder(host: HolderHost) {
   const swap = (x: number): number => (x >>> 24) | ((x >>> 8) & 0xff00) | ((x << 8) & 0xff0000) | (x << 24) | 0;
 
   /** A packet with the metadata of `key`, in place 0 of the level's batch; null, and dropped, without a frame. */
-  function load(packet: Uint8Array, key: Int32Array, level: number): PacketBatch | null {
-    const frame = packet.length <= FRAME_MAX ? pool.take() : -1;
+  function load(packet: Uint8Array, gso: number, key: Int32Array, level: number): PacketBatch | null {
+    const frame = gso === 0 ? pool.takeFor(packet.length) : pool.takeLarge();
     if (frame < 0) {
-      host.countDrop(packet.length <= FRAME_MAX ? DROP.NO_MEMORY : DROP.TOO_LONG);
+      host.countDrop(packet.length <= LARGE_FRAME_MAX ? DROP.NO_MEMORY : DROP.TOO_LONG);
       return null;
     }
+    if (gso !== 0) i32[(frame >> 2) + FRAME_GSO] = gso;
     const p = frame + FRAME_HEADROOM;
     i32[(frame >> 2) + FRAME_LEN] = packet.length;
     i32[(frame >> 2) + FRAME_DATA] = p;
@@ -352,7 +359,7 @@ export function makeHolder(host: HolderHost) {
     const { parts } = hold;
     let isFirst = true;
     for (let p = parts.shift(); p !== undefined; p = parts.shift()) {
-      const b = load(p.packet, p.key, p.level);
+      const b = load(p.packet, p.gso, p.key, p.level);
       if (b === null) continue;
       if (p.hash !== 0) b.hash[0] = p.hash;
       if (isFirst && t !== null) {

@@ -3,7 +3,7 @@ import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
 import { FlowKey } from '../flow/key.ts';
 import { DP_WORDS } from '../flow/layout.ts';
 import { decodeAction, decodeActions, opName } from './actions-decode.ts';
-import { ASKED, EVENT, HEAD, HEAD_PACKET, IS_REST } from './journey.ts';
+import { ASKED, EVENT, HEAD, HEAD_PACKET, HELD_KEY, IS_REST } from './journey.ts';
 
 /** `ns`: since the record's start. */
 export type JourneyEvent = { readonly ns: number } & (
@@ -79,7 +79,9 @@ export interface HoldRecord {
   readonly stage: number;
   /** `DROP`, or -1 when it is not about to be dropped. */
   readonly reason: number;
+  /** As much of it as is told, and how long it is. */
   readonly packet: Uint8Array;
+  readonly length: number;
   readonly key: FlowKey;
   /** What is left to be done. */
   readonly actions: readonly (DpAction | string)[];
@@ -95,7 +97,9 @@ export interface JourneyRecord {
   readonly startMs: number;
   readonly port: number;
   readonly queue: number;
+  /** As much of it as is told, and how long it is. */
   readonly packet: Uint8Array;
+  readonly length: number;
   readonly key: FlowKey;
   /** Upcalls made, of which the slow path hears. */
   readonly upcalls: number;
@@ -119,9 +123,9 @@ export function readRecord(
   const bytes = new Uint8Array(w.buffer);
   scratchWords[0] = w[HEAD.START];
   scratchWords[1] = w[HEAD.START + 1];
-  const length = w[HEAD.LENGTH];
+  const captured = w[HEAD.CAPTURED];
   const events: JourneyEvent[] = [];
-  let e = HEAD_PACKET + ((length + 3) >> 2);
+  let e = HEAD_PACKET + ((captured + 3) >> 2);
   const codes: Code[] = [];
   while (e < n) {
     const size = w[e] >>> 8;
@@ -140,7 +144,8 @@ export function readRecord(
     startMs: scratch[0],
     port: w[HEAD.PORT],
     queue: w[HEAD.QUEUE],
-    packet: bytes.slice(HEAD_PACKET * 4, HEAD_PACKET * 4 + length),
+    packet: bytes.slice(HEAD_PACKET * 4, HEAD_PACKET * 4 + captured),
+    length: w[HEAD.LENGTH],
     key: keyOf(w, HEAD.KEY),
     upcalls: w[HEAD.UPCALLS],
     ns: w[HEAD.NS],
@@ -223,16 +228,17 @@ function readEvent(
     case EVENT.AGAIN:
       return { ns, type: 'again', level: w[a], recircId: be32(w[a + 1]), key: keyOf(w, a + 2) };
     case EVENT.HELD: {
-      const length = w[a + 3];
-      const packet = a + 5 + DP_WORDS;
-      const code = packet + ((length + 3) >> 2);
+      const captured = w[a + 4];
+      const packet = a + HELD_KEY + DP_WORDS;
+      const code = packet + ((captured + 3) >> 2);
       const hold = {
         id: w[a],
         stage: w[a + 1],
         reason: w[a + 2],
-        packet: bytes.slice(packet * 4, packet * 4 + length),
-        key: keyOf(w, a + 5),
-        actions: listOf(w.slice(code, code + w[a + 4]), userspace),
+        packet: bytes.slice(packet * 4, packet * 4 + captured),
+        length: w[a + 3],
+        key: keyOf(w, a + HELD_KEY),
+        actions: listOf(w.slice(code, code + w[a + 5]), userspace),
       };
       return { ns, type: 'held', hold };
     }

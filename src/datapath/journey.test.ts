@@ -1,17 +1,20 @@
 /** A PMD with somebody looking: packets keep their order, frames are not lost, records are those of their packets. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { RecordRing, ringBytes } from '../base/record-ring.ts';
 import type { DpAction } from '../flow/dp-actions.ts';
 import { FlowKey } from '../flow/key.ts';
 import { OFS } from '../flow/layout.ts';
+import { arbitraryPacket } from './arbitrary.ts';
+import { SLOT_WORDS } from './batch.ts';
 import { CMD } from './commands.ts';
 import { DROP } from './drop-reason.ts';
 import { byteSwap32 } from './extract.ts';
-import { WANT, WATCH_FILTERS } from './journey.ts';
+import { makeFilters, WANT, WATCH_FILTERS } from './journey.ts';
 import { type JourneyRecord, readRecord } from './journey-record.ts';
 import { PMD_STAT } from './pmd-stats.ts';
-import { TestBed, TestPort } from './testing.ts';
+import { putFrame, TestBed, TestPort } from './testing.ts';
 
 const RING_WORDS = 1 << 17;
 
@@ -186,4 +189,49 @@ test('only drops; and nobody looks any more', () => {
   w.watch([]);
   assert.deepEqual(w.run([packet(4, 4)]), []);
   assert.equal(w.bed.stat(PMD_STAT.DROPS + DROP.NO_ACTIONS), 2);
+});
+
+test('what the frames themselves rule out no filter matches', () => {
+  const { bed } = new Watched();
+  const { i32 } = bed.arena;
+  const { batch } = bed.pmd.stages;
+  const at = bed.arena.alloc(1024) >> 2;
+  let ruledOut = 0;
+  const plain = fc.tuple(fc.nat(4), fc.nat(3)).map(([flow, serial]) => packet(flow, serial));
+  const property = fc.property(
+    fc.array(fc.tuple(fc.oneof(arbitraryPacket, plain), fc.constantFrom(0, 0, 0, 2, 2, 2, 1)), {
+      minLength: 2,
+      maxLength: 4,
+    }),
+    fc.array(
+      fc.tuple(fc.nat(5), fc.integer({ min: 0, max: 11 }), fc.constantFrom(-1, 0xffff, ~0xffff, 0xff, 0x0f0f0f0f)),
+      {
+        minLength: 1,
+        maxLength: 3,
+      },
+    ),
+    (packets, conditions) => {
+      packets.forEach(([p, shift], i) => {
+        batch.frames[i] = putFrame(bed.arena, bed.pool, p, shift);
+      });
+      bed.pmd.extractor.received(batch, packets.length, byteSwap32(1));
+      // A filter made of what one of the packets has, for each word once.
+      const words = [...new Map(conditions.map((c) => [c[1], c])).values()].flatMap(([from, word, mask]) => {
+        const of = from > 1 ? packets.length - 1 : from % packets.length;
+        return [word, i32[batch.slots + of * SLOT_WORDS + word] & mask, mask];
+      });
+      const filter = [WANT.ALL, 1000, words.length / 3, ...words];
+      i32.set(filter, at);
+      const filters = makeFilters(bed.arena, at, at + filter.length);
+      // The last is not of the burst, so that filters are for packets that do not come, too.
+      const n = packets.length - 1;
+      const isMatched = filters.first(batch.slots, 0, n) < n;
+      const mayMatch = filters.mayMatch(batch.frames, n, byteSwap32(1));
+      for (let i = 0; i < packets.length; i++) bed.pool.put(batch.frames[i]);
+      if (!mayMatch) ruledOut++;
+      assert.ok(mayMatch || !isMatched, JSON.stringify(words));
+    },
+  );
+  fc.assert(property, { numRuns: 2000 });
+  assert.ok(ruledOut > 50, `${ruledOut} ruled out`);
 });

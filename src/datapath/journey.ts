@@ -52,7 +52,9 @@ export const HEAD = {
   /** 1: the record had no room for all events. */
   TRUNCATED: 11,
   WORDS: 12,
-  KEY: 13,
+  /** Bytes of it that follow the key. */
+  CAPTURED: 13,
+  KEY: 14,
 } as const;
 export const HEAD_PACKET = HEAD.KEY + DP_WORDS;
 
@@ -75,7 +77,7 @@ export const EVENT = {
   DROP: 8,
   /** level, recirculation id, key: looked up again */
   AGAIN: 9,
-  /** number of the hold, stage, drop reason or -1, bytes of the packet, words of code; key; packet; code: it waits */
+  /** number of the hold, stage, drop reason or -1, bytes of the packet, captured, words of code; key; packet; code: it waits */
   HELD: 10,
   /** ct_state, zone and mark, label: what connection tracking says of the packet now */
   CT: 11,
@@ -90,10 +92,14 @@ const CT_WORDS = [OFS.ct_state, OFS.ct_zone, OFS.ct_mark, 0, 4, 8, 12].map((ofs,
   i < 3 ? ofs >> 2 : (OFS.ct_label + ofs) >> 2,
 );
 const CT_MASKS = CT_WORDS.map((w) => (w === OFS.ct_zone >> 2 ? ~0xffff : -1));
+/** Arguments of `EVENT.HELD` before the key. */
+export const HELD_KEY = 6;
 /** Caches that were asked in vain. */
 export const ASKED = { EMC: 1, SMC: 2 } as const;
 
 const MAX_WORDS = 8192;
+/** Bytes of a packet that a record has; larger ones wait to be segmented. */
+const MAX_CAPTURED = 9216;
 const MAX_CODE = 1024;
 /** Bytes of headers shown before and after each action. */
 const SHOWN = 96;
@@ -103,11 +109,17 @@ export interface Filters {
   first(slots: number, i: number, n: number): number;
   /** A bit for each filter that matches the key at this word. */
   which(slot: number): number;
+  /**
+   * May any filter match any of these frames, from the port whose number, byte-swapped, is `inPort`? Looks at the frames
+   * themselves, so that bursts in which nothing can match need no keys.
+   */
+  mayMatch(frames: Int32Array, n: number, inPort: number): boolean;
 }
 
 /** `at`: the first filter, `end`: behind the last. Most packets are let go by the first word looked at. */
-export function makeFilters(i32: Int32Array, at: number, end: number): Filters {
+export function makeFilters({ i32, u8, u16 }: ArenaViews, at: number, end: number): Filters {
   const tests: string[] = [];
+  const frameTests: FrameTest[] = [];
   while (at < end) {
     const n = i32[at + 2];
     const words = Array.from({ length: n }, (_, j) => at + FILTER_HEAD + j * 3);
@@ -118,17 +130,87 @@ export function makeFilters(i32: Int32Array, at: number, end: number): Filters {
       return i32[w + 2] === -1 ? `${word} === ${i32[w + 1]}` : `((${word} ^ ${i32[w + 1]}) & ${i32[w + 2]}) === 0`;
     });
     tests.push(words.length > 0 ? equal.join(' && ') : 'true');
+    frameTests.push(frameTest(words.map((w) => ({ word: i32[w], value: i32[w + 1], mask: i32[w + 2] }))));
     at += FILTER_HEAD + n * 3;
   }
   // The source is made of numbers alone.
   return new Function(
     'i32',
+    'u8',
+    'u16',
     `'use strict'; return {
+mayMatch(frames, n, inPort) {
+${frameTests.map((t, f) => `const in${f} = ${t.port};`).join('\n')}
+if (!(${frameTests.map((_, f) => `in${f}`).join(' || ')})) return false;
+for (let i = 0; i < n; i++) {
+const f = frames[i] >> 2, p = i32[f + ${FRAME_DATA}], h = p >> 1, type = u16[h + 6];
+if (p & 1 || i32[f + ${FRAME_LEN}] < ${SHORT}) return true;
+if (type === ${ETH_IP} && u8[p + 14] === 0x45) {
+if (${frameTests.map((t, f) => `(in${f} && ${t.ip})`).join(' || ')}) return true;
+} else if (type === ${ETH_VLAN} || type === ${ETH_QINQ} || type === ${ETH_IP} || (type & 0xff) < 6) return true;
+else if (${frameTests.map((t, f) => `(in${f} && ${t.other})`).join(' || ')}) return true;
+}
+return false; },
 first(slots, i, n) {
 for (let k = slots + i * ${SLOT_WORDS}; i < n; i++, k += ${SLOT_WORDS}) if (${tests.map((t) => `(${t})`).join(' || ')}) break;
 return i; },
 which(k) { return ${tests.map((t, f) => `(${t} ? ${1 << f} : 0)`).join(' | ')}; } };`,
-  )(i32) as Filters;
+  )(i32, u8, u16) as Filters;
+}
+
+/** Frames that end before the ports: their keys have zeros where other bytes stand. */
+const SHORT = 42;
+const ETH_IP = 0x0008;
+const ETH_VLAN = 0x0081;
+const ETH_QINQ = 0xa888;
+
+/** Conditions that hold for every frame that a filter matches: of its port, of IPv4 without a tag, of others without one. */
+interface FrameTest {
+  readonly port: string;
+  readonly ip: string;
+  readonly other: string;
+}
+
+/** Halfwords of an Ethernet frame in which the first words of a key stand, low half and high half. */
+const HALVES_OF: Readonly<Record<number, readonly [number, number]>> = { 2: [0, 1], 3: [2, 3], 4: [4, 5] };
+/** Likewise in IPv4 without options. */
+const IP_HALVES_OF: Readonly<Record<number, readonly [number, number]>> = { ...HALVES_OF, 8: [13, 14], 9: [15, 16] };
+
+function frameTest(words: readonly { word: number; value: number; mask: number }[]): FrameTest {
+  const port: string[] = [];
+  const ip: string[] = [];
+  const other: string[] = [];
+  // Fields that a packet has not are 0 in its key, whatever stands there: a filter that takes 0 tells nothing.
+  const half = (h: number, value: number, mask: number): string =>
+    (value & mask) === 0
+      ? 'true'
+      : mask === 0xffff
+        ? `u16[h + ${h}] === ${value}`
+        : `((u16[h + ${h}] ^ ${value}) & ${mask}) === 0`;
+  const both = (to: string[], [low, high]: readonly [number, number], value: number, mask: number): void => {
+    if (mask & 0xffff) to.push(half(low, value & 0xffff, mask & 0xffff));
+    if (mask >>> 16) to.push(half(high, value >>> 16, mask >>> 16));
+  };
+  for (const { word, value, mask } of words) {
+    if (word === 0) port.push(`((inPort ^ ${value}) & ${mask}) === 0`);
+    if (IP_HALVES_OF[word]) both(ip, IP_HALVES_OF[word], value, mask);
+    if (HALVES_OF[word]) both(other, HALVES_OF[word], value, mask);
+    if (word === OFS.eth_type >> 2 && mask & 0xffff) {
+      other.push(half(6, value & 0xffff, mask & 0xffff));
+      if ((ETH_IP ^ value) & mask & 0xffff) ip.push('false');
+    }
+    // The protocol is the low byte of its word.
+    if (word === OFS.ip_proto >> 2 && value & mask & 0xff)
+      ip.push(`((u8[p + 23] ^ ${value & 0xff}) & ${mask & 0xff}) === 0`);
+    if (word === OFS.tp_src >> 2) {
+      // Other protocols keep something else there, and later fragments nothing: they pass this test.
+      const ports: string[] = [];
+      both(ports, [17, 18], value, mask);
+      ip.push(`((u8[p + 23] !== 6 && u8[p + 23] !== 17) || (u16[h + 10] & 0xff3f) !== 0 || (${ports.join(' && ')}))`);
+    }
+  }
+  const all = (list: readonly string[]): string => (list.length === 0 ? 'true' : list.join(' && '));
+  return { port: all(port), ip: all(ip), other: all(other) };
 }
 
 const telling = (word: number): number => (word >= 8 && word <= 10 ? 2 : word === 6 ? 0 : 1);
@@ -185,7 +267,7 @@ export function makeTeller(arena: ArenaViews, at: number, journeys: JourneyRing)
     stops.push(i32[f] >>> WANT_STOPS_SHIFT);
     slowNs.push(i32[f + 1] * 1000);
   }
-  const filters = makeFilters(i32, filtersAt, end);
+  const filters = makeFilters(arena, filtersAt, end);
   const words = new Int32Array(MAX_WORDS);
   const bytes = new Uint8Array(words.buffer);
   const start = new Float64Array(1);
@@ -231,8 +313,10 @@ export function makeTeller(arena: ArenaViews, at: number, journeys: JourneyRing)
     const k = b.slots + i * SLOT_WORDS;
     for (let w = 0; w < DP_WORDS; w++) words[HEAD.KEY + w] = i32[k + w];
     const p = i32[frame + FRAME_DATA];
-    bytes.set(u8.subarray(p, p + bytesLong), HEAD_PACKET * 4);
-    n = HEAD_PACKET + ((bytesLong + 3) >> 2);
+    const captured = Math.min(bytesLong, MAX_CAPTURED);
+    words[HEAD.CAPTURED] = captured;
+    bytes.set(u8.subarray(p, p + captured), HEAD_PACKET * 4);
+    n = HEAD_PACKET + ((captured + 3) >> 2);
     nShown = -1;
     flags = 0;
     isHeld = false;
@@ -298,21 +382,23 @@ export function makeTeller(arena: ArenaViews, at: number, journeys: JourneyRing)
 
     held(hold, stage, reason, frame, slot, pc, last) {
       const bytesLong = i32[(frame >> 2) + FRAME_LEN];
-      const packetWords = (bytesLong + 3) >> 2;
+      const captured = Math.min(bytesLong, MAX_CAPTURED);
+      const packetWords = (captured + 3) >> 2;
       tellCt(slot);
       const code = Math.min(last - pc, MAX_CODE);
       if (out.reserve(MAX_WORDS) < 0) return false;
-      const e = event(EVENT.HELD, 5 + DP_WORDS + packetWords + code);
+      const e = event(EVENT.HELD, HELD_KEY + DP_WORDS + packetWords + code);
       if (e < 0) return false;
       words[e] = hold;
       words[e + 1] = stage;
       words[e + 2] = reason;
       words[e + 3] = bytesLong;
-      words[e + 4] = code;
-      for (let w = 0; w < DP_WORDS; w++) words[e + 5 + w] = i32[slot + w];
-      const to = e + 5 + DP_WORDS;
+      words[e + 4] = captured;
+      words[e + 5] = code;
+      for (let w = 0; w < DP_WORDS; w++) words[e + HELD_KEY + w] = i32[slot + w];
+      const to = e + HELD_KEY + DP_WORDS;
       const p = i32[(frame >> 2) + FRAME_DATA];
-      bytes.set(u8.subarray(p, p + bytesLong), to * 4);
+      bytes.set(u8.subarray(p, p + captured), to * 4);
       for (let j = 0; j < code; j++) words[to + packetWords + j] = i32[pc + j];
       isHeld = true;
       return true;

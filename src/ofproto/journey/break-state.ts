@@ -99,7 +99,7 @@ export function heldState(collector: JourneyCollector, held: HeldPacket): HeldSt
     pmd: held.pmd,
     held_ms: Math.round(clock.nowMs() - held.sinceMs),
     left_ms: Math.max(0, Math.round(held.untilMs - clock.nowMs())),
-    length: held.packet.length,
+    length: held.edits.length > 0 ? held.packet.length : held.length,
     bytes: hex(held.packet),
     received: first ? hex(first.packet) : hex(held.packet),
     flow: flowText(backer, key),

@@ -67,6 +67,8 @@ export interface HeldPacket {
   readonly actions: string;
   /** What it is now; edits change it. */
   packet: Uint8Array;
+  /** Of a packet of which only the first bytes are known. */
+  readonly length: number;
   key: FlowKey;
   readonly edits: string[];
 }
@@ -206,6 +208,7 @@ export class Breaks {
   edit(number: number, text: string): string | null {
     const entry = this.entries.get(number);
     if (!entry) return `${number}: no such packet waits`;
+    if (entry.packet.length < entry.length && entry.edits.length === 0) return 'a packet that long cannot be edited';
     if (entry.stage === 'drop') return 'a packet that is about to be dropped cannot be edited';
     const { backer } = this.collector;
     const bridge = backer.flowOf(entry.key)?.bridge ?? [...backer.bridges][0];
@@ -241,6 +244,7 @@ export class Breaks {
       pmd: pmdId,
       isInSlowPath: false,
       packet: hold.packet,
+      length: hold.length,
       key: hold.key,
       actions: hold.actions.map((a) => (typeof a === 'string' ? a : formatDpActions([a], names))).join(','),
       go: (verb, stops, edit) => this.collector.source.resume(pmdId, hold.id, verb, stops, edit),
@@ -257,6 +261,7 @@ export class Breaks {
       pmd: -1,
       isInSlowPath: true,
       packet: upcall.packet,
+      length: upcall.packet.length,
       key: upcall.key,
       actions: '',
       go: (verb, stops, edit) => {
@@ -278,6 +283,7 @@ export class Breaks {
       pmd: -1,
       isInSlowPath: true,
       packet: upcall.packet,
+      length: upcall.packet.length,
       key: upcall.key,
       actions: 'drop',
       go: () => {
@@ -297,7 +303,7 @@ export class Breaks {
   private add(
     p: Pending,
     stage: BreakStage,
-    state: Pick<Entry, 'reason' | 'pmd' | 'isInSlowPath' | 'packet' | 'key' | 'actions' | 'go'>,
+    state: Pick<Entry, 'reason' | 'pmd' | 'isInSlowPath' | 'packet' | 'length' | 'key' | 'actions' | 'go'>,
   ): void {
     p.waits++;
     p.wasHeld = true;

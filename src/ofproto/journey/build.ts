@@ -73,7 +73,7 @@ export function buildStory(collector: JourneyCollector, p: Pending, number: numb
     in_port: portName(backer, record.port),
     queue: record.queue,
     pmd: first.pmdId,
-    length: record.packet.length,
+    length: record.length,
     packet: Buffer.from(record.packet).toString('hex'),
     flow: flowText(backer, record.key),
     verdict: outputs.length > 0 ? 'forwarded' : wasSeen ? 'controller' : drop ? 'dropped' : 'consumed',

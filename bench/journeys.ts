@@ -1,0 +1,168 @@
+/**
+ * What journeys and breakpoints cost while nobody looks, and while somebody looks for packets that never come.
+ *
+ * *Hooks out*: the fast path as it is, nobody looking, against a copy of its source with every hook cut out, in processes of
+ * their own that take turns. *A filter that matches nothing*, and a breakpoint likewise: the same PMD with and without, in
+ * turns of some milliseconds. Each figure is the best of its turns, for other work disturbs.
+ *
+ * `scripts/node26 bench/journeys.ts [--json]`
+ */
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ringBytes } from '../src/base/record-ring.ts';
+import { BURST } from '../src/datapath/batch.ts';
+import { CMD } from '../src/datapath/commands.ts';
+import { STOP } from '../src/datapath/hold.ts';
+import { WANT, WANT_STOPS_SHIFT, WATCH_FILTERS } from '../src/datapath/journey.ts';
+import { TestBed } from '../src/datapath/testing.ts';
+import { FlowKey } from '../src/flow/key.ts';
+import { OFS } from '../src/flow/layout.ts';
+import { nullKind } from '../src/netdev/null.ts';
+import { generator, install } from './datapath.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const FLOWS = 1000;
+const TURNS = 8;
+
+/** The hooks, and what stands there without them. Each must be found. */
+const HOOKS: readonly (readonly [file: string, hook: string, without: string])[] = [
+  ['pmd', 'if (isWatched) receiveWatched(q, n);\n    else process(first, n, 0);', 'process(first, n, 0);'],
+  ['pmd', 'if (told !== null) {\n      processTold(told, b, level);\n      return;\n    }', ''],
+  ['pmd', 'if (told !== null) {\n      sendTold(told, q, port, frame);\n      return;\n    }', ''],
+  ['pmd', 'if (told !== null) told.drop(reason, -1);', ''],
+  ['pmd', 'if (told !== null && holder?.stopsDrop(told, frame, reason)) return;', ''],
+  ['pmd', 'if (told !== null) told.upcall(kind, userspaceId, at >= 0);', ''],
+  ['actions', 'if (teller !== null && !teller.step(b, list[0], pc, end, level, cut)) return;', ''],
+];
+
+/** A copy of the source without hooks. */
+function withoutHooks(): string {
+  const dir = mkdtempSync(join(tmpdir(), 'signalbox-bench-'));
+  for (const part of ['src', 'bench', 'package.json', 'tsconfig.json'])
+    cpSync(join(ROOT, part), join(dir, part), { recursive: true });
+  symlinkSync(join(ROOT, 'node_modules'), join(dir, 'node_modules'));
+  for (const [name, hook, without] of HOOKS) {
+    const path = join(dir, `src/datapath/${name}.ts`);
+    const text = readFileSync(path, 'utf8');
+    if (!text.includes(hook)) throw new Error(`${name}.ts has no such hook any more: ${hook}`);
+    writeFileSync(
+      path,
+      text.replace(hook, () => without),
+    );
+  }
+  return dir;
+}
+
+function bed(): { bed: TestBed; run: () => void } {
+  const made = new TestBed(256);
+  const { pmd, arena, pool } = made;
+  const out = nullKind.open('out', { arena, frames: { at: 0, bytes: 0 }, byName: new Map() });
+  if ('error' in out) throw new Error(out.error);
+  pmd.addPort(1, generator(made, FLOWS));
+  pmd.addPort(2, nullKind.openPort(out.portSpec(), { arena, pool, now: () => 0 }));
+  install(made, FLOWS, 1);
+  pmd.setEmcInsertInverseProbability(1);
+  for (let i = 0; i < 40_000; i++) pmd.run();
+  pmd.setEmcInsertInverseProbability(100);
+  for (let i = 0; i < 40_000; i++) pmd.run();
+  return { bed: made, run: () => pmd.run() };
+}
+
+function time(rounds: number, fn: () => void): number {
+  const before = process.hrtime.bigint();
+  for (let i = 0; i < rounds; i++) fn();
+  return Number(process.hrtime.bigint() - before) / rounds / BURST;
+}
+
+/** Nanoseconds a packet with nobody looking: what a child process measures. */
+function plain(): number {
+  const { run } = bed();
+  let best = Number.POSITIVE_INFINITY;
+  for (let n = 0; n < 300; n++) best = Math.min(best, time(1000, run));
+  return best;
+}
+
+/** Words of a filter for packets that never come: TCP to 10.9.9.9 port 99. */
+function noSuchPacket(wants: number): number[] {
+  const key = new FlowKey();
+  const mask = new FlowKey();
+  key.set16(OFS.eth_type, 0x0800);
+  mask.set16(OFS.eth_type, 0xffff);
+  key.set32(OFS.ip_dst, 0x0a090909);
+  mask.set32(OFS.ip_dst, 0xffffffff);
+  key.set8(OFS.ip_proto, 6);
+  mask.set8(OFS.ip_proto, 0xff);
+  key.set16(OFS.tp_dst, 99);
+  mask.set16(OFS.tp_dst, 0xffff);
+  const words: number[] = [];
+  for (let w = 0; w < mask.w.length; w++) if (mask.w[w] !== 0) words.push(w, key.w[w], mask.w[w]);
+  return [wants, 1000, words.length / 3, ...words];
+}
+
+/** The same PMD, with and without, in turns. */
+function watched(wants: number): { without: number; with: number } {
+  const { bed: made, run } = bed();
+  const RING_WORDS = 1 << 17;
+  const ring = made.arena.alloc(ringBytes(RING_WORDS));
+  const watch = (filter: readonly number[]): void =>
+    made.command(CMD.WATCH, ring, RING_WORDS, 1 << 24, 1, WATCH_FILTERS + filter.length, ...filter);
+  const best = { without: Number.POSITIVE_INFINITY, with: Number.POSITIVE_INFINITY };
+  const filter = noSuchPacket(wants);
+  for (const isWarm of [false, true]) {
+    for (let n = 0; n < (isWarm ? 200 : 30); n++) {
+      for (const which of ['without', 'with'] as const) {
+        watch(which === 'with' ? filter : []);
+        const ns = time(1000, run);
+        if (isWarm) best[which] = Math.min(best[which], ns);
+      }
+    }
+  }
+  return best;
+}
+
+interface Line {
+  readonly name: string;
+  readonly without: number;
+  readonly with: number;
+  readonly limit: number;
+}
+
+function measure(): Line[] {
+  const bare = withoutHooks();
+  try {
+    const child = (dir: string): number => {
+      const run = spawnSync(process.execPath, [join(dir, 'bench/journeys.ts'), '--plain'], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      return Number(run.stdout.toString());
+    };
+    const best = { without: Number.POSITIVE_INFINITY, with: Number.POSITIVE_INFINITY };
+    for (let turn = 0; turn < TURNS; turn++) {
+      best.without = Math.min(best.without, child(bare));
+      best.with = Math.min(best.with, child(ROOT));
+    }
+    return [
+      { name: 'hooks out', ...best, limit: 1.01 },
+      { name: 'a filter that matches nothing', ...watched(WANT.ALL), limit: 1.05 },
+      { name: 'a breakpoint that matches nothing', ...watched(STOP.TX << WANT_STOPS_SHIFT), limit: 1.05 },
+    ];
+  } finally {
+    rmSync(bare, { recursive: true });
+  }
+}
+
+if (import.meta.main) {
+  if (process.argv.includes('--plain')) console.log(plain());
+  else {
+    const lines = measure();
+    if (process.argv.includes('--json')) console.log(JSON.stringify(lines, null, 2));
+    else
+      for (const { name, without, with: w, limit } of lines)
+        console.log(
+          `${name.padEnd(34)} ${without.toFixed(1)} ns a packet without, ${w.toFixed(1)} with: ratio ${(w / without).toFixed(3)}, at most ${limit}`,
+        );
+  }
+}
