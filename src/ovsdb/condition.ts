@@ -112,7 +112,10 @@ export function clauseMatches(clause: Clause, row: Row): boolean {
 }
 
 export function matchesAll(condition: Condition, row: Row): boolean {
-  return condition.every((clause) => (typeof clause === 'boolean' ? clause : clauseMatches(clause, row)));
+  for (const clause of condition) {
+    if (typeof clause === 'boolean' ? !clause : !clauseMatches(clause, row)) return false;
+  }
+  return true;
 }
 
 /** Monitors: any clause; no clause at all matches every row. */

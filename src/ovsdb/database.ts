@@ -101,7 +101,7 @@ export function diffRefs(
 }
 
 /** Whether a row was and is the same to an index, as far as that can be told at a glance. */
-function sameColumns(columns: readonly ColumnSchema[], { old, new: now }: RowChange): boolean {
+export function sameColumns(columns: readonly ColumnSchema[], { old, new: now }: RowChange): boolean {
   if (old === null || now === null) return false;
   for (const { index } of columns) if (old.data[index] !== now.data[index]) return false;
   return true;

@@ -56,11 +56,16 @@ export function sortSet(atoms: readonly Atom[], duplicate: string): Datum {
 }
 
 export function makeMap(entries: readonly (readonly [Atom, Atom])[]): Datum {
-  const sorted = [...entries].sort((a, b) => compareAtoms(a[0], b[0]));
+  const sorted = isAscending(entries) ? entries : [...entries].sort((a, b) => compareAtoms(a[0], b[0]));
   for (let i = 1; i < sorted.length; i++) {
     if (sorted[i]![0] === sorted[i - 1]![0]) throw new OvsdbError('ovsdb error', 'map contains duplicate key');
   }
   return { keys: sorted.map((e) => e[0]), values: sorted.map((e) => e[1]) };
+}
+
+function isAscending(entries: readonly (readonly [Atom, Atom])[]): boolean {
+  for (let i = 1; i < entries.length; i++) if (compareAtoms(entries[i - 1]![0], entries[i]![0]) > 0) return false;
+  return true;
 }
 
 function isSorted(atoms: readonly Atom[]): boolean {

@@ -5,7 +5,7 @@
  * nothing holds any more are deleted, weak references to rows that are gone are removed.
  */
 import { type Uuid, ZERO_UUID } from './atom.ts';
-import { type Database, diffRefs, indexKey, type Table } from './database.ts';
+import { type Database, diffRefs, indexKey, sameColumns, type Table } from './database.ts';
 import { type Datum, datumToText } from './datum.ts';
 import { constraintViolation, OvsdbError } from './error.ts';
 import type { Row } from './row.ts';
@@ -14,14 +14,25 @@ import type { Transaction } from './transaction.ts';
 
 /** Throws `OvsdbError`. Afterwards the overlay holds exactly what the commit changes. */
 export function checkIntegrity(txn: Transaction): void {
-  const strong = new StrongRefs(txn);
-  strong.checkAll();
-  strong.collectGarbage();
-  // A pair of a map may go with its weak half while its other half is a strong reference.
-  while (removeWeakRefs(txn, strong)) strong.collectGarbage();
+  if (concernsReferences(txn)) {
+    const strong = new StrongRefs(txn);
+    strong.checkAll();
+    strong.collectGarbage();
+    // A pair of a map may go with its weak half while its other half is a strong reference.
+    while (removeWeakRefs(txn, strong)) strong.collectGarbage();
+  }
   txn.dropUnchanged();
   checkMaxRows(txn);
   checkIndexes(txn);
+}
+
+/** Tables that neither refer to others nor are referred to, the common case of a busy table, need no look at references. */
+function concernsReferences(txn: Transaction): boolean {
+  for (const { schema, strongColumns, weakColumns, strong, weak } of txn.changes.keys()) {
+    if (!schema.isRoot || strongColumns.length > 0 || weakColumns.length > 0) return true;
+    if (strong.size > 0 || weak.size > 0) return true;
+  }
+  return false;
 }
 
 /** Changes of the strong reference counts by this transaction, over those that the tables keep. */
@@ -173,6 +184,7 @@ function emptiedColumn(
 
 function checkMaxRows(txn: Transaction): void {
   for (const [table, changes] of txn.changes) {
+    if (table.rows.size + changes.size <= table.schema.maxRows) continue;
     let n = table.rows.size;
     for (const change of changes.values()) n += (change.new === null ? 0 : 1) - (change.old === null ? 0 : 1);
     if (n > table.schema.maxRows && n > table.rows.size) {
@@ -185,7 +197,11 @@ function checkMaxRows(txn: Transaction): void {
 
 function checkIndexes(txn: Transaction): void {
   for (const [table, changes] of txn.changes) {
+    if (table.indexes.length === 0) continue;
+    // What is alone and has not moved meets no other.
+    const [only] = changes.size === 1 ? changes.values() : [];
     table.schema.indexes.forEach((columns, i) => {
+      if (only !== undefined && sameColumns(columns, only)) return;
       const seen = new Map<string, Row>();
       for (const [uuid, change] of changes) {
         if (change.new === null) continue;

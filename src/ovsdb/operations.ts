@@ -49,13 +49,13 @@ export function executeTransaction(db: Database, params: Json, context: ExecuteC
     return syntaxError(params, 'database name expected as first parameter');
   }
   const txn = new Transaction(db);
-  const names = new Map<string, { uuid: Uuid; isRow: boolean }>();
+  const names: Names = { byName: null };
   const results: Json[] = [];
   const n = params.length - 1;
   let error: OvsdbError | null = null;
   for (let i = 1; i <= n && error === null; i++) {
     try {
-      results.push(new Operation(txn, names, context, params[i]!, `ovsdb operation ${i} of ${n}`).run());
+      results.push(new Operation(txn, names, context, params[i]!, new Ordinal(i, n)).run());
     } catch (thrown) {
       if (thrown instanceof WaitPending) return { kind: 'wait', timeoutMs: thrown.timeoutMs };
       if (!(thrown instanceof OvsdbError)) throw thrown;
@@ -77,19 +77,38 @@ export function executeTransaction(db: Database, params: Json, context: ExecuteC
   return { kind: 'done', results, txn };
 }
 
+interface NamedRow {
+  readonly uuid: Uuid;
+  readonly isRow: boolean;
+}
+
+/** The names that rows have in this transaction; most transactions have none. */
+interface Names {
+  byName: Map<string, NamedRow> | null;
+}
+
+/** Which operation it is, for errors only. */
+class Ordinal {
+  private readonly i: number;
+  private readonly n: number;
+
+  constructor(i: number, n: number) {
+    this.i = i;
+    this.n = n;
+  }
+
+  toString(): string {
+    return `ovsdb operation ${this.i} of ${this.n}`;
+  }
+}
+
 class Operation {
   private readonly txn: Transaction;
-  private readonly names: Map<string, { uuid: Uuid; isRow: boolean }>;
+  private readonly names: Names;
   private readonly context: ExecuteContext;
   private readonly p: ObjectParser;
 
-  constructor(
-    txn: Transaction,
-    names: Map<string, { uuid: Uuid; isRow: boolean }>,
-    context: ExecuteContext,
-    json: Json,
-    what: string,
-  ) {
+  constructor(txn: Transaction, names: Names, context: ExecuteContext, json: Json, what: Ordinal) {
     this.txn = txn;
     this.names = names;
     this.context = context;
@@ -125,8 +144,9 @@ class Operation {
   }
 
   private readonly named = (name: string): Uuid => {
-    let symbol = this.names.get(name);
-    if (symbol === undefined) this.names.set(name, (symbol = { uuid: newUuid(), isRow: false }));
+    this.names.byName ??= new Map();
+    let symbol = this.names.byName.get(name);
+    if (symbol === undefined) this.names.byName.set(name, (symbol = { uuid: newUuid(), isRow: false }));
     return symbol.uuid;
   };
 
@@ -184,12 +204,13 @@ class Operation {
   }
 
   private nameRow(name: string, uuid: Uuid | null): Uuid {
-    const symbol = this.names.get(name);
+    this.names.byName ??= new Map();
+    const symbol = this.names.byName.get(name);
     if (symbol?.isRow) {
       throw syntaxError(name, 'This "uuid-name" appeared on an earlier "insert" operation.', 'duplicate uuid-name');
     }
     const id = uuid ?? symbol?.uuid ?? newUuid();
-    this.names.set(name, { uuid: id, isRow: true });
+    this.names.byName.set(name, { uuid: id, isRow: true });
     return id;
   }
 
@@ -239,8 +260,11 @@ class Operation {
     if (this.txn.changes.has(table)) return undefined;
     for (const clause of condition) {
       if (typeof clause === 'boolean' || clause.function !== '==') continue;
-      const i = table.schema.indexes.findIndex((index) => index.length === 1 && index[0] === clause.column);
-      if (i >= 0) return table.indexes[i]!.get(datumKey(clause.argument)) ?? '';
+      const { indexes } = table.schema;
+      for (let i = 0; i < indexes.length; i++) {
+        if (indexes[i]!.length !== 1 || indexes[i]![0] !== clause.column) continue;
+        return table.indexes[i]!.get(datumKey(clause.argument)) ?? '';
+      }
     }
     return undefined;
   }
@@ -252,7 +276,7 @@ class Operation {
     this.p.finish();
     this.checkWritable();
     const values = columnsFromJson(table.schema, rowJson, this.named);
-    for (const name of Object.keys(rowJson as JsonObject)) {
+    for (const name in rowJson as JsonObject) {
       if (table.schema.columnByName.get(name)?.mutable) continue;
       const details = `Cannot update immutable column ${name} in table ${table.schema.name}.`;
       throw syntaxError(this.p.json, details, 'constraint violation');

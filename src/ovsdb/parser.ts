@@ -32,11 +32,11 @@ function isKind(json: Json, kind: JsonKind): boolean {
 
 export class ObjectParser {
   readonly json: JsonObject;
-  private readonly what: string;
-  private readonly used = new Set<string>();
+  private readonly what: { toString(): string };
+  private readonly used: string[] = [];
 
   /** `what` names the object in errors: `Parsing WHAT failed: …`. */
-  constructor(json: Json | undefined, what: string) {
+  constructor(json: Json | undefined, what: { toString(): string }) {
     this.what = what;
     if (!isObject(json)) throw new OvsdbError('syntax error', `Parsing ${what} failed: Object expected.`);
     this.json = json;
@@ -45,9 +45,9 @@ export class ObjectParser {
   private get(name: string, kinds: readonly JsonKind[]): Json | undefined {
     const value = Object.hasOwn(this.json, name) ? this.json[name] : undefined;
     if (value === undefined) return undefined;
-    this.used.add(name);
-    if (!kinds.some((kind) => isKind(value, kind))) throw this.error(`Type mismatch for member '${name}'.`);
-    return value;
+    if (!this.used.includes(name)) this.used.push(name);
+    for (const kind of kinds) if (isKind(value, kind)) return value;
+    throw this.error(`Type mismatch for member '${name}'.`);
   }
 
   optional(name: string, ...kinds: JsonKind[]): Json | undefined {
@@ -66,7 +66,10 @@ export class ObjectParser {
 
   /** Throws if a member was there that nobody asked for. */
   finish(): void {
-    const rest = Object.keys(this.json).filter((name) => !this.used.has(name) && this.json[name] !== undefined);
+    let present = 0;
+    for (const name in this.json) if (this.json[name] !== undefined) present++;
+    if (present === this.used.length) return;
+    const rest = Object.keys(this.json).filter((name) => !this.used.includes(name) && this.json[name] !== undefined);
     if (rest.length === 0) return;
     const name = rest.sort()[0];
     if (rest.length === 1) throw this.error(`Member '${name}' is present but not allowed here.`);

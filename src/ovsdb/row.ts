@@ -62,7 +62,8 @@ export function columnsFromJson(
 ): Map<ColumnSchema, Datum> {
   if (!isObject(json)) throw syntaxError(json, 'row must be JSON object');
   const values = new Map<ColumnSchema, Datum>();
-  for (const [name, value] of Object.entries(json)) {
+  for (const name of Object.keys(json)) {
+    const value = json[name];
     const column = table.columnByName.get(name);
     if (column !== undefined) {
       values.set(column, datumFromJson(column.type, value, named));
@@ -103,7 +104,9 @@ export function withColumns(data: readonly Datum[], values: ReadonlyMap<ColumnSc
 }
 
 export function sameData(a: readonly Datum[], b: readonly Datum[]): boolean {
-  return a === b || a.every((datum, i) => datumsEqual(datum, b[i]!));
+  if (a === b) return true;
+  for (let i = 0; i < a.length; i++) if (!datumsEqual(a[i]!, b[i]!)) return false;
+  return true;
 }
 
 /** A `<row>` with these columns. */
