@@ -75,7 +75,7 @@ test('a daemon that fails to start tells its parent why', async () => {
   });
   assert.equal(existsSync(sb.path('tiny.pid')), false);
   const bad = await tiny(sb, '--detach', '--unixctl=/no/where');
-  assert.match(bad.stderr, /tiny: cannot initialize unixctl server at \/no\/where \(/);
+  assert.match(bad.stderr, /tiny: \/no\/where: could not initialize control socket \(/);
   assert.equal(bad.status, 1);
   assert.equal((await tiny(sb, '--bad')).stderr, "tiny: unrecognized option '--bad'\n");
   assert.equal(

@@ -1,12 +1,15 @@
 /** Options that many programs share, with what they do: logging (`-v`) and keys for `ssl:`. */
 
+import { existsSync } from 'node:fs';
 import { absInDir, ovsLogdir } from './dirs.ts';
 import { ovsFatal } from './fatal.ts';
 import type { OptionSpec, ParsedOption } from './getopt.ts';
-import { setSslConfig } from './ssl-config.ts';
+import { setSslConfig, unknownProtocols } from './ssl-config.ts';
 import { syslogTo } from './syslog.ts';
 import { PROGRAM_VERSION_LINE } from './version.ts';
-import { vlogParse, vlogSetFile } from './vlog.ts';
+import { vlog, vlogParse, vlogSetFile } from './vlog.ts';
+
+const sslLog = vlog('stream_ssl');
 
 export const VLOG_OPTIONS: readonly OptionSpec[] = [
   { long: 'verbose', short: 'v', arg: 'optional' },
@@ -41,7 +44,8 @@ export function applyVlogOption(program: string, option: ParsedOption): boolean 
       return true;
     }
     case 'log-file':
-      vlogSetFile(absInDir(ovsLogdir(), option.value ?? `${program}.log`));
+      // The reason has been logged.
+      if (vlogSetFile(absInDir(ovsLogdir(), option.value ?? `${program}.log`)) !== null) process.exit(1);
       return true;
     case 'syslog-target':
       syslogOrExit(program, option.value ?? '');
@@ -71,15 +75,22 @@ export function applySslOption(option: ParsedOption): boolean {
       setSslConfig({ certificate: value });
       return true;
     case 'ca-cert':
+      if (value !== 'none' && value !== null && !existsSync(value)) {
+        sslLog.err(`failed to load client certificates from ${value}: No such file or directory`);
+      }
       setSslConfig({ caCert: value, bootstrapCaCert: false });
       return true;
     case 'bootstrap-ca-cert':
       setSslConfig({ caCert: value, bootstrapCaCert: true });
       return true;
     case 'peer-ca-cert':
+      if (value !== null && !existsSync(value)) {
+        sslLog.err(`failed to open ${value} for reading: No such file or directory`);
+      }
       setSslConfig({ peerCaCert: value });
       return true;
     case 'ssl-protocols':
+      for (const name of unknownProtocols(value ?? '')) sslLog.err(`${name}: SSL protocol not recognized`);
       setSslConfig({ protocols: value });
       return true;
     case 'ssl-ciphers':

@@ -223,8 +223,8 @@ export class Reconnect {
     const before = this.backoffMs;
     this.backoffMs = before === 0 ? this.minBackoffMs : Math.min(before * 2, this.maxBackoffMs);
     this.waitMs = this.backoffMs;
-    if (this.backoffMs !== before) {
-      this.note(true, `waiting ${seconds(this.backoffMs)} seconds before reconnect`);
+    if (this.backoffMs < this.maxBackoffMs) {
+      if (before > 0) this.note(true, `waiting ${seconds(this.backoffMs)} seconds before reconnect`);
     } else if (!this.saidQuiet) {
       this.saidQuiet = true;
       this.note(true, 'continuing to reconnect in the background but suppressing further logging');

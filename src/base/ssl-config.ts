@@ -82,18 +82,27 @@ export function tlsOptions(): SecureContextOptions | { error: string } {
   return { ...options, ...range };
 }
 
+const PROTOCOLS: readonly SecureVersion[] = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'];
+
+const protocolNames = (text: string): string[] => text.split(/[\s,]+/).filter(Boolean);
+const rankOfProtocol = (name: string): number => PROTOCOLS.indexOf(name.replace(/\+$/, '') as SecureVersion);
+
+/** Names in a list of protocols that are none. */
+export function unknownProtocols(text: string): string[] {
+  return protocolNames(text).filter((name) => rankOfProtocol(name) < 0);
+}
+
 /** `TLSv1.2,TLSv1.3`, or `TLSv1.2+` for it and what came later. */
 function protocolRange(
   text: string | null,
 ): { minVersion?: SecureVersion; maxVersion?: SecureVersion } | { error: string } {
   if (!text) return { minVersion: 'TLSv1.2' };
-  const known: SecureVersion[] = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'];
-  const names = text.split(/[\s,]+/).filter(Boolean);
-  const ranks = names.map((name) => known.indexOf(name.replace(/\+$/, '') as SecureVersion));
+  const names = protocolNames(text);
+  const ranks = names.map(rankOfProtocol);
   const bad = ranks.indexOf(-1);
   if (bad >= 0) return { error: `${names[bad]}: SSL protocol not recognized` };
-  const min = known[Math.min(...ranks)];
+  const min = PROTOCOLS[Math.min(...ranks)];
   return names.some((name) => name.endsWith('+'))
     ? { minVersion: min }
-    : { minVersion: min, maxVersion: known[Math.max(...ranks)] };
+    : { minVersion: min, maxVersion: PROTOCOLS[Math.max(...ranks)] };
 }

@@ -6,8 +6,9 @@
  * A client's requests are answered in order. One who sends something else is disconnected; the server goes on.
  */
 
-import { chmodSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { type CommandHandler, listCommands, registerCommand, runCommand, UnixctlError } from './commands.ts';
 import { coverage } from './coverage.ts';
 import { absInDir, ovsRundir } from './dirs.ts';
@@ -54,7 +55,9 @@ export class Unixctl implements Disposable {
     try {
       await listenAt(server, where);
     } catch (error) {
-      throw new Error(`cannot initialize unixctl server at ${where} (${errorText(error)})`, { cause: error });
+      // The library says EACCES for a directory that is not there.
+      const reason = existsSync(dirname(where)) ? errorText(error) : 'No such file or directory';
+      throw new Error(`${where}: could not initialize control socket (${reason})`, { cause: error });
     }
     unlinkAtExit(where);
     return new Unixctl(where, server);

@@ -61,7 +61,7 @@ export class OvsdbServer {
   addDatabase(file: string): string {
     if (file.startsWith('relay:')) return this.addRelay(file.slice('relay:'.length));
     for (const store of this.stores.values()) {
-      if (store.log?.path === resolve(file)) return store.name;
+      if (store.log?.path === resolve(file)) throw new OvsdbError('ovsdb error', `${file}: already open`);
     }
     const { db, log: file_, damage } = openDatabase(file, 'write');
     if (damage !== null) {
@@ -154,11 +154,17 @@ export class OvsdbServer {
   memory(): Record<string, number> {
     let cells = 0;
     let atoms = 0;
+    let weakReferences = 0;
     let monitors = 0;
     let triggers = 0;
     for (const { db } of this.stores.values()) {
       for (const table of db.tables.values()) {
-        cells += table.rows.size * table.schema.columns.length;
+        // As the original, with `_uuid` and `_version`.
+        cells += table.rows.size * (table.schema.columns.length + 2);
+        atoms += table.rows.size * 2;
+        for (const referrers of table.weak.values()) {
+          for (const { count } of referrers.values()) weakReferences += count;
+        }
         for (const row of table.rows.values()) {
           for (const { keys, values } of row.data) atoms += keys.length + (values?.length ?? 0);
         }
@@ -168,7 +174,7 @@ export class OvsdbServer {
       monitors += session.monitorCount;
       triggers += session.triggerCount;
     }
-    const usage: Record<string, number> = { atoms, cells, monitors };
+    const usage: Record<string, number> = { atoms, cells, monitors, 'n-weak-refs': weakReferences };
     if (this.sessions.size > 0) usage['sessions'] = this.sessions.size;
     if (triggers > 0) usage['triggers'] = triggers;
     return usage;

@@ -1,7 +1,7 @@
 /** `ovsdb-server`: serves database files to clients, as `ovsdb-server(1)` says. */
 
 import { spawn } from 'node:child_process';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { registerCommonCommands } from '../base/common-commands.ts';
 import {
   applySslOption,
@@ -21,7 +21,7 @@ import {
   daemonStart,
 } from '../base/daemon.ts';
 import { ovsDbdir } from '../base/dirs.ts';
-import { ovsFatal, writeAll } from '../base/fatal.ts';
+import { ovsFatal, signalText, writeAll } from '../base/fatal.ts';
 import { getoptOrExit, type OptionSpec } from '../base/getopt.ts';
 import { declareLogModules } from '../base/log-modules.ts';
 import { memoryReporter } from '../base/memory.ts';
@@ -66,6 +66,13 @@ JSON-RPC options (may be specified any number of times):
   --remote=REMOTE         connect or listen to REMOTE
 
 ${connectionHelp('JSON-RPC')}${DAEMON_HELP(PROGRAM)}${VLOG_HELP(PROGRAM)}
+Syncing options:
+  --sync-from=SERVER      sync DATABASE from active SERVER and start in
+                          backup mode (except with --active)
+  --sync-exclude-tables=DB:TABLE,...
+                          exclude the TABLE in DB from syncing
+  --active                with --sync-from, start in active mode
+
 Other options:
   --run COMMAND           run COMMAND as subprocess then exit
   --unixctl=SOCKET        override default control socket name
@@ -113,14 +120,21 @@ async function main(argv: readonly string[]): Promise<void> {
   setFileLocker(lockFile);
   daemonStart(PROGRAM, { lockFile });
   try {
-    for (const file of databases) server.addDatabase(file);
+    const opened = new Set<string>();
+    for (const file of databases) {
+      if (!opened.has(resolve(file))) server.addDatabase(file);
+      opened.add(resolve(file));
+    }
+    if (settings.run === null) log.info(PROGRAM_VERSION_LINE(PROGRAM));
     keys.start();
     server.replication.source = settings.syncFrom;
     server.replication.excludedText = settings.syncExclude;
     if (!settings.active) server.replication.connect();
     for (const remote of settings.remotes) await server.remotes.add(remote, true);
   } catch (error) {
-    ovsFatal(PROGRAM, (error as Error).message);
+    const { message } = error as Error;
+    // What is wrong with a column has a line of its own in the original.
+    ovsFatal(PROGRAM, message.startsWith('"db:') ? `${message}\n` : message);
   }
 
   const unixctl = await Unixctl.listen(settings.unixctl, PROGRAM).catch((error: Error) =>
@@ -137,7 +151,6 @@ async function main(argv: readonly string[]): Promise<void> {
   memoryReporter(() => server.memory());
 
   daemonComplete();
-  log.info(PROGRAM_VERSION_LINE(PROGRAM));
   if (settings.run !== null) runUntilDone(settings.run, exit);
 }
 
@@ -189,7 +202,7 @@ function runUntilDone(command: string, exit: (status: number) => void): void {
   child.on('error', (error) => ovsFatal(PROGRAM, `${command}: ${error.message}`));
   child.on('exit', (status, signal) => {
     if (status === 0) return exit(0);
-    const how = signal === null ? `exit status ${status}` : `killed (${signal})`;
+    const how = signal === null ? `exit status ${status}` : `killed (${signalText(signal)})`;
     writeAll(2, `${PROGRAM}: ${command}: child exited, ${how}\n`);
     exit(1);
   });

@@ -34,7 +34,7 @@ export class ClientRpc {
     });
     this.rpc.onMessage((message) => this.receive(message));
     this.rpc.onClose((error) => {
-      this.end = `${this.rpc.name}: ${error ?? 'connection closed by peer'}`;
+      this.end = `transaction failed (${error ?? 'End of file'})`;
       this.calls.fail();
       this.closeCb(error);
     });

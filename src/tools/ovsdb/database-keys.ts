@@ -24,17 +24,17 @@ export class DatabaseKeys {
 
   start(): void {
     const databases = new Set<string>();
-    for (const [option, text] of this.columns) {
-      const { database } = this.locate(option, text);
+    for (const text of this.columns.values()) {
+      const { database } = this.locate(text);
       databases.add(database);
     }
     for (const name of databases) this.server.store(name)!.observe(() => this.apply());
     this.apply();
   }
 
-  private locate(option: KeyOption, text: string) {
+  private locate(text: string) {
     const [database, table, column, ...rest] = text.slice(3).split(',');
-    const fail = (reason: string) => new Error(`${option}: "${text}": ${reason}`);
+    const fail = (reason: string) => new Error(`"${text}": ${reason}`);
     if (!database || !table || !column || rest.length > 0) throw fail('invalid syntax');
     const store = this.server.store(database);
     if (store === undefined) throw fail(`no database named ${database}`);
@@ -48,7 +48,7 @@ export class DatabaseKeys {
   private apply(): void {
     for (const [option, text] of this.columns) {
       let value: string | null = null;
-      const { store, table, column } = this.locate(option, text);
+      const { store, table, column } = this.locate(text);
       for (const row of store.db.tables.get(table)!.rows.values()) {
         const atom = row.data[column.index]!.keys[0];
         if (typeof atom === 'string' && atom !== '') value = atom;

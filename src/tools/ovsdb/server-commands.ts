@@ -8,7 +8,7 @@ import { registerTableLogCommands } from './table-log.ts';
 const log = vlog('ovsdb_server');
 
 export function registerServerCommands(server: OvsdbServer, exit: () => void): void {
-  registerCommand('exit', '', 0, 1, () => {
+  registerCommand('exit', '', 0, 0, () => {
     // The answer goes first.
     setImmediate(exit);
     return '';
@@ -106,6 +106,7 @@ async function asCommand(act: () => unknown): Promise<void> {
 }
 
 async function compact(server: OvsdbServer, name: string | undefined): Promise<string> {
+  if (name?.startsWith('_')) throw new UnixctlError('cannot compact built-in databases');
   const stores = server.userStores().filter((store) => name === undefined || store.name === name);
   if (name !== undefined && stores.length === 0) throw new UnixctlError('no database by that name');
   const failures: string[] = [];
