@@ -88,6 +88,16 @@ export class RecordRing {
     return data + ofs + 1;
   }
 
+  /** Consumer: where the producer is now, for `isBefore`. */
+  mark(): number {
+    return Atomics.load(this.i32, this.at + PRODUCED);
+  }
+
+  /** Consumer: is there a record that was published before `mark` was taken? */
+  isBefore(mark: number): boolean {
+    return ((mark - this.pos) | 0) > 0;
+  }
+
   release(): void {
     this.pos = (this.pos + this.reserved) | 0;
     this.reserved = 0;

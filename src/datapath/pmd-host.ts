@@ -17,6 +17,7 @@ import { WATCH_FILTERS } from './journey.ts';
 import { maskWords } from './mask.ts';
 import { PMD_STATS } from './pmd-stats.ts';
 import { SCRATCH_BYTES } from './scratch.ts';
+import { allocUpcalls, freeUpcalls, UpcallConsumer, type UpcallPlaces } from './upcall-queue.ts';
 
 /** Executes that wait for room in the ring; more are dropped. Other commands always wait. */
 const MAX_WAITING_PACKETS = 1024;
@@ -68,7 +69,7 @@ export class PmdHost {
   readonly arena: Arena;
   readonly sizes: RingSizes;
   readonly commandsAt: number;
-  readonly upcallsAt: number;
+  readonly upcallPlaces: UpcallPlaces;
   /** Word index of `CONTROL_WORDS` words. */
   readonly controlAt: number;
   /** Float64 index of `PMD_STATS` doubles. */
@@ -83,7 +84,7 @@ export class PmdHost {
   /** Hears of records in the arena: word index, valid during the call. */
   onJourney: (at: number) => void = () => {};
   private readonly commands: RecordRing;
-  private readonly upcalls: RecordRing;
+  private readonly upcalls: UpcallConsumer;
   private readonly masks = new Map<string, Mask>();
   private readonly maskById = new Map<number, Mask>();
   /** Places of flows that are gone, by size. */
@@ -112,12 +113,12 @@ export class PmdHost {
       return at;
     };
     this.commandsAt = alloc(ringBytes(sizes.commandWords));
-    this.upcallsAt = alloc(ringBytes(sizes.upcallWords));
+    this.upcallPlaces = allocUpcalls(alloc, sizes.upcallWords);
     this.controlAt = alloc(CONTROL_WORDS * 4) >> 2;
     this.statsAt = alloc(PMD_STATS * 8) >> 3;
     this.scratchAt = alloc(SCRATCH_BYTES);
     this.commands = new RecordRing(arena, this.commandsAt, sizes.commandWords, 'producer');
-    this.upcalls = new RecordRing(arena, this.upcallsAt, sizes.upcallWords, 'consumer');
+    this.upcalls = new UpcallConsumer(arena, this.upcallPlaces);
     this.mirror = new Dpcls(arena);
   }
 
@@ -132,7 +133,7 @@ export class PmdHost {
     for (const [size, list] of this.freeEntries) for (const at of list) this.arena.free(at, size);
     for (const mask of this.masks.values()) this.arena.free(mask.at << 2, DP_WORDS * 4);
     this.arena.free(this.commandsAt, ringBytes(this.sizes.commandWords));
-    this.arena.free(this.upcallsAt, ringBytes(this.sizes.upcallWords));
+    freeUpcalls((at, bytes) => this.arena.free(at, bytes), this.upcallPlaces);
     this.arena.free(this.controlAt << 2, CONTROL_WORDS * 4);
     this.arena.free(this.statsAt << 3, PMD_STATS * 8);
     this.arena.free(this.scratchAt, SCRATCH_BYTES);

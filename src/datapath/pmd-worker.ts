@@ -20,6 +20,7 @@ import { FramePool, type LargeFrames } from '../packet/frame.ts';
 import { CONTROL } from './commands.ts';
 import { makePmd, type Neighbor } from './pmd.ts';
 import { PMD_STAT } from './pmd-stats.ts';
+import { type UpcallPlaces, UpcallProducer } from './upcall-queue.ts';
 
 /** What a worker is started with. Byte offsets in the arena unless said otherwise. */
 export interface PmdWorkerData {
@@ -30,8 +31,7 @@ export interface PmdWorkerData {
   readonly poolCapacity: number;
   readonly commandsAt: number;
   readonly commandWords: number;
-  readonly upcallsAt: number;
-  readonly upcallWords: number;
+  readonly upcalls: UpcallPlaces;
   /** Word index. */
   readonly controlAt: number;
   /** Float64 index. */
@@ -114,7 +114,7 @@ function run(data: PmdWorkerData): void {
     arena,
     pool,
     commands: new RecordRing(arena, data.commandsAt, data.commandWords, 'consumer'),
-    upcalls: new RecordRing(arena, data.upcallsAt, data.upcallWords, 'producer'),
+    upcalls: new UpcallProducer(arena, data.upcalls),
     controlAt: data.controlAt,
     statsAt: data.statsAt,
     scratchAt: data.scratchAt,
@@ -265,5 +265,4 @@ function run(data: PmdWorkerData): void {
 }
 
 // `workerData` is what `src/dpif/pmd-host.ts` passes.
-if (workerData !== null && typeof workerData === 'object' && 'upcallsAt' in workerData)
-  run(workerData as PmdWorkerData);
+if (workerData !== null && typeof workerData === 'object' && 'upcalls' in workerData) run(workerData as PmdWorkerData);

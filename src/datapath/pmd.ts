@@ -31,13 +31,14 @@ import {
   FLOW_TCP_FLAGS,
 } from './flow-entry.ts';
 import { type Holder, makeHolder, STOP } from './hold.ts';
-import { ASKED, type JourneyRing, makeTeller, RECORD_KIND, type Teller } from './journey.ts';
+import { ASKED, EVENT, type JourneyRing, makeTeller, RECORD_KIND, type Teller } from './journey.ts';
 import { PMD_STAT, RXQ_STAT } from './pmd-stats.ts';
 import { makeReceiver, type ReceiverHost } from './receive.ts';
 import { scratch } from './scratch.ts';
 import { clearShape, copyShape, SHAPE_METADATA, shapeOf } from './shape.ts';
 import { makeSimpleMatch } from './simple-match.ts';
 import { makeSmc } from './smc.ts';
+import type { UpcallProducer } from './upcall-queue.ts';
 
 /** Frames that one port's queue gathers before it is handed to the device. */
 const TX_BATCH = 64;
@@ -48,7 +49,7 @@ export interface PmdOptions {
   readonly scratchAt: number;
   readonly pool: FramePool;
   readonly commands: RecordRing;
-  readonly upcalls: RecordRing;
+  readonly upcalls: UpcallProducer;
   /** Word index of `CONTROL_WORDS` words. */
   readonly controlAt: number;
   /** Float64 index of `PMD_STATS` doubles. */
@@ -394,7 +395,8 @@ export function makePmd(options: PmdOptions) {
 
   function upcall(b: PacketBatch, i: number, kind: number, userspaceId: number): void {
     const len = b.len[i];
-    const at = upcalls.reserve(UPCALL_PACKET + ((len + 3) >> 2));
+    const k = b.slots + i * SLOT_WORDS;
+    const at = upcalls.reserve(byteSwap32(i32[k]), UPCALL_PACKET + ((len + 3) >> 2));
     if (told !== null) told.upcall(kind, userspaceId, at >= 0);
     if (at < 0) {
       f64[statsAt + PMD_STAT.LOST]++;
@@ -410,7 +412,6 @@ export function makePmd(options: PmdOptions) {
       i32[at + 4] = holder.stops();
       holder.goesUp(told);
     }
-    const k = b.slots + i * SLOT_WORDS;
     for (let w = 0; w < DP_WORDS; w++) i32[at + UPCALL_KEY + w] = i32[k + w];
     const p = i32[(b.frames[i] >> 2) + FRAME_DATA];
     u8.copyWithin((at + UPCALL_PACKET) * 4, p, p + len);
@@ -552,13 +553,27 @@ export function makePmd(options: PmdOptions) {
     if (from <= STOP.EXTRACT && stops(t, b, STOP.EXTRACT, level)) return;
     let flow = 0;
     let asked = 0;
-    if (from <= STOP.EMC && emcInsertBelow >= 0) {
+    // A burst from a port of simple flows asks that cache instead of the others.
+    const isSimple = level === 0 && dpcls.isSimple(i32[b.slots]);
+    if (from <= STOP.EMC && (isSimple || emcInsertBelow >= 0)) {
       if (stops(t, b, STOP.EMC, level)) return;
-      asked |= ASKED.EMC;
-      if (emc.lookup(b, 1) === 0) {
+      asked |= isSimple ? ASKED.SIMPLE : ASKED.EMC;
+      if (isSimple) flow = simpleMatch.flowOf(b, 0);
+      else if (emc.lookup(b, 1) === 0) flow = b.flow[0];
+      if (flow !== 0) {
+        f64[statsAt + (isSimple ? PMD_STAT.SIMPLE_HIT : PMD_STAT.EMC_HIT)]++;
+        t.cache(isSimple ? EVENT.SIMPLE : EVENT.EMC, flow);
+      }
+    }
+    if (flow === 0 && from <= STOP.SMC && hasSmc && !isSimple) {
+      if (stops(t, b, STOP.SMC, level)) return;
+      asked |= ASKED.SMC;
+      b.missed[0] = 0;
+      if (smc.lookup(b, 1) === 0) {
         flow = b.flow[0];
-        f64[statsAt + PMD_STAT.EMC_HIT]++;
-        t.emc(flow);
+        f64[statsAt + PMD_STAT.SMC_HIT]++;
+        if (emcInsertBelow >= 0) insertEmc(b, 0, flow);
+        t.cache(EVENT.SMC, flow);
       }
     }
     if (flow === 0 && from <= STOP.DPCLS) {
@@ -568,6 +583,7 @@ export function makePmd(options: PmdOptions) {
       const isIndexed = dpcls.isIndexed(port);
       if (classifyMegaflows(b, 1) === 0) {
         flow = b.flow[0];
+        if (isSimple) simpleMatch.remember(b, 0, flow);
         t.megaflow(flow, dpcls.tried, dpcls.subtablesOf(port), isIndexed);
       } else t.miss(dpcls.tried, dpcls.subtablesOf(port), isIndexed, asked);
     }

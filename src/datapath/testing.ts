@@ -24,6 +24,7 @@ import { maskWords } from './mask.ts';
 import { makePmd, type Pmd } from './pmd.ts';
 import { PMD_STATS } from './pmd-stats.ts';
 import { SCRATCH_BYTES } from './scratch.ts';
+import { allocUpcalls, UpcallConsumer, UpcallProducer } from './upcall-queue.ts';
 
 const RING_WORDS = 1 << 16;
 
@@ -34,7 +35,7 @@ export class TestBed {
   readonly conntrack: Conntrack;
   readonly statsAt: number;
   readonly commands: RecordRing;
-  readonly upcalls: RecordRing;
+  readonly upcalls: UpcallConsumer;
   nowMs = 1000;
   /** Time as it is, instead of `nowMs`. */
   hasRealClock = false;
@@ -47,16 +48,16 @@ export class TestBed {
     this.arena = arena;
     this.pool = new FramePool(arena, arena.alloc(frames * FRAME_SIZE, FRAME_SIZE), frames, frames * 2);
     const commandsAt = arena.alloc(ringBytes(RING_WORDS));
-    const upcallsAt = arena.alloc(ringBytes(RING_WORDS));
+    const upcallPlaces = allocUpcalls((bytes) => arena.alloc(bytes), RING_WORDS);
     this.commands = new RecordRing(arena, commandsAt, RING_WORDS, 'producer');
-    this.upcalls = new RecordRing(arena, upcallsAt, RING_WORDS, 'consumer');
+    this.upcalls = new UpcallConsumer(arena, upcallPlaces);
     this.statsAt = arena.alloc(PMD_STATS * 8) >> 3;
     this.conntrack = new Conntrack(arena, () => (this.hasRealClock ? performance.now() : this.nowMs));
     this.pmd = makePmd({
       arena,
       pool: this.pool,
       commands: new RecordRing(arena, commandsAt, RING_WORDS, 'consumer'),
-      upcalls: new RecordRing(arena, upcallsAt, RING_WORDS, 'producer'),
+      upcalls: new UpcallProducer(arena, upcallPlaces),
       controlAt: arena.alloc(CONTROL_WORDS * 4) >> 2,
       statsAt: this.statsAt,
       scratchAt: arena.alloc(SCRATCH_BYTES),

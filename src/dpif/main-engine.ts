@@ -10,6 +10,7 @@ import type { Conntrack } from '../datapath/ct/host.ts';
 import { makePmd, type Pmd } from '../datapath/pmd.ts';
 import { PmdHost, type RingSizes } from '../datapath/pmd-host.ts';
 import { PMD_STAT } from '../datapath/pmd-stats.ts';
+import { UpcallProducer } from '../datapath/upcall-queue.ts';
 import { type Cpu, cpus } from '../linux/cpus.ts';
 import { openNetdevPort, reclaimNetdevPort } from '../netdev/index.ts';
 import type { Netdev, NetdevEnv, NetdevPort, PortContext } from '../netdev/netdev.ts';
@@ -70,7 +71,7 @@ export class MainEngine implements PmdEngine {
       arena,
       pool: this.pool,
       commands: new RecordRing(arena, host.commandsAt, RINGS.commandWords, 'consumer'),
-      upcalls: new RecordRing(arena, host.upcallsAt, RINGS.upcallWords, 'producer'),
+      upcalls: new UpcallProducer(arena, host.upcallPlaces),
       controlAt: host.controlAt,
       statsAt: host.statsAt,
       scratchAt: host.scratchAt,
