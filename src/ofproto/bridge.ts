@@ -41,12 +41,14 @@ import type {
   MirrorConfig,
   Ofproto,
   OfprotoConfig,
+  StatusColumns,
 } from './ofproto.ts';
 import { IMPLICIT_MISS } from './packet-in-reason.ts';
 import { PortTable } from './port-table.ts';
 import { lacpProtocol, setProtocol } from './protocols.ts';
 import { Rule } from './rule.ts';
 import { sendFrame } from './send-frame.ts';
+import { SpanningTree, type StpSetup } from './spanning-tree.ts';
 import { FlowTables, type RuleRemovedReason, TBL_INTERNAL } from './tables.ts';
 import type { XlateBridge, XlateBundle, XlatePort } from './xlate/types.ts';
 
@@ -88,6 +90,7 @@ export class Bridge implements Ofproto, XlateBridge {
   readonly tables = new FlowTables();
   readonly macs = new MacLearning<XlateBundle>();
   mcast: McastSnooping<XlateBundle> | null = null;
+  spanningTree: SpanningTree | null = null;
   readonly groups = new Map<number, Group>();
   /** Geneve options by the number of their `tun_metadata` field. */
   readonly tlvTable = new Map<number, TlvMap>();
@@ -225,6 +228,7 @@ export class Bridge implements Ofproto, XlateBridge {
     const port = this.portTable.get(ofport);
     if (!port) return;
     port.changes?.[Symbol.dispose]();
+    this.spanningTree?.removePort(ofport);
     this.portTable.remove(port);
     this.backer.portRemoved(port);
     this.refreshBundles();
@@ -239,6 +243,7 @@ export class Bridge implements Ofproto, XlateBridge {
   private portChanged(port: OfPort): void {
     if (port.refresh()) this.backer.revalidateAll();
     port.bundle?.lacp?.linksChanged();
+    this.spanningTree?.linkChanged(port);
     port.bundle?.bond?.run();
     if (port.netdev instanceof TunnelNetdev) void this.tunnelChanged(port, port.netdev);
     this.announce(port, this.origin);
@@ -465,6 +470,34 @@ export class Bridge implements Ofproto, XlateBridge {
     else this.updateInBand();
   }
 
+  setStp(setup: StpSetup | null): void {
+    if (!setup) {
+      this.spanningTree?.close();
+      this.spanningTree = null;
+    } else if (this.spanningTree) this.spanningTree.configure(setup);
+    else this.spanningTree = new SpanningTree(this, setup);
+  }
+
+  bridgeStatus(): StatusColumns {
+    return { status: this.spanningTree?.bridgeStatus() ?? new Map() };
+  }
+
+  bundleStatus(name: string): StatusColumns {
+    const ports = this.bundleTable.get(name)?.ports ?? [];
+    const [port] = ports;
+    const tree = ports.length === 1 ? this.spanningTree : null;
+    return {
+      status: tree?.portStatus(port.ofport) ?? new Map(),
+      statistics: tree?.portStatistics(port.ofport) ?? new Map(),
+    };
+  }
+
+  /** What may pass a port has changed. */
+  portStateChanged(port: OfPort): void {
+    this.announce(port, null);
+    this.backer.revalidateAll();
+  }
+
   private setMcastSnooping(config: McastSnoopingConfig | null): void {
     if (!config) {
       if (this.mcast) this.backer.revalidateAll();
@@ -552,6 +585,7 @@ export class Bridge implements Ofproto, XlateBridge {
   async destroy(): Promise<void> {
     if (this.isDestroyed) return;
     this.isDestroyed = true;
+    this.setStp(null);
     this.connmgr.close();
     for (const port of this.sortedPorts()) await this.portDel(port.ofport);
     this.tables.listener = {};

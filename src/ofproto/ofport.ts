@@ -12,7 +12,7 @@ import type { TunnelConfig } from '../netdev/tunnel-config.ts';
 import type { PhyPort, PortStats } from '../openflow/messages.ts';
 import type { Bundle } from './bundle.ts';
 import type { XlateProtocol } from './xlate/protocols.ts';
-import type { XlatePort } from './xlate/types.ts';
+import type { XlatePort, XlateSpanning } from './xlate/types.ts';
 
 /** `enum ofp_port_config`; NO_STP, NO_RECV_STP and NO_FLOOD exist in OpenFlow 1.0 only. */
 export const OFPPC = {
@@ -26,7 +26,16 @@ export const OFPPC = {
 } as const;
 
 /** `enum ofp_port_state`. */
-export const OFPPS = { LINK_DOWN: 1, BLOCKED: 2, LIVE: 4 } as const;
+export const OFPPS = {
+  LINK_DOWN: 1,
+  BLOCKED: 2,
+  LIVE: 4,
+  // OpenFlow 1.0 only: two bits.
+  STP_LISTEN: 0,
+  STP_LEARN: 0x100,
+  STP_FORWARD: 0x200,
+  STP_BLOCK: 0x300,
+} as const;
 
 /** Bits that a port-mod may change. */
 const SETTABLE = OFPPC.PORT_DOWN | OFPPC.NO_RECV | OFPPC.NO_FLOOD | OFPPC.NO_FWD | OFPPC.NO_PACKET_IN;
@@ -55,6 +64,8 @@ export class OfPort implements XlatePort {
   /** Packets that crossed a patch port or a tunnel, credited by translation. */
   readonly stats: VirtualStats | null;
   protocols: readonly XlateProtocol[] = [];
+  /** What a spanning tree lets pass here; null without one. */
+  spanning: (XlateSpanning & { readonly bits: number }) | null = null;
   /** What was last told to controllers. */
   announced: PhyPort | null = null;
   changes: Disposable | null = null;
@@ -111,7 +122,7 @@ export class OfPort implements XlatePort {
       hwAddr: this.netdev.mac(),
       name: this.name,
       config: this.config,
-      state: this.mayEnable ? OFPPS.LIVE : OFPPS.LINK_DOWN,
+      state: (this.mayEnable ? OFPPS.LIVE : OFPPS.LINK_DOWN) | (this.spanning?.bits ?? 0),
       curr: features.curr,
       advertised: features.advertised,
       supported: features.supported,

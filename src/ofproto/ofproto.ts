@@ -8,6 +8,7 @@
 import type { Dpif } from '../dpif/dpif.ts';
 import type { Netdev } from '../netdev/netdev.ts';
 import type { LacpConfig } from './lacp.ts';
+import type { StpSetup } from './spanning-tree.ts';
 
 export interface PortVlanConfig {
   readonly mode: 'access' | 'trunk' | 'native-tagged' | 'native-untagged' | 'dot1q-tunnel';
@@ -125,6 +126,8 @@ export interface OfprotoConfig {
   };
 }
 
+export type StatusColumns = Readonly<Record<string, ReadonlyMap<string, string | number>>>;
+
 export interface Ofproto {
   readonly name: string;
   readonly type: string;
@@ -142,6 +145,12 @@ export interface Ofproto {
   onStatus: () => void;
   /** Does the port hear its LACP partner? Null where LACP is not spoken. */
   lacpCurrent(ofport: number): boolean | null;
+
+  /** Null for none. */
+  setStp(setup: StpSetup | null): void;
+  /** What protocols report of the bridge, and of a port: columns of the database with their values. */
+  bridgeStatus(): StatusColumns;
+  bundleStatus(name: string): StatusColumns;
 
   /** All mirrors of the bridge, in order. */
   setMirrors(mirrors: readonly MirrorConfig[]): void;

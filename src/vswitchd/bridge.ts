@@ -5,6 +5,7 @@ import type { NetdevEnv } from '../netdev/netdev.ts';
 import type { Ofproto } from '../ofproto/ofproto.ts';
 import { type BridgeSpec, bundleOf, type InterfaceSpec } from './config.ts';
 import { Interface, isLoopback, type TypeMapper } from './interface.ts';
+import { stpSetup } from './spanning-tree.ts';
 
 const log = vlog('bridge');
 
@@ -28,7 +29,6 @@ export class Bridge {
   spec: BridgeSpec;
   private readonly deps: BridgeDeps;
   private readonly bundles = new Set<string>();
-  private warnedStp = false;
 
   constructor(spec: BridgeSpec, ofproto: Ofproto, deps: BridgeDeps) {
     this.name = spec.name;
@@ -81,8 +81,6 @@ export class Bridge {
   /** Adds and configures everything. */
   async grow(): Promise<void> {
     const { spec } = this;
-    if (spec.stp && !this.warnedStp) log.warn(`bridge ${this.name}: spanning tree is not implemented, it is ignored`);
-    this.warnedStp = spec.stp;
     const specs = allInterfaces(spec);
     // Those that ask for a number, or had one before, come first, so that nobody else has it by then.
     const rank = (one: InterfaceSpec) => (one.ofportRequest !== null ? 0 : one.lastOfport !== null ? 1 : 2);
@@ -109,6 +107,7 @@ export class Bridge {
         this.ofproto.removeBundle(port.name);
       }
     }
+    this.ofproto.setStp(stpSetup(spec, (name) => this.interfaces.get(name)?.ofport ?? null));
     this.ofproto.setMirrors(spec.mirrors.map(({ config }) => config));
   }
 

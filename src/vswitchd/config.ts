@@ -59,6 +59,8 @@ export interface BridgeSpec {
   /** `other_config:hwaddr`, else null. */
   readonly hwaddr: Uint8Array | null;
   readonly stp: boolean;
+  readonly rstp: boolean;
+  readonly otherConfig: ReadonlyMap<string, string>;
   readonly controllerRows: readonly Row[];
   readonly mirrors: readonly MirrorSpec[];
   readonly ofproto: Omit<OfprotoConfig, 'datapathId' | 'rundir'>;
@@ -130,7 +132,9 @@ function readBridge(row: Row): BridgeSpec {
     ports: hasLocal ? ports : [...ports, localPort(name)],
     datapathId: parseDatapathId(otherConfig.get('datapath-id')),
     hwaddr: parseMac(otherConfig.get('hwaddr')),
-    stp: row.boolean('stp_enable') || row.boolean('rstp_enable'),
+    stp: row.boolean('stp_enable'),
+    rstp: row.boolean('rstp_enable'),
+    otherConfig,
     controllerRows,
     mirrors: row.refs('mirrors').flatMap((mirror) => readMirror(mirror, name)),
     ofproto: {

@@ -1,6 +1,6 @@
 /** What the switch writes into the database about itself: states, counters, errors. Each column is written only when it differs. */
 
-import type { ControllerStatus } from '../ofproto/ofproto.ts';
+import type { ControllerStatus, StatusColumns } from '../ofproto/ofproto.ts';
 import type { Row, Transaction, Value } from '../ovsdb/idl.ts';
 import type { Bridge } from './bridge.ts';
 import { formatMac } from './config.ts';
@@ -17,10 +17,23 @@ export function writeBridgeStatus(txn: Transaction, bridge: Bridge): void {
   write(txn, row, 'datapath_id', bridge.datapathId.toString(16).padStart(16, '0'));
   write(txn, row, 'datapath_version', '<built-in>');
   for (const iface of bridge.interfaces.values()) writeInterfaceStatus(txn, bridge, iface);
+  writeProtocolStatus(txn, bridge);
   for (const { row: port, name } of bridge.spec.ports) {
     const active = port && !port.isDeleted ? bridge.ofproto.bondActiveMac(name) : null;
     if (port && active) write(txn, port, 'bond_active_slave', formatMac(active));
   }
+}
+
+/** What the protocols that the bridge speaks report. */
+export function writeProtocolStatus(txn: Transaction, bridge: Bridge): void {
+  const { row } = bridge.spec;
+  if (row.isDeleted) return;
+  const put = (to: Row, columns: StatusColumns): void => {
+    for (const [column, value] of Object.entries(columns)) write(txn, to, column, new Map(value) as Value);
+  };
+  put(row, bridge.ofproto.bridgeStatus());
+  for (const { row: port, name } of bridge.spec.ports)
+    if (port && !port.isDeleted) put(port, bridge.ofproto.bundleStatus(name));
 }
 
 /** Everything of an interface but counters. */

@@ -25,7 +25,15 @@ import { Bridge } from './bridge.ts';
 import { readSwitch, type SwitchSpec } from './config.ts';
 import { Datapaths, type DummyMode } from './datapaths.ts';
 import type { Interface } from './interface.ts';
-import { setPeerCheck, write, writeBridgeStatus, writeControllers, writeMirrors, writeStatistics } from './status.ts';
+import {
+  setPeerCheck,
+  write,
+  writeBridgeStatus,
+  writeControllers,
+  writeMirrors,
+  writeProtocolStatus,
+  writeStatistics,
+} from './status.ts';
 import { DATABASE, DATABASE_LOCK, SWITCH_TABLES } from './tables.ts';
 
 const COUNT = {
@@ -267,6 +275,7 @@ export class Switch {
       void this.writeStatus((txn) => {
         for (const bridge of this.bridges.values()) {
           writeStatistics(txn, bridge);
+          writeProtocolStatus(txn, bridge);
           writeMirrors(txn, bridge);
           writeControllers(txn, bridge, true);
         }
@@ -347,9 +356,9 @@ const STATUS_COLUMNS: Readonly<Record<string, ReadonlySet<string>>> = {
     'dpdk_initialized',
     'dpdk_version',
   ]),
-  Bridge: new Set(['datapath_version', 'datapath_id']),
+  Bridge: new Set(['datapath_version', 'datapath_id', 'status', 'rstp_status']),
   Datapath: new Set(['capabilities']),
-  Port: new Set(['status', 'statistics', 'bond_active_slave']),
+  Port: new Set(['status', 'statistics', 'rstp_status', 'rstp_statistics', 'bond_active_slave']),
   Interface: new Set([
     'mac_in_use',
     'ifindex',

@@ -31,6 +31,8 @@ export const SWITCH_TABLES: TableRequests = {
     'datapath_id',
     'stp_enable',
     'rstp_enable',
+    'status',
+    'rstp_status',
     'ports',
     'controller',
     'protocols',
@@ -61,6 +63,8 @@ export const SWITCH_TABLES: TableRequests = {
     'other_config',
     'status',
     'statistics',
+    'rstp_status',
+    'rstp_statistics',
   ],
   Interface: [
     'name',

@@ -13,6 +13,7 @@ import { registerDpifCommands } from './dpif.ts';
 import { registerFdbCommands } from './fdb.ts';
 import { registerLacpCommands } from './lacp.ts';
 import { registerMdbCommands } from './mdb.ts';
+import { registerStpCommands } from './stp.ts';
 import { registerUpcallCommands } from './upcall.ts';
 
 /** Called once; `backers` says which there are when a command comes. */
@@ -21,6 +22,7 @@ export function registerOfprotoCommands(backers: () => Iterable<Backer>): void {
   registerBondCommands(backers);
   registerLacpCommands(backers);
   registerFdbCommands(backers);
+  registerStpCommands(backers);
   registerMdbCommands(backers);
   registerDpifCommands(backers);
   registerDpctlCommands(backers);

@@ -1,4 +1,6 @@
 /** Output: to a port, to the reserved ports, through patch ports into the next bridge. */
+
+import { SlowReason } from '../../flow/dp-actions.ts';
 import type { FlowKey } from '../../flow/key.ts';
 import { OFS } from '../../flow/layout.ts';
 import { PacketInReason } from '../../openflow/messages.ts';
@@ -66,6 +68,8 @@ export function sendTo(ctx: Ctx, ofport: number, truncate = 0): void {
     ctx.note('warn', 'Nonexistent output port');
   } else if (port.config & PortConfig.noFwd) {
     ctx.note('detail', 'OFPPC_NO_FWD set, skipping output');
+  } else if (isBlocked(ctx, port)) {
+    return;
   } else if (port.bundle?.vlan.protected && ctx.bridge.port(ctx.flow.get32(OFS.in_port))?.bundle?.vlan.protected) {
     ctx.note('warn', 'Flow is between protected ports, skipping output.');
   } else if (port.peer && ctx.mirrorSnaplen > 0) {
@@ -87,6 +91,24 @@ export function sendTo(ctx: Ctx, ofport: number, truncate = 0): void {
     );
     mirrorSent(ctx, port);
   }
+}
+
+/** A spanning tree keeps the packet from leaving by the port. Link health detection passes. */
+function isBlocked(ctx: Ctx, { spanning, protocols }: XlatePort): boolean {
+  if (!spanning || spanning.forwards) return false;
+  const { base, wc } = ctx;
+  if (STP_ADDRESS.every((byte, i) => base.u8[OFS.eth_dst + i] === byte)) {
+    wc.u8.fill(0xff, OFS.eth_dst, OFS.eth_dst + 6);
+    if (spanning.passesBpdus) return false;
+    const text = spanning.word === 'STP' ? 'STP not in listening state' : 'RSTP not managing BPDU in this state';
+    ctx.note('warn', `${text}, skipping bpdu output`);
+    return true;
+  }
+  wc.u8.fill(0xff, OFS.eth_dst, OFS.eth_dst + 6);
+  const isHealth = (reason: number): boolean => reason === SlowReason.cfm || reason === SlowReason.bfd;
+  if (protocols?.some((p) => isHealth(p.reason) && p.claims(base, wc))) return false;
+  ctx.note('warn', `${spanning.word} not in forwarding state, skipping output`);
+  return true;
 }
 
 /** The packet leaves by a patch port and enters the bridge at the other end, whose tables see it without registers. */
@@ -113,6 +135,7 @@ function throughPatch(ctx: Ctx, from: XlatePort, peer: NonNullable<XlatePort['pe
     exit: ctx.exit,
     mirrored: ctx.mirrored,
   };
+  const baseBefore = ctx.base.clone();
   ctx.effects.push({ kind: 'patch', from, to: peer.port });
   ctx.bridge = peer.bridge;
   ctx.depth++;
@@ -127,12 +150,19 @@ function throughPatch(ctx: Ctx, from: XlatePort, peer: NonNullable<XlatePort['pe
   flow.set32(OFS.in_port, peer.port.ofport);
   clearConntrack(ctx);
   ctx.input.observer?.enter({ type: 'bridge', bridge: peer.bridge });
-  if (!takenByProtocol(ctx, peer.port) && mayReceive(flow, peer.port)) {
+  const { spanning } = peer.port;
+  if (!takenByProtocol(ctx, peer.port) && mayReceive(flow, peer.port) && (spanning?.learns ?? true)) {
+    const before = ctx.actions.length;
     onCopy(ctx, () => {
       xlateTable(ctx, { table: 0, inPort: peer.port.ofport, honorsMiss: true, mayPacketIn: true });
       if (!ctx.freezing) runActionSet(ctx);
       if (ctx.freezing) finishFreezing(ctx);
     });
+    // What came of it is not to be done; nor is it to be taken for done.
+    if (spanning?.forwards === false) {
+      ctx.actions.length = before;
+      ctx.base.copyFrom(baseBefore);
+    }
   }
   ctx.input.observer?.leave();
   ctx.depth--;

@@ -57,9 +57,19 @@ function start(ctx: Ctx): void {
   if (port && port.config !== 0 && port.config & 0xc) ctx.wc.u8.fill(0xff, OFS.eth_dst, OFS.eth_dst + 6);
   // The first lookup does not deepen the recursion.
   ctx.table = -1;
-  const mayBegin = (): boolean => !takenByProtocol(ctx, port) && mirrorReceived(ctx, port);
+  const mayBegin = (): boolean =>
+    !takenByProtocol(ctx, port) && mirrorReceived(ctx, port) && (port?.spanning?.learns ?? true);
   xlateTable(ctx, { table: 0, inPort, honorsMiss: true, mayPacketIn: true, mayBegin });
   ctx.table = 0;
+  // NORMAL and `learn` have seen it, which is all that a port that is still learning may do.
+  if (port?.spanning?.forwards === false && port.spanning.learns) disableForwarding(ctx);
+}
+
+function disableForwarding(ctx: Ctx): void {
+  ctx.actions.length = 0;
+  ctx.actionSet = [];
+  ctx.freezing = false;
+  ctx.fail('Forwarding disabled on port');
 }
 
 /** Carries on where `freezing` stopped. */

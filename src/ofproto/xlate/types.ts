@@ -42,10 +42,20 @@ export interface XlatePort {
   readonly tunnel?: TunnelConfig | null;
   /** Counters of a port that has no device of its own: patch ports and tunnels. */
   readonly stats: { rxPackets: number; rxBytes: number; txPackets: number; txBytes: number } | null;
+  /** What a spanning tree lets pass here; absent or null without one. */
+  readonly spanning?: XlateSpanning | null;
   /** Those that the switch itself speaks on the port. */
   readonly protocols?: readonly XlateProtocol[];
   /** Linux `skb_priority` of a queue of this port, null when there is no such queue. */
   queuePriority(queue: number): number | null;
+}
+
+export interface XlateSpanning {
+  readonly word: 'STP' | 'RSTP';
+  readonly learns: boolean;
+  readonly forwards: boolean;
+  /** Do BPDUs leave by the port? */
+  readonly passesBpdus: boolean;
 }
 
 export interface XlateBundle {
