@@ -15,6 +15,7 @@ import { stringifyJson } from './json.ts';
 import type { LockClient } from './lock-table.ts';
 import { type MonitorVersion, MonitorView } from './monitor.ts';
 import { executeTransaction } from './operations.ts';
+import { type Message, Outbox } from './outbox.ts';
 import type { Client } from './rbac.ts';
 import type { Relay } from './relay.ts';
 import { schemaFromJson, schemaToJson } from './schema.ts';
@@ -46,20 +47,10 @@ class SessionMonitor implements Follower {
   }
 }
 
-/** JSON, as text, or as bytes that others send too. */
-type Message = string | Uint8Array;
-
 interface Trigger {
   readonly store: Store;
   readonly retry: Disposable;
   timer: Disposable | null;
-}
-
-/** A place in the queue of what is to be sent; null until it is known. */
-interface Slot {
-  message: Message | null;
-  /** A long message, in the place of the other. */
-  parts?: Uint8Array[];
 }
 
 export class Session implements LockClient {
@@ -72,15 +63,13 @@ export class Session implements LockClient {
   locksLost = 0;
   private readonly monitors = new Map<string, SessionMonitor>();
   private readonly triggers = new Map<string, Trigger>();
-  private readonly queue: Slot[] = [];
-  /** Messages of this turn of the event loop. */
-  private readonly outgoing: Message[] = [];
-  private largestReply = 0;
+  private readonly outbox: Outbox;
   private closed = false;
 
   constructor(server: OvsdbServer, rpc: JsonRpc, readOnly: boolean, role = '') {
     this.server = server;
     this.rpc = rpc;
+    this.outbox = new Outbox(rpc, server.maxBacklog, (bytes) => this.drop(bytes));
     this.readOnly = readOnly;
     this.client = { role, id: rpc.stream.peerId ?? null };
   }
@@ -233,12 +222,10 @@ export class Session implements LockClient {
 
   private committed(store: Store, id: string, results: Json[], durable: boolean, error: OvsdbError | null): void {
     if (durable && store.log !== null) {
-      const slot: Slot = { message: null };
-      this.queue.push(slot);
+      const place = this.outbox.reserve();
       store.log.sync((failure) => {
         if (failure !== null) results.push(failure.toJson());
-        slot.message = replyText(id, stringifyJson(results));
-        this.flush();
+        this.outbox.fill(place, replyText(id, stringifyJson(results)));
       });
       return;
     }
@@ -295,13 +282,11 @@ export class Session implements LockClient {
 
   /** The reply is made in slices; whatever comes for this client meanwhile waits behind it. */
   private sendInitial({ store, view }: SessionMonitor, id: string): undefined {
-    const slot: Slot = { message: null };
-    this.queue.push(slot);
+    const place = this.outbox.reserve();
     void store.initial(view).then((bytes) => {
       const [open, close] = view.version === 3 ? [`[false,"${ZERO_UUID}",`, ']'] : ['', ''];
-      slot.parts = [Buffer.from(`{"id":${id},"result":${open}`), ...bytes, Buffer.from(`${close},"error":null}`)];
-      slot.message = '';
-      this.flush();
+      const parts = [Buffer.from(`{"id":${id},"result":${open}`), ...bytes, Buffer.from(`${close},"error":null}`)];
+      this.outbox.fillLong(place, parts);
     });
   }
 
@@ -344,7 +329,7 @@ export class Session implements LockClient {
   /** The database is going away or changing its shape: tells a client that knows of such things, drops one that does not. */
   databaseChanged(store: Store): void {
     if (!this.dbChangeAware) {
-      this.writeOut();
+      this.outbox.writeOut();
       this.rpc.close();
       return;
     }
@@ -404,62 +389,21 @@ export class Session implements LockClient {
   }
 
   private reply(id: string, result: string): void {
-    this.enqueue(replyText(id, result));
+    this.outbox.reply(replyText(id, result));
   }
 
   private replyError(id: string, error: Json | object): void {
-    this.enqueue(`{"id":${id},"error":${stringifyJson(error)}}`);
-  }
-
-  private enqueue(text: string): void {
-    this.largestReply = Math.max(this.largestReply, text.length);
-    this.send(text);
+    this.outbox.reply(`{"id":${id},"error":${stringifyJson(error)}}`);
   }
 
   notify(message: Message): void {
-    if (!this.closed) this.send(message);
+    this.outbox.send(message);
   }
 
-  private send(message: Message): void {
-    if (this.queue.length > 0) this.queue.push({ message });
-    else this.write(message);
-  }
-
-  /** Sends what is ready, up to the first that is not. */
-  private flush(): void {
-    while (this.queue.length > 0 && this.queue[0]!.message !== null) {
-      const { message, parts } = this.queue.shift()!;
-      if (parts === undefined) this.write(message!);
-      else this.writeParts(parts);
-    }
-  }
-
-  // Answers to requests that came together go together: a write is the dearest part of a small transaction.
-  private write(message: Message): void {
-    if (this.closed) return;
-    this.outgoing.push(message);
-    if (this.outgoing.length === 1) queueMicrotask(() => this.writeOut());
-  }
-
-  private writeParts(parts: readonly Uint8Array[]): void {
-    this.writeOut();
-    if (this.closed) return;
-    const size = parts.reduce((sum, part) => sum + part.length, 0);
-    this.largestReply = Math.max(this.largestReply, size);
-    for (const part of parts) this.rpc.sendBytes(part);
-  }
-
-  private writeOut(): void {
-    if (this.closed || this.outgoing.length === 0) return;
-    this.rpc.sendBytes(joined(this.outgoing));
-    this.outgoing.length = 0;
-    // A client that asked for much may take its time over that; one that only does not read is dropped.
-    const { backlog } = this.rpc;
-    if (backlog > this.server.maxBacklog + this.largestReply) {
-      log.warn(`${this.rpc.name}: excessive sending backlog of ${backlog} bytes, dropping connection`);
-      this.rpc.close();
-      this.end();
-    }
+  private drop(backlog: number): void {
+    log.warn(`${this.rpc.name}: excessive sending backlog of ${backlog} bytes, dropping connection`);
+    this.rpc.close();
+    this.end();
   }
 
   /** Gives back everything the client had. */
@@ -470,16 +414,9 @@ export class Session implements LockClient {
     for (const id of [...this.triggers.keys()]) this.forget(id);
     for (const name of this.locks.keys()) this.server.locks.unlock(name, this);
     this.locks.clear();
-    this.queue.length = 0;
+    this.outbox.close();
     this.server.sessionEnded(this);
   }
-}
-
-function joined(messages: readonly Message[]): Uint8Array {
-  const [first] = messages;
-  if (messages.length === 1 && typeof first !== 'string') return first!;
-  if (messages.every((message) => typeof message === 'string')) return Buffer.from(messages.join(''));
-  return Buffer.concat(messages.map((message) => (typeof message === 'string' ? Buffer.from(message) : message)));
 }
 
 function replyText(id: string, result: string): string {

@@ -4,7 +4,7 @@
  */
 
 /** Characters of a piece, about. */
-export const PIECE_LENGTH = 32 * 1024;
+export const PIECE_LENGTH = 64 * 1024;
 
 const PIECE_PARTS = 500;
 
