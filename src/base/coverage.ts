@@ -38,6 +38,11 @@ export function coverage(name: string): Coverage {
   return counter;
 }
 
+/** How often each event has happened, of those that have. */
+export function* coverageTotals(): Iterable<readonly [name: string, total: number]> {
+  for (const c of counters.values()) if (c.total > 0) yield [c.name, c.total];
+}
+
 function sample(): void {
   const slot = samples % 12;
   const minute = Math.floor(samples / 12) % 60;

@@ -196,6 +196,13 @@ export interface Dpif {
   readonly journeys?: JourneySource;
   /** Counters of each PMD in the places of `PMD_STAT`, where there are PMDs. */
   pmdStats?(): readonly { readonly id: number; readonly stats: Float64Array }[];
+  /** Receive queues by the thread that polls them, with how much they were used in that many intervals. */
+  rxQueues?(intervals: number): readonly {
+    readonly core: number;
+    readonly rxqs: readonly { readonly port: string; readonly queue: number; readonly packets: number }[];
+  }[];
+  /** Bytes of the memory that packets and megaflows live in, where it is ours. */
+  readonly memory?: { readonly size: number; readonly used: number };
   /** Without it the datapath has no meters. */
   readonly meters?: DpMeters;
 

@@ -580,6 +580,10 @@ export class DpifNetdev implements Dpif {
     return core === null ? this.config.sleepUs : sleepUsOf(this.config, core);
   }
 
+  get memory(): { size: number; used: number } {
+    return this.env.arena;
+  }
+
   subtableUses(): number {
     return this.engine.hosts.reduce((n, host) => n + host.mirror.subtables, 0);
   }

@@ -5,7 +5,7 @@
 import { IFF } from '../linux/constants.ts';
 import { driverInfo, linkSettings } from '../linux/ethtool.ts';
 import { LinuxError } from '../linux/libc.ts';
-import { getLink, type LinkInfo, type LinkStats, setLink, watchLinks } from '../linux/link.ts';
+import { allLinkStats, getLink, type LinkInfo, type LinkStats, setLink, watchLinks } from '../linux/link.ts';
 import { FRAME_MAX, LARGE_FRAME_MAX } from '../packet/frame.ts';
 import type { Netdev, NetdevStats, PortSpec } from './netdev.ts';
 import { sameMap } from './soft-netdev.ts';
@@ -45,6 +45,19 @@ function attempt(action: () => void): string | null {
   } catch (e) {
     if (e instanceof LinuxError) return e.message;
     throw e;
+  }
+}
+
+/** Counters of all devices while `withLinkStats` runs. */
+let snapshot: ReadonlyMap<number, LinkStats> | null = null;
+
+/** Devices asked for their `stats` in `f` know them from one question to the kernel. */
+export function withLinkStats<T>(f: () => T): T {
+  snapshot = allLinkStats();
+  try {
+    return f();
+  } finally {
+    snapshot = null;
   }
 }
 
@@ -147,7 +160,7 @@ export abstract class LinuxNetdev implements Netdev {
   }
 
   stats(): NetdevStats {
-    const s = getLink(this.name)?.stats;
+    const s = snapshot?.get(this.ifindex()) ?? getLink(this.name)?.stats;
     if (!s) return {};
     return this.mirrored ? mirror(s) : straight(s);
   }

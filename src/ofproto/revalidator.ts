@@ -15,6 +15,7 @@
 
 import { clock } from '../base/clock.ts';
 import { coverage } from '../base/coverage.ts';
+import { Histogram } from '../base/metrics.ts';
 import { vlog } from '../base/vlog.ts';
 import type { DpFlow } from '../dpif/dpif.ts';
 import type { DpAction } from '../flow/dp-actions.ts';
@@ -53,6 +54,9 @@ interface Changes {
 
 const noChanges = (): Changes => ({ all: false, macs: new Set(), tables: new Map() });
 
+/** Ends of the buckets of sweeps' times, in seconds. */
+const SWEEP_BOUNDS = [1e-3, 5e-3, 25e-3, 0.1, 0.25, 0.5, 1, 2];
+
 export class Revalidator {
   maxIdleMs = 10_000;
   maxIntervalMs = 500;
@@ -60,6 +64,9 @@ export class Revalidator {
   configuredLimit = 200_000;
   flowLimit = 10_000;
   readonly counts = { current: 0, average: 0, max: 0, dumpMs: 0 };
+  readonly sweeps = new Histogram(SWEEP_BOUNDS);
+  /** Megaflows translated again, and removed: by why. */
+  readonly done = { revalidated: 0, removed_wrong: 0, removed_idle: 0, removed_over_limit: 0 };
 
   private readonly backer: Backer;
   private changes = noChanges();
@@ -177,8 +184,10 @@ export class Revalidator {
     const { flow } = ukey;
     if (!flow) return false;
     ukey.push(this.backer.dpif);
+    this.done.revalidated++;
     const result = this.backer.translateAgain(ukey);
     if (!result || !covers(ukey, result.mask.w)) {
+      this.done.removed_wrong++;
       this.remove(ukey);
       return false;
     }
@@ -246,6 +255,7 @@ export class Revalidator {
       ukey.push(dpif);
       const used = ukey.usedMs || ukey.createdMs;
       if (isFarOver || clock.nowMs() - used > maxIdle) {
+        this.done[isOver ? 'removed_over_limit' : 'removed_idle']++;
         this.remove(ukey);
         return;
       }
@@ -254,7 +264,9 @@ export class Revalidator {
     if (slices) await slices;
     if (this.isClosed) return;
     if (!this.running) this.tidyIndex([...dpif.flows()]);
-    this.counts.dumpMs = Math.round(performance.now() - started);
+    const took = performance.now() - started;
+    this.sweeps.add(took);
+    this.counts.dumpMs = Math.round(took);
     this.adjustLimit(flows.length);
     // An id may still be on its way in a packet when its last megaflow goes: keep it one round longer.
     this.backer.recirc.retain(new Set([...recirc, ...this.recircBefore]));

@@ -7,6 +7,7 @@
  */
 import { clock } from '../base/clock.ts';
 import { coverage } from '../base/coverage.ts';
+import { Histogram } from '../base/metrics.ts';
 import { vlog } from '../base/vlog.ts';
 import type { DpFlow, DpFlowStats, Upcall } from '../dpif/dpif.ts';
 import type { UserspaceAction } from '../flow/dp-actions.ts';
@@ -16,7 +17,6 @@ import { PacketInReason } from '../openflow/messages.ts';
 import type { Backer } from './backer.ts';
 import { Bridge } from './bridge.ts';
 import { writeContinuation } from './continuation.ts';
-import { UpcallTimes } from './metrics.ts';
 import { EXPLICIT_MISS, IMPLICIT_MISS } from './packet-in-reason.ts';
 import { packetMetadata } from './packet-metadata.ts';
 import { Ukey } from './ukey.ts';
@@ -27,6 +27,8 @@ const xlated = coverage('xlate_actions');
 const dropped = coverage('upcall_queue_overflow');
 
 const SLICE_MS = 8;
+/** Ends of the buckets of times, in seconds. */
+const TIME_BOUNDS = [25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 100e-3];
 const QUEUE_LIMIT = 512;
 const NO_BUFFER = 0xffffffff;
 const MISS_CAUSES = new Map<number, 'miss_flow' | 'implicit'>([
@@ -46,7 +48,7 @@ export class UpcallHandler {
   isRestoring = false;
   /** Upcalls dropped for that. */
   withheld = 0;
-  readonly times = new UpcallTimes();
+  readonly times = new Histogram(TIME_BOUNDS);
   private readonly backer: Backer;
   private readonly queues = new Map<number, Upcall[]>();
   private isScheduled = false;

@@ -14,6 +14,7 @@ import { vlog } from '../base/vlog.ts';
 import type { WireOptions } from './codec.ts';
 import type { OfErrorName } from './errors.ts';
 import type { OfMessage, OfpVersion } from './messages.ts';
+import { countMessage } from './metrics.ts';
 import { type Decoded, decodeMessage, encodeMessage, OFP_HEADER_LEN } from './wire.ts';
 
 const COUNT = {
@@ -167,6 +168,7 @@ export class Vconn {
     this.follow(message);
     this.counters.sent++;
     COUNT.sent.inc();
+    countMessage('tx', message.type);
     this.sentCb?.(message, xid, bytes);
     return xid;
   }
@@ -246,6 +248,7 @@ export class Vconn {
     this.counters.received++;
     COUNT.received.inc();
     const decoded = decodeMessage(raw, this.options);
+    countMessage('rx', decoded.ok ? decoded.message.type : 'undecodable');
     if (this.version === null) {
       this.negotiate(decoded, raw);
       return;

@@ -89,5 +89,6 @@ export class Connection {
   private begin(rpc: JsonRpc): void {
     this.session = new Session(this.server, rpc, this.options.readOnly ?? false, this.options.role);
     this.server.sessions.add(this.session);
+    this.server.counts.clients++;
   }
 }

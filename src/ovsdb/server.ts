@@ -11,6 +11,7 @@ import { Database } from './database.ts';
 import { OvsdbError } from './error.ts';
 import { openDatabase } from './file.ts';
 import { LockTable } from './lock-table.ts';
+import { ServerCounts } from './metrics.ts';
 import { Relay } from './relay.ts';
 import { Remotes } from './remotes.ts';
 import { Replication } from './replication.ts';
@@ -31,6 +32,7 @@ export class OvsdbServer {
   readonly id: Uuid = newUuid();
   readonly locks = new LockTable();
   readonly sessions = new Set<Session>();
+  readonly counts = new ServerCounts();
   readonly maxBacklog: number;
   readonly remotes: Remotes;
   readonly replication: Replication;

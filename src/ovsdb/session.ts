@@ -98,6 +98,7 @@ export class Session implements LockClient {
     }
     // The parser this server gives to its connections makes only JSON values.
     const params = message.params as Json[];
+    this.server.counts.request(message.method);
     if (message.id === null) {
       if (message.method === 'cancel') this.cancel(params);
       return;
@@ -192,16 +193,19 @@ export class Session implements LockClient {
     };
     const outcome = executeTransaction(store.db, params, context);
     if (outcome instanceof OvsdbError) {
+      this.server.counts.transactions.failed++;
       this.forget(id);
       store.flush();
       this.replyError(id, outcome.toJson());
       return;
     }
     if (outcome.kind === 'wait') {
+      this.server.counts.transactions.waiting++;
       this.waitFor(store, params, id, startMs, outcome.timeoutMs);
       return;
     }
     this.forget(id);
+    this.server.counts.transactions.done++;
     const { results, txn } = outcome;
     const changes = txn !== null && txn.changes.size > 0;
     if (changes && store.relay !== null) {

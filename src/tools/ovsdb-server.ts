@@ -25,12 +25,14 @@ import { ovsFatal, signalText, writeAll } from '../base/fatal.ts';
 import { getoptOrExit, type OptionSpec } from '../base/getopt.ts';
 import { declareLogModules } from '../base/log-modules.ts';
 import { memoryReporter } from '../base/memory.ts';
+import { registerMetricsCommand } from '../base/metrics.ts';
 import { Unixctl } from '../base/unixctl.ts';
 import { PROGRAM_VERSION_LINE } from '../base/version.ts';
 import { vlog } from '../base/vlog.ts';
 import { lockFile } from '../linux/file-lock.ts';
 import { disableColumnDiffs } from '../ovsdb/file.ts';
 import { setFileLocker } from '../ovsdb/log.ts';
+import { registerOvsdbMetrics } from '../ovsdb/metrics.ts';
 import { OvsdbServer } from '../ovsdb/server.ts';
 import { connectionHelp } from './connection-help.ts';
 import { DatabaseKeys } from './ovsdb/database-keys.ts';
@@ -147,6 +149,8 @@ async function main(argv: readonly string[]): Promise<void> {
     setTimeout(() => process.exit(status), 10);
   };
   registerServerCommands(server, exit);
+  registerOvsdbMetrics(server);
+  registerMetricsCommand();
   registerCommonCommands();
   memoryReporter(() => server.memory());
 

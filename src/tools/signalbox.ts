@@ -25,6 +25,7 @@ Commands:
   lint BRIDGE              what is strange in a bridge's OpenFlow tables: rules
                            that never match, loops, … (lint --help says more)
   top                      ports, caches, threads, megaflows and rules, live
+  metrics                  metrics of switch and database server for Prometheus
   dashboard                all of it in a browser (dashboard --help says more)
 ${VLOG_HELP(PROGRAM)}
 Other options:
@@ -81,6 +82,10 @@ async function main(args: readonly string[]): Promise<void> {
     case 'top': {
       const { top } = await import('./signalbox/top.ts');
       return top(rest);
+    }
+    case 'metrics': {
+      const { metrics } = await import('./signalbox/metrics.ts');
+      return metrics(rest);
     }
     case 'dashboard': {
       const { dashboard } = await import('./signalbox/dashboard.ts');

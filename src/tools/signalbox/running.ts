@@ -7,6 +7,7 @@ import { createDatabase } from '../../ovsdb/file.ts';
 import type { Opener } from '../../ovsdb/idl.ts';
 import type { JsonObject } from '../../ovsdb/json.ts';
 import { setFileLocker } from '../../ovsdb/log.ts';
+import { registerOvsdbMetrics } from '../../ovsdb/metrics.ts';
 import { OvsdbServer } from '../../ovsdb/server.ts';
 import { vswitchSchemaJson } from '../../ovsdb/vswitch-schema.ts';
 import { registerSwitchCommands } from '../../vswitchd/commands.ts';
@@ -32,6 +33,7 @@ export function startInProcess(file: string, dummy: DummyMode): Running {
   }
   const server = new OvsdbServer();
   server.addDatabase(file);
+  registerOvsdbMetrics(server);
   const connect: Opener = async () => {
     const [ours, theirs] = streamPair('in-process');
     server.attach(theirs);

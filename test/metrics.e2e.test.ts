@@ -1,0 +1,76 @@
+/** Metrics of programs as they run: the switch's, the database server's, both together, over HTTP. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { BIN, Sandbox } from './support/sandbox.ts';
+
+/** Values by series; each family stands once, its samples together. */
+function parse(text: string): Map<string, number> {
+  const series = new Map<string, number>();
+  const families = new Set<string>();
+  let family = '';
+  for (const line of text.split('\n').filter((l) => l !== '')) {
+    const head = /^# HELP (\S+)/.exec(line);
+    if (head) {
+      family = head[1];
+      assert.ok(!families.has(family), `twice: ${family}`);
+      families.add(family);
+    }
+    if (line.startsWith('#')) continue;
+    const [, name, value] = /^(.*) (\S+)$/.exec(line) ?? [];
+    assert.ok(name.startsWith(family), `${line} under ${family}`);
+    assert.ok(!series.has(name), `twice: ${name}`);
+    series.set(name, Number(value));
+  }
+  return series;
+}
+
+test('switch and database server tell what they do', async () => {
+  await using sb = await Sandbox.create();
+  await sb.createDb();
+  await sb.startOurs('ovsdb-server');
+  await sb.startOurs('ovs-vswitchd', ['--enable-dummy=override', '--disable-system']);
+  await sb.ours('ovs-vsctl', 'add-br', 'br0', '--', 'set', 'bridge', 'br0', 'datapath_type=dummy');
+  await sb.ours('ovs-ofctl', 'add-flow', 'br0', 'actions=drop');
+
+  const database = parse((await sb.ours('ovs-appctl', '-t', 'ovsdb-server', 'metrics/show')).stdout);
+  // ovs-vsctl has come and gone, the switch is there.
+  assert.equal(database.get('signalbox_ovsdb_clients'), 1);
+  assert.ok((database.get('signalbox_ovsdb_clients_total') ?? 0) >= 2);
+  assert.ok((database.get('signalbox_ovsdb_requests_total{method="transact"}') ?? 0) >= 2);
+  assert.ok((database.get('signalbox_ovsdb_transactions_total{result="done"}') ?? 0) >= 2);
+  assert.ok((database.get('signalbox_ovsdb_commits_total{database="Open_vSwitch"}') ?? 0) >= 2);
+  // Open_vSwitch, Bridge, Port, Interface.
+  assert.equal(database.get('signalbox_ovsdb_rows{database="Open_vSwitch"}'), 4);
+  assert.ok((database.get('signalbox_ovsdb_log_bytes{database="Open_vSwitch"}') ?? 0) > 1000);
+
+  const own = parse((await sb.ours('ovs-appctl', 'metrics/show')).stdout);
+  assert.equal(own.get('signalbox_openflow_messages_total{type="flow_mod",direction="rx"}'), 1);
+  assert.equal(own.get('signalbox_openflow_messages_total{type="barrier_reply",direction="tx"}'), 1);
+
+  const both = await sb.ours('signalbox', 'metrics');
+  const series = parse(both.stdout);
+  assert.equal(series.get('signalbox_ovsdb_rows{program="ovsdb-server",database="Open_vSwitch"}'), 4);
+  for (const program of ['ovs-vswitchd', 'ovsdb-server'])
+    assert.ok((series.get(`signalbox_process_resident_memory_bytes{program="${program}"}`) ?? 0) > 1e6);
+
+  const server = spawn(join(BIN, 'signalbox'), ['metrics', '--listen=0'], {
+    env: { ...process.env, ...sb.env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  try {
+    const [line] = (await once(server.stderr, 'data')) as [Buffer];
+    const response = await fetch(line.toString().trim());
+    assert.equal(response.status, 200);
+    assert.match(response.headers.get('content-type') ?? '', /^text\/plain; version=0\.0\.4/);
+    assert.ok(parse(await response.text()).size > 100);
+  } finally {
+    server.kill();
+  }
+  await sb.killAll('SIGTERM');
+  const none = await sb.ours('signalbox', 'metrics');
+  assert.equal(none.status, 1);
+  assert.match(none.stderr, /^signalbox: cannot read pidfile/);
+});
