@@ -7,7 +7,7 @@ import { ASKED, EVENT, HEAD, HEAD_PACKET, HELD_KEY, IS_REST } from './journey.ts
 
 /** `ns`: since the record's start. */
 export type JourneyEvent = { readonly ns: number } & (
-  | { readonly type: 'emc' | 'smc'; readonly flowId: number; readonly entry: number }
+  | { readonly type: Cache; readonly flowId: number; readonly entry: number }
   | {
       readonly type: 'megaflow';
       readonly flowId: number;
@@ -23,7 +23,7 @@ export type JourneyEvent = { readonly ns: number } & (
       readonly subtables: number;
       readonly isIndexed: boolean;
       /** Caches that were asked before. */
-      readonly caches: readonly ('emc' | 'smc')[];
+      readonly caches: readonly Cache[];
     }
   | {
       readonly type: 'upcall';
@@ -108,6 +108,19 @@ export interface JourneyRecord {
   readonly events: readonly JourneyEvent[];
 }
 
+/** What knows the megaflow of a packet without looking for it. */
+export type Cache = 'simple' | 'emc' | 'smc';
+const CACHES = [
+  ['simple', ASKED.SIMPLE],
+  ['emc', ASKED.EMC],
+  ['smc', ASKED.SMC],
+] as const;
+const CACHE_OF: Readonly<Record<number, Cache>> = {
+  [EVENT.EMC]: 'emc',
+  [EVENT.SMC]: 'smc',
+  [EVENT.SIMPLE]: 'simple',
+};
+
 const KINDS = ['received', 'executed', 'handed', 'resumed'] as const;
 
 const scratch = new Float64Array(1);
@@ -177,9 +190,9 @@ function readEvent(
   const a = e + 2;
   switch (w[e] & 0xff) {
     case EVENT.EMC:
-      return { ns, type: 'emc', flowId: w[a], entry: w[a + 1] };
     case EVENT.SMC:
-      return { ns, type: 'smc', flowId: w[a], entry: w[a + 1] };
+    case EVENT.SIMPLE:
+      return { ns, type: CACHE_OF[w[e] & 0xff], flowId: w[a], entry: w[a + 1] };
     case EVENT.MEGAFLOW:
       return {
         ns,
@@ -191,7 +204,7 @@ function readEvent(
         isIndexed: w[a + 5] !== 0,
       };
     case EVENT.MISS: {
-      const caches = (['emc', 'smc'] as const).filter((c) => w[a + 3] & (c === 'emc' ? ASKED.EMC : ASKED.SMC));
+      const caches = CACHES.filter(([, bit]) => w[a + 3] & bit).map(([name]) => name);
       return { ns, type: 'miss', tried: w[a], subtables: w[a + 1], isIndexed: w[a + 2] !== 0, caches };
     }
     case EVENT.UPCALL:

@@ -83,6 +83,7 @@ export const EVENT = {
   CT: 11,
   /** flow's id, place */
   SMC: 12,
+  SIMPLE: 13,
 } as const;
 
 /** In the level of `EVENT.ACTIONS`. */
@@ -95,7 +96,7 @@ const CT_MASKS = CT_WORDS.map((w) => (w === OFS.ct_zone >> 2 ? ~0xffff : -1));
 /** Arguments of `EVENT.HELD` before the key. */
 export const HELD_KEY = 6;
 /** Caches that were asked in vain. */
-export const ASKED = { EMC: 1, SMC: 2 } as const;
+export const ASKED = { EMC: 1, SMC: 2, SIMPLE: 4 } as const;
 
 const MAX_WORDS = 8192;
 /** Bytes of a packet that a record has; larger ones wait to be segmented. */
@@ -229,8 +230,8 @@ export interface Teller extends ActionTeller {
   stopsOf(bits: number): number;
   /** Packet `i` waits. False when there is no room to tell it: then it must not. */
   held(hold: number, stage: number, reason: number, frame: number, slot: number, pc: number, end: number): boolean;
-  emc(flow: number): void;
-  smc(flow: number): void;
+  /** `cache` is `EVENT.EMC`, `SMC` or `SIMPLE`. */
+  cache(cache: number, flow: number): void;
   megaflow(flow: number, tried: number, subtables: number, isIndexed: boolean): void;
   /** `asked`: bits of `ASKED`. */
   miss(tried: number, subtables: number, isIndexed: boolean, asked: number): void;
@@ -404,15 +405,8 @@ export function makeTeller(arena: ArenaViews, at: number, journeys: JourneyRing)
       return true;
     },
 
-    emc(flow) {
-      const e = event(EVENT.EMC, 2);
-      if (e < 0) return;
-      words[e] = i32[flow + FLOW_ID];
-      words[e + 1] = flow;
-    },
-
-    smc(flow) {
-      const e = event(EVENT.SMC, 2);
+    cache(kind, flow) {
+      const e = event(kind, 2);
       if (e < 0) return;
       words[e] = i32[flow + FLOW_ID];
       words[e + 1] = flow;

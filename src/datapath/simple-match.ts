@@ -55,6 +55,8 @@ export interface SimpleMatchHost {
 export interface SimpleMatch {
   /** As `Receiver.receive`: sends what it can, extracts the others; their number is returned and `b.missed` lists them. */
   receive(b: PacketBatch, n: number, inPort: number): number;
+  /** What `receive` would find for packet `i`, whose key is in its slot: its flow, or 0. */
+  flowOf(b: PacketBatch, i: number): number;
   /** Packet `i`, one of the others, has found its flow. */
   remember(b: PacketBatch, i: number, flow: number): void;
 }
@@ -75,6 +77,16 @@ export function makeSimpleMatch(host: SimpleMatchHost): SimpleMatch {
   function entryOf(inPort: number, tag: number, type: number): number {
     const h = Math.imul(inPort ^ (tag >>> 7) ^ type, 0x9e3779b1);
     return (h >>> 24) * ENTRY_WORDS;
+  }
+
+  function flowOf(b: PacketBatch, i: number): number {
+    const k = b.slots + i * SLOT_WORDS;
+    const type = i32[k + 6] & 0xffff;
+    if (b.shape[i] & RICH || i32[k + 7] & FRAG_BYTE) return 0;
+    const e = entryOf(i32[k], i32[k + 5], type);
+    const f = cache[e + FLOW];
+    if (cache[e + TYPE] !== type || cache[e + TAG] !== i32[k + 5] || cache[e] !== i32[k] || f === 0) return 0;
+    return i32[f + FLOW_ID] === cache[e + ID] && i32[f + FLOW_OUT] >= 0 ? f : 0;
   }
 
   function receive(b: PacketBatch, n: number, inPort: number): number {
@@ -163,5 +175,5 @@ export function makeSimpleMatch(host: SimpleMatchHost): SimpleMatch {
     cache[e + ID] = i32[flow + FLOW_ID];
   }
 
-  return { receive, remember };
+  return { receive, remember, flowOf };
 }

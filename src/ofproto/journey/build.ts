@@ -250,6 +250,7 @@ function eventStep(
 ): Step | null {
   const names = dpNames(c.backer);
   switch (event.type) {
+    case 'simple':
     case 'emc':
     case 'smc':
     case 'megaflow': {

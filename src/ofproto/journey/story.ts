@@ -62,7 +62,7 @@ export interface TranslationStory {
 export type Step = { readonly ns: number; readonly pmd: number } & (
   | {
       readonly step: 'lookup';
-      readonly cache: 'emc' | 'smc' | 'megaflow' | 'none';
+      readonly cache: 'simple' | 'emc' | 'smc' | 'megaflow' | 'none';
       /** With `none`: the caches that were asked before the megaflows. */
       readonly asked: readonly string[];
       /** Subtables tried, and how many the port has; with an index over them, its steps. */

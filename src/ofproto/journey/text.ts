@@ -182,17 +182,19 @@ function stepLines(step: Step, style: Style, verdict: Story['verdict']): string[
   }
 }
 
+const cacheName = (cache: string): string => (cache === 'simple' ? 'simple match' : cache.toUpperCase());
+
 function lookupLines(step: Extract<Step, { step: 'lookup' }>, style: Style): string[] {
   const { megaflow, replay } = step;
   const tables = step.subtables === 1 ? '1 subtable' : `${step.subtables} subtables`;
   if (step.cache === 'none') {
-    const caches = step.asked.map((cache) => `not in the ${cache.toUpperCase()}, `).join('');
+    const caches = step.asked.map((cache) => `not in the ${cacheName(cache)}, `).join('');
     const megaflows = step.subtables === 0 ? 'any subtable' : step.is_indexed ? `the index over ${tables}` : tables;
     return [caches === '' ? `not in ${megaflows}` : `${caches}nor in ${megaflows}`];
   }
   const where =
     step.cache !== 'megaflow'
-      ? style.good(`${step.cache.toUpperCase()} hit`)
+      ? style.good(`${cacheName(step.cache)} hit`)
       : step.is_indexed
         ? `${style.good('megaflow hit')} by the index over ${tables}, after ${step.tried} ${step.tried === 1 ? 'step' : 'steps'}`
         : `${style.good('megaflow hit')} in subtable ${step.tried} of ${step.subtables}`;
