@@ -796,17 +796,22 @@ export function makePmd(options: PmdOptions) {
       receiveWatched(q, n);
       return n;
     }
-    if (dpcls.isSimple(q.inPort)) {
-      receiveSimple(q, n);
-      return n;
+    receiveBurst(q.inPort, n);
+    return n;
+  }
+
+  /** What `first` holds, from a port whose packets nobody looks for. */
+  function receiveBurst(inPort: number, n: number): void {
+    if (dpcls.isSimple(inPort)) {
+      receiveSimple(inPort, n);
+      return;
     }
-    const left = receiver.receive(first, n, q.inPort, emcInsertBelow >= 0 && emcPays(n));
+    const left = receiver.receive(first, n, inPort, emcInsertBelow >= 0 && emcPays(n));
     const { hits } = receiver.last;
     f64[statsAt + PMD_STAT.EMC_HIT] += hits;
     emcHits += hits;
     if (left !== 0) finishBurst(first, n, classifySignatures(first, left), 0);
     else if (receiver.last.others !== 0) execute(first, n, 0);
-    return n;
   }
 
   /**
@@ -828,8 +833,8 @@ export function makePmd(options: PmdOptions) {
   }
 
   /** A burst from a port with simple flows only. */
-  function receiveSimple(q: RxQueue, n: number): void {
-    const left = simpleMatch.receive(first, n, q.inPort);
+  function receiveSimple(inPort: number, n: number): void {
+    const left = simpleMatch.receive(first, n, inPort);
     f64[statsAt + PMD_STAT.SIMPLE_HIT] += n - left;
     if (left === 0) return;
     for (let j = 0; j < left; j++) asked[j] = first.missed[j];
@@ -997,6 +1002,6 @@ export function makePmd(options: PmdOptions) {
     dpcls,
     pool,
     /** For the benchmark, stage by stage. */
-    stages: { batch: first, classify, classifyMegaflows, execute, flush },
+    stages: { batch: first, receive: receiveBurst, classify, classifySignatures, classifyMegaflows, execute, flush },
   };
 }
