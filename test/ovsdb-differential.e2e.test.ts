@@ -8,9 +8,8 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { connectStream } from '../src/base/stream.ts';
-import { type Json, type JsonObject, jsonText, stringifyJson } from '../src/ovsdb/json.ts';
-import { ClientRpc } from '../src/tools/ovsdb/client-rpc.ts';
+import { type Json, type JsonObject, stringifyJson } from '../src/ovsdb/json.ts';
+import { Side } from './support/ovsdb-side.ts';
 import { missing, Sandbox } from './support/sandbox.ts';
 
 const set = (key: Json, max: Json = 'unlimited') => ({ type: { key, min: 0, max } });
@@ -182,61 +181,6 @@ const operation: fc.Arbitrary<Json> = tables.chain(
     ) as fc.Arbitrary<Json>,
 );
 
-const ERROR = /\{"details":"(?:[^"\\]|\\.)*","error":"[^"]*"(?:,"syntax":"(?:[^"\\]|\\.)*")?\}/g;
-const FRESH = /[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}/g;
-
-/** The same for all that may differ: random identifiers, and the order of what stands in their order. */
-function canonical(json: Json | undefined): Json {
-  if (typeof json === 'string') return json.replace(FRESH, (uuid) => (/^4[123]000000/.test(uuid) ? uuid : 'UUID'));
-  if (Array.isArray(json)) {
-    const list = json.map(canonical);
-    if ((list[0] === 'set' || list[0] === 'map') && Array.isArray(list[1])) return [list[0], sorted(list[1])];
-    return list;
-  }
-  if (typeof json !== 'object' || json === null) return json ?? null;
-  if (Array.isArray(json['rows'])) return { rows: sorted(json['rows'].map(canonical)) };
-  return Object.fromEntries(
-    Object.entries(json).map(([name, value]) => [
-      canonical(name) as string,
-      name === '_version' ? 'V' : canonical(value),
-    ]),
-  );
-}
-
-function sorted(list: Json[]): Json[] {
-  return list.map((item) => jsonText(item)).sort();
-}
-
-function comparable(json: Json): string {
-  return jsonText(canonical(json)).replace(ERROR, 'ERROR');
-}
-
-class Side {
-  readonly rpc: ClientRpc;
-  readonly heard: string[] = [];
-
-  constructor(rpc: ClientRpc) {
-    this.rpc = rpc;
-    // An empty modification says nothing; the original sends some.
-    rpc.onNotify((method, params) => {
-      const text = comparable([method, ...params]);
-      if (!text.includes('{"modify":{}}')) this.heard.push(text);
-    });
-  }
-
-  async call(method: string, ...params: Json[]): Promise<string> {
-    try {
-      return comparable(await this.rpc.call(method, params));
-    } catch {
-      return 'ERROR';
-    }
-  }
-
-  news(): string[] {
-    return this.heard.splice(0).sort();
-  }
-}
-
 test('random transactions and monitors give what the original gives', async (t) => {
   const absent = missing('ovsdb-server', 'ovsdb-tool');
   if (absent) return t.skip(absent);
@@ -247,10 +191,7 @@ test('random transactions and monitors give what the original gives', async (t) 
     await sb.createDb(sb.path('t.ovsschema'));
   }
   await Promise.all([left.startC('ovsdb-server'), right.startOurs('ovsdb-server')]);
-  const sides = [
-    new Side(new ClientRpc(await connectStream(left.db))),
-    new Side(new ClientRpc(await connectStream(right.db))),
-  ] as const;
+  const sides = [await Side.connect(left.db), await Side.connect(right.db)] as const;
   const both = async (method: string, ...params: Json[]) => {
     const [theirs, ours] = await Promise.all(sides.map((side) => side.call(method, ...params)));
     assert.equal(ours, theirs, `${method} ${stringifyJson(params)}`);

@@ -318,9 +318,9 @@ export function datumDiff(from: Datum, to: Datum): Datum {
   return { keys, values };
 }
 
-/** Undoes `datumDiff`: applies a difference to `from`. A scalar's difference is its new value. */
+/** Undoes `datumDiff`: applies a difference to `from`. Where there is at most one value or pair, the difference is the new one. */
 export function datumApplyDiff(type: ColumnType, from: Datum, diff: Datum): Datum {
-  if (type.max === 1 && type.value === null && type.min === 1) return diff;
+  if (type.max === 1) return diff;
   const keys: Atom[] = [];
   const values: Atom[] | null = type.value === null ? null : [];
   let i = 0;

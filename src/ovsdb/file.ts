@@ -58,7 +58,7 @@ function rowRecord(table: Table, old: Row | null, row: Row): JsonObject | undefi
     const before = base[index]!;
     const after = row.data[index]!;
     if (datumsEqual(before, after)) continue;
-    const whole = old === null || !columnDiffs || (type.max === 1 && type.value === null);
+    const whole = old === null || !columnDiffs || type.max === 1;
     json[name] = datumToJson(type, whole ? after : datumDiff(before, after));
     changed = true;
   }
@@ -121,7 +121,7 @@ function readRow(
       throw syntaxError(json, `No column ${name} in table ${table.schema.name}.`, 'unknown column');
     }
     const { type, index } = column;
-    if (!isDiff || old === null || (type.max === 1 && type.value === null)) {
+    if (!isDiff || old === null || type.max === 1) {
       data[index] = datumFromJson(type, value);
     } else {
       data[index] = datumApplyDiff(type, data[index]!, datumFromJsonAnySize(type, value));

@@ -314,8 +314,8 @@ export class Replica {
       const column = table.schema.columnByName.get(name);
       if (column === undefined || json === undefined) continue;
       const datum = datumFromJsonAnySize(column.type, json);
-      // The difference of a column with a single value, which may be none, is its new value.
-      const isSingle = column.type.max === 1 && column.type.value === null;
+      // The difference of a column with a single value or pair, which may be none, is its new value.
+      const isSingle = column.type.max === 1;
       datums[column.index] = isDiff && !isSingle ? datumApplyDiff(column.type, base[column.index], datum) : datum;
     }
     return datums;

@@ -70,7 +70,7 @@ function change(txn: Transaction, table: Table, uuid: Uuid, update: Json | undef
   const values = new Map<ColumnSchema, Datum>();
   for (const [column, value] of columns(table, update['modify'])) {
     const { type } = column;
-    const whole = type.max === 1 && type.value === null;
+    const whole = type.max === 1;
     const old = row.data[column.index]!;
     values.set(
       column,

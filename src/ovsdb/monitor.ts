@@ -242,7 +242,7 @@ export class MonitorView {
         now[name] = datumToJson(type, b);
         if (!same) old[name] = datumToJson(type, a);
       } else if (!same) {
-        diff[name] = datumToJson(type, type.max === 1 && type.value === null ? b : datumDiff(a, b));
+        diff[name] = datumToJson(type, type.max === 1 ? b : datumDiff(a, b));
       }
     }
     if (!changed) return undefined;

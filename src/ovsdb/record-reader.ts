@@ -317,7 +317,7 @@ export class RecordReader {
         const column = this.columns[at]!;
         const value = this.values[at]!;
         const { type, index } = column;
-        const isWhole = !this.isDiff || (type.max === 1 && type.value === null);
+        const isWhole = !this.isDiff || type.max === 1;
         if (isWhole && !fits(column, value)) throw NOT_PLAIN;
         data[index] = isWhole ? value : datumApplyDiff(type, data[index]!, value);
       }
