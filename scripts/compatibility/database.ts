@@ -112,7 +112,6 @@ const IGNORED: ReadonlySet<string> = new Set([
   'Port.lacp',
   'Bridge.stp_enable',
   'Bridge.rstp_enable',
-  'Flow_Table.groups',
 ]);
 
 /** Which function of the switch writes a table's status. */

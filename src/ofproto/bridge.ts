@@ -50,6 +50,7 @@ import { Rule } from './rule.ts';
 import { sendFrame } from './send-frame.ts';
 import { SpanningTree, type StpSetup } from './spanning-tree.ts';
 import { FlowTables, type RuleRemovedReason, TBL_INTERNAL } from './tables.ts';
+import { type TableOptions, watchVacancy } from './vacancy.ts';
 import type { XlateBridge, XlateBundle, XlatePort } from './xlate/types.ts';
 
 const log = vlog('ofproto');
@@ -72,12 +73,6 @@ const UNCONFIGURED: OfprotoConfig = {
 
 /** `enum ofp_flow_removed_reason` */
 export const REMOVED_REASON = { idle: 0, hard: 1, delete: 2, group_delete: 3, meter_delete: 4, eviction: 5 } as const;
-
-/** What table-mods set beyond the behaviour of misses. */
-export interface TableOptions {
-  eviction: boolean;
-  vacancy: { readonly down: number; readonly up: number } | null;
-}
 
 function hasController(config: OfprotoConfig): boolean {
   return config.controllers.some((c) => !isPassive(c.target));
@@ -132,12 +127,16 @@ export class Bridge implements Ofproto, XlateBridge {
       added: (rule) => {
         this.ruleChanged(rule);
         this.tellMonitors('added', rule, 0);
+        this.sizeChanged(rule.table);
       },
       modified: (rule, actionsChanged) => {
         if (actionsChanged) this.ruleChanged(rule);
         this.tellMonitors('modified', rule, 0);
       },
-      removed: (rule, reason) => this.ruleRemoved(rule, reason),
+      removed: (rule, reason) => {
+        this.ruleRemoved(rule, reason);
+        if (reason !== 'replaced') this.sizeChanged(rule.table);
+      },
     };
     this.addInternalRules();
   }
@@ -459,6 +458,8 @@ export class Bridge implements Ofproto, XlateBridge {
       table.name = wanted?.name ?? '';
       table.flowLimit = wanted?.flowLimit ?? null;
       table.overflowPolicy = wanted?.overflowPolicy ?? 'refuse';
+      table.groups = wanted?.groups ?? [];
+      this.tables.shrink(table, clock.nowMs());
       const prefixes = wanted?.prefixes ?? DEFAULT_PREFIXES;
       const had = before.flowTables.get(table.id)?.prefixes ?? DEFAULT_PREFIXES;
       if (prefixes.join() !== had.join()) table.classifier.setPrefixes(prefixes);
@@ -529,6 +530,11 @@ export class Bridge implements Ofproto, XlateBridge {
       this.addRule(new Match(), 0, 0, NORMAL_ACTIONS);
     }
     this.updateInBand();
+  }
+
+  private sizeChanged(table: number): void {
+    const options = this.options.get(table);
+    if (options) watchVacancy(this, this.tables.tables[table], options);
   }
 
   tableOptions(table: number): TableOptions {

@@ -18,7 +18,11 @@ const FIELDS: readonly (readonly [ofs: number, bytes: number, values: readonly n
   [OFS.tp_src, 2, [80, 81, 0x8000]],
   [OFS.tp_dst, 2, [443, 442, 0]],
   [OFS.reg0, 4, [0, 7]],
+  [OFS.tun_dst, 4, [0, 0x0a000001, 0x0a000100]],
 ];
+
+/** Tries for addresses of packets, and of tunnels around them. */
+const PREFIXES = ['ip_dst', 'ip_src', 'tun_dst'];
 
 const write = (key: FlowKey, ofs: number, bytes: number, value: number): void => {
   for (let i = 0; i < bytes; i++) key.u8[ofs + i] = (value / 256 ** (bytes - 1 - i)) & 0xff;
@@ -70,7 +74,7 @@ test('a lookup finds the highest rule, and no bit outside its mask matters', () 
       fc.array(fc.nat(), { maxLength: 8 }),
       fc.infiniteStream(fc.nat({ max: 0xffff })),
       (specs, flows, removals, bits) => {
-        const classifier = new Classifier<Rule>();
+        const classifier = new Classifier<Rule>(PREFIXES);
         let rules: Rule[] = [];
         for (const spec of specs) {
           const rule = makeRule(spec);

@@ -27,30 +27,48 @@ export interface PrefixField {
   readonly name: string;
   readonly ofs: number;
   readonly bits: number;
+  /** 0 for any. */
   readonly ethType: number;
+  readonly stage: number;
 }
 
-export const PREFIX_FIELDS: Readonly<Record<string, PrefixField>> = {
-  ip_dst: { name: 'ip_dst', ofs: OFS.ip_dst, bits: 32, ethType: 0x0800 },
-  ip_src: { name: 'ip_src', ofs: OFS.ip_src, bits: 32, ethType: 0x0800 },
-  ipv6_dst: { name: 'ipv6_dst', ofs: OFS.ipv6_dst, bits: 128, ethType: 0x86dd },
-  ipv6_src: { name: 'ipv6_src', ofs: OFS.ipv6_src, bits: 128, ethType: 0x86dd },
-};
+/** Stages of tunnels' and of packets' addresses in `STAGES`. */
+const STAGE_METADATA = 0;
+const STAGE_L3 = 2;
+
+const prefixField = (name: string, ofs: number, bits: number, ethType = 0): PrefixField => ({
+  name,
+  ofs,
+  bits,
+  ethType,
+  stage: ethType === 0 ? STAGE_METADATA : STAGE_L3,
+});
+
+export const PREFIX_FIELDS: ReadonlyMap<string, PrefixField> = new Map(
+  [
+    prefixField('ip_dst', OFS.ip_dst, 32, 0x0800),
+    prefixField('ip_src', OFS.ip_src, 32, 0x0800),
+    prefixField('ipv6_dst', OFS.ipv6_dst, 128, 0x86dd),
+    prefixField('ipv6_src', OFS.ipv6_src, 128, 0x86dd),
+    prefixField('tun_id', OFS.tun_id, 64),
+    prefixField('tun_src', OFS.tun_src, 32),
+    prefixField('tun_dst', OFS.tun_dst, 32),
+    prefixField('tun_ipv6_src', OFS.tun_ipv6_src, 128),
+    prefixField('tun_ipv6_dst', OFS.tun_ipv6_dst, 128),
+  ].map((field) => [field.name, field]),
+);
 
 export const DEFAULT_PREFIXES: readonly string[] = ['ip_dst', 'ip_src', 'ipv6_dst', 'ipv6_src'];
 
 interface TrieState {
   readonly field: PrefixField;
   readonly trie: PrefixTrie;
-  readonly stage: number;
   /** Of the lookup under way. */
   done: boolean;
   relevant: boolean;
   bits: number;
 }
 
-/** Stage of addresses in `STAGES`. */
-const STAGE_L3 = 2;
 const PORTS_OFS = OFS.tp_src;
 
 export class Classifier<R extends ClassifierRule> {
@@ -77,11 +95,10 @@ export class Classifier<R extends ClassifierRule> {
 
   /** Changes which fields have tries (names of `PREFIX_FIELDS`; unknown ones are left out). */
   setPrefixes(names: readonly string[]): void {
-    const fields = names.flatMap((name) => (Object.hasOwn(PREFIX_FIELDS, name) ? [PREFIX_FIELDS[name]] : []));
+    const fields = names.flatMap((name) => PREFIX_FIELDS.get(name) ?? []);
     this.tries = fields.map((field) => ({
       field,
       trie: new PrefixTrie(field.bits),
-      stage: STAGE_L3,
       done: false,
       relevant: false,
       bits: 0,
@@ -247,7 +264,7 @@ export class Classifier<R extends ClassifierRule> {
     let i = 0;
     const last = stageEnds.length - 1;
     for (let s = 0; s < last; s++) {
-      if (stages[s] === STAGE_L3 && this.triesRuleOut(subtable, flow, wc)) {
+      if (this.triesRuleOut(subtable, flow, wc, stages[s])) {
         for (let j = 0; j < i; j++) w[index[j]] |= mask[j];
         return null;
       }
@@ -259,7 +276,7 @@ export class Classifier<R extends ClassifierRule> {
         return null;
       }
     }
-    if (last >= 0 && stages[last] === STAGE_L3 && this.triesRuleOut(subtable, flow, wc)) {
+    if (last >= 0 && this.triesRuleOut(subtable, flow, wc, stages[last])) {
       for (let j = 0; j < i; j++) w[index[j]] |= mask[j];
       return null;
     }
@@ -274,16 +291,19 @@ export class Classifier<R extends ClassifierRule> {
     return rule;
   }
 
-  /** Can an address tell that no rule of this subtable matches? Adds the bits that tell. */
-  private triesRuleOut(subtable: Subtable<R>, flow: FlowKey, wc: FlowMask): boolean {
+  /** Can an address of this stage tell that no rule of this subtable matches? Adds the bits that tell. */
+  private triesRuleOut(subtable: Subtable<R>, flow: FlowKey, wc: FlowMask, stage: number): boolean {
+    if (stage !== STAGE_L3 && stage !== STAGE_METADATA) return false;
     const plens = subtable.triePlens;
     for (let t = 0; t < plens.length; t++) {
       const plen = plens[t];
       if (plen === 0) continue;
       const state = this.tries[t];
+      const { ethType } = state.field;
+      if (state.field.stage !== stage) continue;
       if (!state.done) {
         state.done = true;
-        state.relevant = flow.get16(OFS.eth_type) === state.field.ethType;
+        state.relevant = ethType === 0 || flow.get16(OFS.eth_type) === ethType;
         if (state.relevant) state.bits = state.trie.lookup(flow.u8, state.field.ofs);
       }
       if (!state.relevant || (state.trie.plens[plen >> 5] & (1 << (plen & 31))) !== 0) continue;

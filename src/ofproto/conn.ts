@@ -121,7 +121,9 @@ export class OfConn {
 
   /** Does this connection want the asynchronous message `kind` for `reason`? */
   wants(kind: AsyncKind, reason: number): boolean {
-    if (this.isClosed || (this.isService && this.missSendLen === 0)) return false;
+    // Who merely serves itself of the switch is not disturbed; news of tables have to be asked for anyway.
+    const isLeftAlone = this.isService && this.missSendLen === 0 && kind !== 'tableStatus';
+    if (this.isClosed || isLeftAlone) return false;
     return (this.async[kind][this.role === 'secondary' ? 1 : 0] & (1 << reason)) !== 0;
   }
 

@@ -6,6 +6,7 @@
  * patch ports carry packets from bridge to bridge inside one translation.
  */
 import type { Dpif } from '../dpif/dpif.ts';
+import type { Subfield } from '../flow/field.ts';
 import type { Netdev } from '../netdev/netdev.ts';
 import type { LacpConfig } from './lacp.ts';
 import type { StpSetup } from './spanning-tree.ts';
@@ -89,7 +90,8 @@ export interface FlowTableConfig {
   readonly name: string;
   readonly flowLimit: number | null;
   readonly overflowPolicy: 'refuse' | 'evict';
-  readonly groups: readonly string[];
+  /** Rules that agree in these are one eviction group. */
+  readonly groups: readonly Subfield[];
   /** Field names for prefix tries; null means the default (`ip_src`, `ip_dst`, …). */
   readonly prefixes: readonly string[] | null;
 }

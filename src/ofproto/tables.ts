@@ -5,12 +5,15 @@
  * it the tables are consistent. Counters of lookups are not kept by `lookup` but credited with the statistics of the
  * megaflow that the lookup served (`credit`), since one lookup answers for many packets.
  */
+
+import type { Subfield } from '../flow/field.ts';
 import type { FlowKey, FlowMask } from '../flow/key.ts';
 import type { Match } from '../flow/match.ts';
 import type { Ofpact } from '../openflow/actions/types.ts';
 import type { OfErrorName } from '../openflow/errors.ts';
 import type { FlowMod, FlowRemovedReason } from '../openflow/messages.ts';
 import { Classifier } from './classifier.ts';
+import { evictable } from './eviction.ts';
 import { conjunctionsOf, Rule } from './rule.ts';
 
 export const N_TABLES = 255;
@@ -29,6 +32,8 @@ export class FlowTable {
   matched = 0;
   flowLimit: number | null = null;
   overflowPolicy: 'refuse' | 'evict' = 'refuse';
+  /** Rules that agree in these are one eviction group. */
+  groups: readonly Subfield[] = [];
 
   constructor(id: number) {
     this.id = id;
@@ -142,6 +147,15 @@ export class FlowTables {
     this.revision++;
   }
 
+  /** Evicts what a table has beyond its limit, as far as its policy lets it. */
+  shrink(table: FlowTable, nowMs: number): void {
+    while (table.overflowPolicy === 'evict' && table.flowLimit !== null && table.size > table.flowLimit) {
+      const victim = evictable(table.classifier, table.groups, nowMs);
+      if (!victim) return;
+      this.remove(victim, 'eviction');
+    }
+  }
+
   /** Rules that a loose operation selects; the switch's own are never among them. */
   matching(criteria: RuleCriteria): Rule[] {
     const found: Rule[] = [];
@@ -196,7 +210,7 @@ export class FlowTables {
       return fail('OFPFMFC_OVERLAP');
     }
     if (table.flowLimit !== null && !old && table.size >= table.flowLimit) {
-      const victim = table.overflowPolicy === 'evict' ? evictable(table, nowMs) : null;
+      const victim = table.overflowPolicy === 'evict' ? evictable(table.classifier, table.groups, nowMs) : null;
       if (!victim) return fail('OFPFMFC_TABLE_FULL');
       this.remove(victim, 'eviction');
     }
@@ -272,21 +286,4 @@ function satisfies(rule: Rule, c: RuleCriteria): boolean {
     ((rule.cookie ^ c.cookie) & c.cookieMask) === 0n &&
     rule.outputsTo(c.outPort === OFPP_NONE ? null : c.outPort, c.outGroup === OFPG_ANY ? null : c.outGroup)
   );
-}
-
-/** The rule to give up for a new one: least important, then the one that ends soonest. Rules without timeout stay. */
-function evictable(table: FlowTable, nowMs: number): Rule | null {
-  let best: Rule | null = null;
-  let bestEnd = 0;
-  for (const rule of table.classifier) {
-    if (rule.isHidden || (rule.idleTimeout === 0 && rule.hardTimeout === 0)) continue;
-    const idleEnd = rule.idleTimeout > 0 ? rule.usedMs + rule.idleTimeout * 1000 : Number.POSITIVE_INFINITY;
-    const hardEnd = rule.hardTimeout > 0 ? rule.modifiedMs + rule.hardTimeout * 1000 : Number.POSITIVE_INFINITY;
-    const end = Math.min(idleEnd, hardEnd) - nowMs;
-    if (!best || rule.importance < best.importance || (rule.importance === best.importance && end < bestEnd)) {
-      best = rule;
-      bestEnd = end;
-    }
-  }
-  return best;
 }

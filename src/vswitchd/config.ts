@@ -6,6 +6,10 @@
 import type { SslConfig } from '../base/ssl-config.ts';
 import { VERSION } from '../base/version.ts';
 import { vlog } from '../base/vlog.ts';
+import type { Subfield } from '../flow/field.ts';
+import { fieldByName } from '../flow/fields.ts';
+import { parseSubfield } from '../flow/subfield.ts';
+import { PREFIX_FIELDS } from '../ofproto/classifier.ts';
 import type { LacpConfig } from '../ofproto/lacp.ts';
 import { MCAST_DEFAULT_AGING_S, MCAST_DEFAULT_SIZE } from '../ofproto/mcast-snooping.ts';
 import type {
@@ -330,16 +334,42 @@ function readProtocols(row: Row): number[] {
   return named.length === 0 ? Object.values(WIRE_VERSIONS) : named;
 }
 
+/** Null without any that has tries. */
+function readPrefixes(table: Row, bridge: string): string[] | null {
+  const names: string[] = [];
+  for (const text of table.strings('prefixes')) {
+    const name = fieldByName(text)?.name;
+    if (name !== undefined && PREFIX_FIELDS.has(name)) {
+      names.push(name);
+      continue;
+    }
+    log
+      .rl()
+      .warn(`bridge ${bridge}: 'prefixes' with ${name === undefined ? 'unknown' : 'incompatible'} field: ${text}`);
+  }
+  return names.length === 0 ? null : names;
+}
+
+function readGroups(table: Row, where: string): Subfield[] {
+  return table.strings('groups').flatMap((text) => {
+    const parsed = parseSubfield(text);
+    if (parsed.ok) return parsed.subfield;
+    log.rl().warn(`bridge ${where}: error parsing 'groups' (${parsed.error})`);
+    return [];
+  });
+}
+
 function readFlowTables(row: Row): Map<number, FlowTableConfig> {
+  const bridge = row.string('name');
   const tables = new Map<number, FlowTableConfig>();
   for (const [id, table] of row.refMap('flow_tables')) {
-    const prefixes = table.strings('prefixes');
+    const groups = readGroups(table, `${bridge} table ${id}`);
     tables.set(Number(id), {
       name: table.string('name'),
       flowLimit: table.integer('flow_limit'),
       overflowPolicy: table.string('overflow_policy') === 'evict' ? 'evict' : 'refuse',
-      groups: table.strings('groups'),
-      prefixes: prefixes.length === 0 ? null : prefixes,
+      groups,
+      prefixes: readPrefixes(table, bridge),
     });
   }
   return tables;

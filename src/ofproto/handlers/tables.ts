@@ -2,15 +2,12 @@
 import type { TableStats } from '../../openflow/messages.ts';
 import type { TableDesc } from '../../openflow/messages-ext.ts';
 import { TABLE_ALL, type TableMiss, TBL_INTERNAL } from '../tables.ts';
+import { describeTable, setTableOptions } from '../vacancy.ts';
 import type { Handler } from './index.ts';
 import { featuresOf, MAX_ENTRIES } from './table-features.ts';
 
 const MISS: readonly TableMiss[] = ['controller', 'continue', 'drop', 'default'];
 const OFPTC_MISS_MASK = 3;
-const OFPTC_EVICTION = 4;
-const OFPTC_VACANCY = 8;
-/** OFPTMPEF14_*: other, importance, lifetime. */
-const EVICTION_FLAGS = 7;
 
 export const tableStats: Handler<'table_stats_request'> = (bridge, conn, request) => {
   bridge.backer.pushStats();
@@ -36,16 +33,7 @@ export const tableDesc: Handler<'table_desc_request'> = (bridge, conn, request) 
   const tables: TableDesc[] = [];
   for (const table of bridge.tables.tables) {
     if (table.id === TBL_INTERNAL) continue;
-    const { eviction, vacancy } = bridge.tableOptions(table.id);
-    const max = table.flowLimit ?? MAX_ENTRIES;
-    tables.push({
-      table: table.id,
-      config: (eviction ? OFPTC_EVICTION : 0) | (vacancy ? OFPTC_VACANCY : 0),
-      evictionFlags: EVICTION_FLAGS,
-      vacancyDown: vacancy?.down ?? 0,
-      vacancyUp: vacancy?.up ?? 0,
-      vacancy: Math.floor(((max - table.size) * 100) / max),
-    });
+    tables.push(describeTable(table, bridge.tableOptions(table.id)));
   }
   conn.reply(request, { type: 'table_desc_reply', more: false, tables });
 };
@@ -64,9 +52,8 @@ export const tableMod: Handler<'table_mod'> = (bridge, conn, request) => {
     }
     if (conn.version < 5) continue;
     const options = bridge.tableOptions(table.id);
-    options.eviction = (config & OFPTC_EVICTION) !== 0;
     const { vacancyDown, vacancyUp } = request.message;
-    options.vacancy = config & OFPTC_VACANCY ? { down: vacancyDown ?? 0, up: vacancyUp ?? 0 } : null;
+    setTableOptions(table, options, config, vacancyDown ?? 0, vacancyUp ?? 0);
     if (options.eviction) table.overflowPolicy = 'evict';
     else table.overflowPolicy = bridge.config.flowTables.get(table.id)?.overflowPolicy ?? 'refuse';
   }
