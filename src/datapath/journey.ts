@@ -144,11 +144,12 @@ mayMatch(frames, n, inPort) {
 ${frameTests.map((t, f) => `const in${f} = ${t.port};`).join('\n')}
 if (!(${frameTests.map((_, f) => `in${f}`).join(' || ')})) return false;
 for (let i = 0; i < n; i++) {
-const f = frames[i] >> 2, p = i32[f + ${FRAME_DATA}], h = p >> 1, type = u16[h + 6];
-if (p & 1 || i32[f + ${FRAME_LEN}] < ${SHORT}) return true;
-if (type === ${ETH_IP} && u8[p + 14] === 0x45) {
+const p = i32[(frames[i] >> 2) + ${FRAME_DATA}];
+if ((p & 3) !== 2) return true;
+const type = i32[(p + 10) >> 2] >>> 16;
+if (type === ${ETH_IP}) {
 if (${frameTests.map((t, f) => `(in${f} && ${t.ip})`).join(' || ')}) return true;
-} else if (type === ${ETH_VLAN} || type === ${ETH_QINQ} || type === ${ETH_IP} || (type & 0xff) < 6) return true;
+} else if (type === ${ETH_VLAN} || type === ${ETH_QINQ} || (type & 0xff) < 6) return true;
 else if (${frameTests.map((t, f) => `(in${f} && ${t.other})`).join(' || ')}) return true;
 }
 return false; },
@@ -159,55 +160,65 @@ which(k) { return ${tests.map((t, f) => `(${t} ? ${1 << f} : 0)`).join(' | ')}; 
   )(i32, u8, u16) as Filters;
 }
 
-/** Frames that end before the ports: their keys have zeros where other bytes stand. */
-const SHORT = 42;
 const ETH_IP = 0x0008;
 const ETH_VLAN = 0x0081;
 const ETH_QINQ = 0xa888;
 
-/** Conditions that hold for every frame that a filter matches: of its port, of IPv4 without a tag, of others without one. */
+/**
+ * Conditions that hold for every frame that a filter matches, at the usual place in memory: of its port, of IPv4 without a tag, of
+ * others without one. Fields that a packet has not are 0 in its key, whatever stands there: what takes 0 is no condition.
+ */
 interface FrameTest {
   readonly port: string;
   readonly ip: string;
   readonly other: string;
 }
 
-/** Halfwords of an Ethernet frame in which the first words of a key stand, low half and high half. */
-const HALVES_OF: Readonly<Record<number, readonly [number, number]>> = { 2: [0, 1], 3: [2, 3], 4: [4, 5] };
-/** Likewise in IPv4 without options. */
-const IP_HALVES_OF: Readonly<Record<number, readonly [number, number]>> = { ...HALVES_OF, 8: [13, 14], 9: [15, 16] };
+const HALVES_OF: Readonly<Record<number, number>> = { 2: 0, 3: 2, 4: 4 };
+const IP_BYTE_OF: Readonly<Record<number, number>> = { 8: 26, 9: 30 };
 
 function frameTest(words: readonly { word: number; value: number; mask: number }[]): FrameTest {
   const port: string[] = [];
   const ip: string[] = [];
   const other: string[] = [];
-  // Fields that a packet has not are 0 in its key, whatever stands there: a filter that takes 0 tells nothing.
-  const half = (h: number, value: number, mask: number): string =>
-    (value & mask) === 0
-      ? 'true'
-      : mask === 0xffff
-        ? `u16[h + ${h}] === ${value}`
-        : `((u16[h + ${h}] ^ ${value}) & ${mask}) === 0`;
-  const both = (to: string[], [low, high]: readonly [number, number], value: number, mask: number): void => {
-    if (mask & 0xffff) to.push(half(low, value & 0xffff, mask & 0xffff));
-    if (mask >>> 16) to.push(half(high, value >>> 16, mask >>> 16));
-  };
+  const equal = (what: string, value: number, mask: number, full = -1): string =>
+    mask === full ? `${what} === ${value}` : `((${what} ^ ${value}) & ${mask}) === 0`;
   for (const { word, value, mask } of words) {
-    if (word === 0) port.push(`((inPort ^ ${value}) & ${mask}) === 0`);
-    if (IP_HALVES_OF[word]) both(ip, IP_HALVES_OF[word], value, mask);
-    if (HALVES_OF[word]) both(other, HALVES_OF[word], value, mask);
-    if (word === OFS.eth_type >> 2 && mask & 0xffff) {
-      other.push(half(6, value & 0xffff, mask & 0xffff));
+    const taken = value & mask;
+    if (word === 0) port.push(equal('inPort', value, mask));
+    if (taken === 0) continue;
+    const half = HALVES_OF[word];
+    if (half !== undefined) {
+      const parts = [
+        [half, value & 0xffff, mask & 0xffff],
+        [half + 1, value >>> 16, mask >>> 16],
+      ];
+      for (const [h, v, m] of parts) {
+        if ((v & m) === 0) continue;
+        const test = equal(`u16[(p >> 1) + ${h}]`, v, m, 0xffff);
+        ip.push(test);
+        other.push(test);
+      }
+    }
+    const byte = IP_BYTE_OF[word];
+    if (byte !== undefined) ip.push(equal(`i32[(p + ${byte}) >> 2]`, value, mask));
+    if (word === OFS.eth_type >> 2 && taken & 0xffff) {
+      other.push(equal('type', value & 0xffff, mask & 0xffff, 0xffff));
       if ((ETH_IP ^ value) & mask & 0xffff) ip.push('false');
     }
     // The protocol is the low byte of its word.
-    if (word === OFS.ip_proto >> 2 && value & mask & 0xff)
-      ip.push(`((u8[p + 23] ^ ${value & 0xff}) & ${mask & 0xff}) === 0`);
+    if (word === OFS.ip_proto >> 2 && taken & 0xff) ip.push(`((u8[p + 23] ^ ${value & 0xff}) & ${mask & 0xff}) === 0`);
     if (word === OFS.tp_src >> 2) {
-      // Other protocols keep something else there, and later fragments nothing: they pass this test.
-      const ports: string[] = [];
-      both(ports, [17, 18], value, mask);
-      ip.push(`((u8[p + 23] !== 6 && u8[p + 23] !== 17) || (u16[h + 10] & 0xff3f) !== 0 || (${ports.join(' && ')}))`);
+      // With options, in later fragments and of other protocols something else stands there: they pass this test.
+      const parts = [equal('(i32[(p + 34) >> 2] & 0xffff)', value & 0xffff, mask & 0xffff, 0xffff)];
+      if (mask >>> 16) parts.push(equal('(i32[(p + 34) >> 2] >>> 16)', value >>> 16, mask >>> 16, 0xffff));
+      const ports =
+        mask === -1
+          ? equal('i32[(p + 34) >> 2]', value, mask)
+          : parts.filter((_, i) => (i === 0 ? taken & 0xffff : taken >>> 16)).join(' && ');
+      const isOdd =
+        'u8[p + 14] !== 0x45 || (u8[p + 23] !== 6 && u8[p + 23] !== 17) || (u16[(p >> 1) + 10] & 0xff3f) !== 0';
+      ip.push(`((${ports}) || ${isOdd})`);
     }
   }
   const all = (list: readonly string[]): string => (list.length === 0 ? 'true' : list.join(' && '));
