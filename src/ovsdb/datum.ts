@@ -41,6 +41,14 @@ export function defaultDatum(type: ColumnType): Datum {
   return { keys: [key], values: type.value === null ? null : [defaultAtom(type.value.type)] };
 }
 
+/**
+ * Whether the file holds a column's new value in place of its difference from `before`: where there is at most one value or pair, and, as the
+ * original has it, behind a default value.
+ */
+export function standsWhole(type: ColumnType, before: Datum): boolean {
+  return type.max === 1 || (type.min === 1 && datumsEqual(before, defaultDatum(type)));
+}
+
 /** Sorts; throws the original's error for duplicates. */
 export function makeSet(atoms: readonly Atom[]): Datum {
   return sortSet(atoms, 'set contains duplicate');

@@ -4,7 +4,15 @@
  */
 import { parseUuid, type Uuid } from './atom.ts';
 import { type Changes, Database, type Table } from './database.ts';
-import { datumApplyDiff, datumDiff, datumFromJson, datumFromJsonAnySize, datumsEqual, datumToJson } from './datum.ts';
+import {
+  datumApplyDiff,
+  datumDiff,
+  datumFromJson,
+  datumFromJsonAnySize,
+  datumsEqual,
+  datumToJson,
+  standsWhole,
+} from './datum.ts';
 import { OvsdbError, syntaxError } from './error.ts';
 import { isObject, type Json, type JsonObject, stringifyJson } from './json.ts';
 import { OvsdbLog } from './log.ts';
@@ -58,7 +66,7 @@ function rowRecord(table: Table, old: Row | null, row: Row): JsonObject | undefi
     const before = base[index]!;
     const after = row.data[index]!;
     if (datumsEqual(before, after)) continue;
-    const whole = old === null || !columnDiffs || type.max === 1;
+    const whole = old === null || !columnDiffs || standsWhole(type, before);
     json[name] = datumToJson(type, whole ? after : datumDiff(before, after));
     changed = true;
   }
@@ -121,7 +129,7 @@ function readRow(
       throw syntaxError(json, `No column ${name} in table ${table.schema.name}.`, 'unknown column');
     }
     const { type, index } = column;
-    if (!isDiff || old === null || type.max === 1) {
+    if (!isDiff || old === null || standsWhole(type, data[index]!)) {
       data[index] = datumFromJson(type, value);
     } else {
       data[index] = datumApplyDiff(type, data[index]!, datumFromJsonAnySize(type, value));

@@ -12,7 +12,7 @@
 import { createHash } from 'node:crypto';
 import { type Atom, compareAtoms, type Uuid, ZERO_UUID } from './atom.ts';
 import type { Database, Table } from './database.ts';
-import { type Datum, datumApplyDiff, emptyDatum, scalarDatum } from './datum.ts';
+import { type Datum, datumApplyDiff, emptyDatum, scalarDatum, standsWhole } from './datum.ts';
 import { parseJson } from './json.ts';
 import { type LogReader, type RecordPlace, WINDOW_SIZE } from './log-format.ts';
 import { defaultData, makeRow, type Row } from './row.ts';
@@ -317,7 +317,7 @@ export class RecordReader {
         const column = this.columns[at]!;
         const value = this.values[at]!;
         const { type, index } = column;
-        const isWhole = !this.isDiff || type.max === 1;
+        const isWhole = !this.isDiff || standsWhole(type, data[index]!);
         if (isWhole && !fits(column, value)) throw NOT_PLAIN;
         data[index] = isWhole ? value : datumApplyDiff(type, data[index]!, value);
       }
