@@ -93,6 +93,8 @@ export interface UserspaceIds {
   readonly tunnels?: TunnelFacts | undefined;
   /** The word of a meter's block, 0 when there is none. Without it there are no meters. */
   meterAt?(id: number): number;
+  /** The port number that stands for queue `priority` (`skb_priority`) of a port; `port` itself where there is none. */
+  queueOf?(port: number, priority: number): number;
 }
 
 /** What tunnel actions do not say themselves. */
@@ -142,10 +144,13 @@ export const DEFAULT_SOURCE_PORTS = [32768, 61000 - 32768 + 1] as const;
 /** Encodes actions that `unsupportedAction` has no objection to. */
 export function encodeActions(actions: readonly DpAction[], ids: UserspaceIds): number[] {
   const out: number[] = [];
+  let priority = 0;
   for (const a of actions) {
     const at = out.length;
     out.push(0);
-    out[at] = encodeOne(a, out, ids);
+    if (a.kind === 'set' && a.header === 'skb_priority') priority = a.key.get32(OFS.skb_priority);
+    const isQueued = a.kind === 'output' && priority !== 0 && ids.queueOf !== undefined;
+    out[at] = encodeOne(isQueued ? { ...a, port: ids.queueOf?.(a.port, priority) ?? a.port } : a, out, ids);
     out[at] |= (out.length - at) << 8;
   }
   return out;

@@ -23,6 +23,7 @@ export const DROP = {
   /** At a breakpoint, by hand. */
   BREAK: 13,
   BREAK_QUEUE: 14,
+  POLICED: 15,
 } as const;
 
 export const DROP_REASONS = 16;
@@ -51,6 +52,7 @@ export const DROP_REASON: readonly DropReason[] = [
   reason('tunnel', 'a tunnel could not carry it'),
   reason('breakpoint', 'somebody dropped it at a breakpoint'),
   reason('break-queue', 'too many packets of its flow waited behind one at a breakpoint'),
+  reason('policed', 'more than ingress policing allows its port'),
 ];
 
 /** What only the main thread can tell. */

@@ -8,6 +8,7 @@
  */
 import type { Arena } from '../base/arena.ts';
 import { RecordRing, ringBytes } from '../base/record-ring.ts';
+import { FlowKey, type FlowMask } from '../flow/key.ts';
 import { DP_WORDS } from '../flow/layout.ts';
 import { CMD, CONTROL, CONTROL_WORDS, EXECUTE_ACTIONS, EXECUTE_KEY, UPCALL_KEY, UPCALL_PACKET } from './commands.ts';
 import { Dpcls } from './dpcls.ts';
@@ -29,6 +30,8 @@ interface Mask {
   readonly id: number;
   readonly at: number;
   readonly words: readonly number[];
+  /** For all to read and nobody to write. */
+  readonly mask: FlowMask;
   flows: number;
 }
 
@@ -240,7 +243,10 @@ export class PmdHost {
       const at = this.arena.alloc(DP_WORDS * 4) >> 2;
       if (at < 0) return -1;
       for (let w = 0; w < DP_WORDS; w++) this.arena.i32[at + w] = mask[w];
-      m = { name, id: this.freeMasks.pop() ?? this.nextMask++, at, words: maskWords(this.arena.i32, at), flows: 0 };
+      const copy = new FlowKey();
+      copy.w.set(mask.subarray(0, DP_WORDS));
+      const id = this.freeMasks.pop() ?? this.nextMask++;
+      m = { name, id, at, words: maskWords(this.arena.i32, at), mask: copy, flows: 0 };
       this.masks.set(name, m);
       this.maskById.set(m.id, m);
       this.mirror.addMask(m.id, m.at);
@@ -252,6 +258,10 @@ export class PmdHost {
 
   maskWordsOf(id: number): readonly number[] {
     return this.maskById.get(id)?.words ?? [];
+  }
+
+  maskOf(id: number): FlowMask {
+    return this.maskById.get(id)?.mask ?? new FlowKey();
   }
 
   /** One flow less uses the mask; with the last it goes. */

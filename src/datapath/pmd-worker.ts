@@ -78,6 +78,8 @@ export type PmdControl = {
       /** Float64 indices. */
       readonly queueStatsAt: readonly number[];
       readonly neighbor: number;
+      /** Word index. */
+      readonly policerAt: number;
     }
   /** `neighbor` is an index of `PmdWorkerData.neighbors`. */
   | { readonly type: 'addRemote'; readonly no: number; readonly neighbor: number }
@@ -162,7 +164,8 @@ function run(data: PmdWorkerData): void {
       case 'add': {
         pmd.removePort(m.no);
         const half = openNetdevPort(m.spec, { arena, pool, now, queues: m.queues, half: data.half });
-        pmd.addPort(m.no, half, m.queues, m.queueStatsAt, m.neighbor < 0 ? null : neighbors[m.neighbor]);
+        const sender = m.neighbor < 0 ? null : neighbors[m.neighbor];
+        pmd.addPort(m.no, half, m.queues, m.queueStatsAt, sender, m.spec.txClasses?.length, m.policerAt);
         wakes.set(m.no, m.spec.wakes === true);
         break;
       }

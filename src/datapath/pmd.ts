@@ -33,6 +33,7 @@ import {
 import { type Holder, makeHolder, STOP } from './hold.ts';
 import { ASKED, EVENT, type JourneyRing, makeTeller, RECORD_KIND, type Teller } from './journey.ts';
 import { PMD_STAT, RXQ_STAT } from './pmd-stats.ts';
+import { refillPolicer, takeFromPolicer } from './policer.ts';
 import { makeReceiver, type ReceiverHost } from './receive.ts';
 import { scratch } from './scratch.ts';
 import { clearShape, copyShape, SHAPE_METADATA, shapeOf } from './shape.ts';
@@ -42,6 +43,8 @@ import type { UpcallProducer } from './upcall-queue.ts';
 
 /** Frames that one port's queue gathers before it is handed to the device. */
 const TX_BATCH = 64;
+/** Queue number `c` of port `no` is known as port `no + c * TX_CLASS` to actions. */
+export const TX_CLASS = 0x10000;
 
 export interface PmdOptions {
   readonly arena: ArenaViews;
@@ -81,9 +84,12 @@ class TxQueue {
   /** Our packet half, whether it sends or only receives. */
   readonly half: NetdevPort | null;
   readonly no: number;
+  /** Of the port's queues, 0 for none. */
+  readonly txClass: number;
 
-  constructor(no: number, half: NetdevPort | null, neighbor: Neighbor | null) {
+  constructor(no: number, half: NetdevPort | null, neighbor: Neighbor | null, txClass = 0) {
     this.no = no;
+    this.txClass = txClass;
     this.half = half;
     this.port = neighbor === null ? half : null;
     this.neighbor = neighbor;
@@ -97,6 +103,8 @@ interface RxQueue {
   readonly inPort: number;
   /** Float64 index of the queue's `RXQ_STAT`. */
   readonly statAt: number;
+  /** Word index of the port's policer, 0 for none. */
+  readonly policerAt: number;
   /** Packets of the last round: its time is shared out by them. */
   last: number;
 }
@@ -157,6 +165,8 @@ export function makePmd(options: PmdOptions) {
   /** Of the one frame that is being handed over. */
   let handedJourney = 0;
   let aside: PacketBatch | null = null;
+  const watched = new Int32Array(BURST);
+  let nWatched = 0;
   let alone: PacketBatch | null = null;
 
   const runner = makeActionRunner({
@@ -219,7 +229,8 @@ export function makePmd(options: PmdOptions) {
     q.since[0] = 0;
     f64[statsAt + PMD_STAT.SENT] += q.n;
     f64[statsAt + PMD_STAT.SENT_BATCHES]++;
-    if (q.port !== null) q.port.tx(q.frames, q.n);
+    if (q.txClass !== 0) q.half?.txQueue?.(q.txClass, q.frames, q.n);
+    else if (q.port !== null) q.port.tx(q.frames, q.n);
     else if (q.neighbor !== null) {
       for (let i = 0; i < q.n; i++) {
         const at = q.neighbor.out.reserve(HAND_OVER_WORDS);
@@ -253,7 +264,8 @@ export function makePmd(options: PmdOptions) {
     random ^= random << 13;
     random ^= random >>> 17;
     random ^= random << 5;
-    if (random >>> 0 <= emcInsertBelow) emc.insert(b, i, flow);
+    if (random >>> 0 > emcInsertBelow) return;
+    emc.insert(b, i, flow, teller !== null && teller.filters.which(b.slots + i * SLOT_WORDS) !== 0);
   }
 
   /** Packets `b.missed[0..n-1]`, which are not in the EMC. Returns how many of them have no flow; `b.missed` lists those. */
@@ -487,10 +499,45 @@ export function makePmd(options: PmdOptions) {
     else processRange(from, n);
   }
 
-  /** Can any packet of the burst be looked for, or have to wait? */
+  /**
+   * Must the burst be looked at packet by packet before anything is done with it? While nothing waits those that are looked for
+   * are found among what the EMC does not answer; ports with simple flows do not ask it.
+   */
   function mayBeWatched(q: RxQueue, n: number): boolean {
     if (teller === null || (holder !== null && !holder.isIdle())) return true;
-    return teller.filters.mayMatch(first.frames, n, q.inPort);
+    return dpcls.isSimple(q.inPort) && teller.filters.mayMatch(first.frames, n, q.inPort);
+  }
+
+  /** Takes out of `first.missed` the packets that are looked for; they are in `watched`. Returns how many are left. */
+  function setAside(t: Teller, n: number): number {
+    const { missed, flow, slots } = first;
+    let left = 0;
+    nWatched = 0;
+    for (let j = 0; j < n; j++) {
+      const i = missed[j];
+      if (t.filters.which(slots + i * SLOT_WORDS) === 0) missed[left++] = i;
+      else {
+        flow[i] = 0;
+        watched[nWatched++] = i;
+      }
+    }
+    return left;
+  }
+
+  /** What `setAside` found goes its way, alone, in its order. */
+  function tellWatched(q: RxQueue): void {
+    for (let j = 0; j < nWatched; j++) {
+      const i = watched[j];
+      const slot = first.slots + i * SLOT_WORDS;
+      const block = holder === null ? null : holder.blockOf(slot, first.shape[i]);
+      if (block !== null && holder !== null) holder.queue(block, first, i, q.no, q.q);
+      else if (teller !== null && teller.hasRoom())
+        tellArrival(teller, first, i, q.no, q.q, teller.filters.which(slot));
+      else {
+        f64[statsAt + PMD_STAT.JOURNEYS_LOST]++;
+        processRange(i, i + 1);
+      }
+    }
   }
 
   /** The next packet of the burst that may be looked for, or has to wait behind another. */
@@ -679,6 +726,9 @@ export function makePmd(options: PmdOptions) {
     if (teller?.stopsOf(-1)) holder ??= makeHolder(holderHost);
     if (teller === null) holder?.releaseAll();
     isWatched = teller !== null || (holder !== null && !holder.isIdle());
+    alone ??= new PacketBatch(alloc);
+    // Its second place is never used.
+    emc.watch(alone.slots + SLOT_WORDS, (slot) => teller !== null && teller.filters.which(slot) !== 0);
   }
 
   const holderHost = {
@@ -784,11 +834,27 @@ export function makePmd(options: PmdOptions) {
     return n;
   }
 
+  /** Lets pass of `first.frames` what the policer allows; returns how many are left. */
+  function police(policerAt: number, n: number): number {
+    const { frames } = first;
+    refillPolicer(i32, policerAt, f64[clockAt]);
+    let kept = 0;
+    for (let i = 0; i < n; i++) {
+      if (takeFromPolicer(i32, policerAt, i32[(frames[i] >> 2) + FRAME_LEN])) frames[kept++] = frames[i];
+      else drop(frames[i], DROP.POLICED);
+    }
+    return kept;
+  }
+
   /** One burst from queue `q`, at most `max` packets. */
   function receive(q: RxQueue, max: number): number {
-    const n = q.port.rx(q.q, first.frames, max);
+    let n = q.port.rx(q.q, first.frames, max);
     q.last = n;
     if (n <= 0) return 0;
+    if (q.policerAt !== 0 && i32[q.policerAt] !== 0) {
+      n = police(q.policerAt, n);
+      if (n === 0) return q.last;
+    }
     f64[statsAt + PMD_STAT.RECEIVED] += n;
     f64[q.statAt + RXQ_STAT.PACKETS] += n;
     if (isWatched && mayBeWatched(q, n)) {
@@ -796,22 +862,25 @@ export function makePmd(options: PmdOptions) {
       receiveWatched(q, n);
       return n;
     }
-    receiveBurst(q.inPort, n);
+    receiveBurst(q, n);
     return n;
   }
 
-  /** What `first` holds, from a port whose packets nobody looks for. */
-  function receiveBurst(inPort: number, n: number): void {
-    if (dpcls.isSimple(inPort)) {
-      receiveSimple(inPort, n);
+  /** What `first` holds; packets that are looked for go last. */
+  function receiveBurst(q: RxQueue, n: number): void {
+    if (dpcls.isSimple(q.inPort)) {
+      receiveSimple(q.inPort, n);
       return;
     }
-    const left = receiver.receive(first, n, inPort, emcInsertBelow >= 0 && emcPays(n));
+    let left = receiver.receive(first, n, q.inPort, emcInsertBelow >= 0 && emcPays(n));
     const { hits } = receiver.last;
     f64[statsAt + PMD_STAT.EMC_HIT] += hits;
     emcHits += hits;
+    nWatched = 0;
+    if (isWatched && left !== 0 && teller !== null) left = setAside(teller, left);
     if (left !== 0) finishBurst(first, n, classifySignatures(first, left), 0);
     else if (receiver.last.others !== 0) execute(first, n, 0);
+    if (nWatched !== 0) tellWatched(q);
   }
 
   /**
@@ -915,6 +984,12 @@ export function makePmd(options: PmdOptions) {
     if (q.n !== 0) transmit(q);
     txQueues[no] = undefined;
     activeTx.splice(activeTx.indexOf(q), 1);
+    for (let c = no + TX_CLASS; txQueues[c] !== undefined; c += TX_CLASS) {
+      const queue = txQueues[c] as TxQueue;
+      if (queue.n !== 0) transmit(queue);
+      activeTx.splice(activeTx.indexOf(queue), 1);
+      txQueues[c] = undefined;
+    }
     rxQueues = rxQueues.filter((r) => r.no !== no);
     lastReceived = 0;
     if (q.half !== null) {
@@ -946,13 +1021,20 @@ export function makePmd(options: PmdOptions) {
       queues?: readonly number[],
       queueStatsAt?: readonly number[],
       sender: Neighbor | null = null,
+      txClasses = 0,
+      policerAt = 0,
     ): void {
       addTxQueue(no, port, sender);
+      for (let c = 1; c <= txClasses; c++) {
+        const q = new TxQueue(no, port, null, c);
+        txQueues[no + c * TX_CLASS] = q;
+        activeTx.push(q);
+      }
       ports.push(port);
       const polled = queues ?? Array.from({ length: port.nRxq }, (_, q) => q);
       polled.forEach((q, i) => {
         const statAt = queueStatsAt?.[i] ?? statsAt + PMD_STAT.RXQ;
-        rxQueues.push({ port, no, q, inPort: byteSwap32(no), statAt, last: 0 });
+        rxQueues.push({ port, no, q, inPort: byteSwap32(no), statAt, policerAt, last: 0 });
       });
     },
     /** A port that another PMD has. */

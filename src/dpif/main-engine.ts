@@ -172,6 +172,9 @@ export class MainEngine implements PmdEngine {
           half,
           queues.map((q) => q.queue),
           queues.map((q) => q.statAt),
+          null,
+          port.spec.txClasses?.length,
+          port.policerAt,
         );
       }
     }

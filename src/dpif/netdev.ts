@@ -24,11 +24,12 @@ import {
   FLOW_TCP_FLAGS,
 } from '../datapath/flow-entry.ts';
 import { MAX_BANDS, MAX_METERS, MeterTable } from '../datapath/meter.ts';
+import { TX_CLASS } from '../datapath/pmd.ts';
 import type { PmdHost, UpcallRecord } from '../datapath/pmd-host.ts';
 import { PMD_STAT, PMD_STATS } from '../datapath/pmd-stats.ts';
 import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
 import { FlowKey, type FlowMask } from '../flow/key.ts';
-import { DP_WORDS, FLOW_BYTES } from '../flow/layout.ts';
+import { DP_WORDS } from '../flow/layout.ts';
 import type { Netdev, NetdevEnv } from '../netdev/netdev.ts';
 import { LARGE_FRAME_MAX } from '../packet/frame.ts';
 import type { DpFlow, DpFlowStats, Dpif, DpifStats, DpMeters, DpPort, Upcall } from './dpif.ts';
@@ -36,10 +37,10 @@ import { NetdevJourneys } from './journeys.ts';
 import { MainEngine } from './main-engine.ts';
 import { registerNetdevCommands } from './netdev-commands.ts';
 import type { PmdEngine } from './netdev-engine.ts';
+import { ActionTable, type FlowPart, NetdevFlow, type PlacedActions } from './netdev-flow.ts';
 import { type PmdConfig, readPmdConfig, sleepUsOf, tellPmdConfig } from './pmd-config.ts';
 import type { PmdView } from './rxq-plan.ts';
 import { NetdevTunnels, usesTunnels } from './tunnels.ts';
-import { flowUfid } from './ufid.ts';
 import { WorkerEngine } from './worker-engine.ts';
 
 const COUNT = {
@@ -55,6 +56,9 @@ const log = vlog('dpif_netdev');
 /** Flows that a datapath holds at most. */
 const MAX_FLOWS = 1 << 20;
 
+/** What `flowPut` compares and stores. */
+const wanted = { key: new FlowKey(), mask: new FlowKey() };
+
 export interface DpifOptions {
   /** `main`: one PMD in this thread; `workers`: a thread for each. */
   readonly mode: 'main' | 'workers';
@@ -62,41 +66,6 @@ export interface DpifOptions {
   /** `netdev` unless said otherwise; `dummy` for simulations. */
   readonly type?: string;
   readonly env: NetdevEnv;
-}
-
-/** One PMD's half of a flow: its entry and its actions in the arena. */
-interface FlowPart {
-  readonly host: PmdHost;
-  readonly entry: number;
-  readonly maskId: number;
-  actionsAt: number;
-  actionsWords: number;
-  userspaceIds: readonly number[];
-}
-
-class NetdevFlow implements DpFlow {
-  readonly key: FlowKey;
-  readonly mask: FlowMask;
-  readonly pmdId: number;
-  actions: readonly DpAction[];
-  user: unknown;
-  parts: FlowPart[] = [];
-  /** Of parts whose memory is gone. */
-  readonly past: DpFlowStats = { packets: 0, bytes: 0, usedMs: 0, tcpFlags: 0 };
-  private id: string | null = null;
-
-  constructor(key: FlowKey, mask: FlowMask, actions: readonly DpAction[], pmdId: number, user: unknown) {
-    this.key = key;
-    this.mask = mask;
-    this.actions = actions;
-    this.pmdId = pmdId;
-    this.user = user;
-  }
-
-  get ufid(): string {
-    this.id ??= flowUfid(this.key, this.mask);
-    return this.id;
-  }
 }
 
 export class DpifNetdev implements Dpif {
@@ -107,6 +76,7 @@ export class DpifNetdev implements Dpif {
   private readonly portTable = new Map<number, DpPort>();
   private readonly watches = new Map<number, Disposable>();
   private readonly flowTable = new Set<NetdevFlow>();
+  private readonly actionTable: ActionTable;
   /** By PMD and entry: what the mirrors find. */
   private readonly byEntry = new Map<number, NetdevFlow>();
   private receiver: (upcalls: readonly Upcall[]) => void = () => {};
@@ -123,6 +93,11 @@ export class DpifNetdev implements Dpif {
   private readonly meterTable: MeterTable;
   private readonly tunnels: NetdevTunnels;
   private readonly meterAt = (id: number): number => this.meterTable.at(id);
+  /** `set_queue` names a queue by its number; the port's packet half knows those that it has. */
+  private readonly queueOf = (port: number, priority: number): number => {
+    const classes = this.engine.plan.get(port)?.spec.txClasses ?? [];
+    return port + (classes.indexOf(priority) + 1) * TX_CLASS;
+  };
   readonly meters: DpMeters = {
     maxMeters: MAX_METERS,
     maxBands: MAX_BANDS,
@@ -141,6 +116,7 @@ export class DpifNetdev implements Dpif {
     this.name = options.name;
     this.type = options.type ?? 'netdev';
     this.env = options.env;
+    this.actionTable = new ActionTable(options.env.arena);
     this.engine = engine;
     engine.onUpcall = (host, record) => this.upcall(host, record);
     engine.onRestart = () => this.reinstall();
@@ -207,6 +183,7 @@ export class DpifNetdev implements Dpif {
     const watch = netdev.onChange(() => {
       if (!netdev.polled) return;
       tellSteering();
+      this.engine.plan.police(no);
       const isPinnedAnew = affinity() !== pinned;
       pinned = affinity();
       if (wiring() === wired) {
@@ -218,6 +195,9 @@ export class DpifNetdev implements Dpif {
       if (netdev.type !== 'dummy' && netdev.type !== 'dummy-pmd' && netdev.ifindex() === 0) return;
       void this.engine.addPort(no, netdev).then((error) => {
         if (error !== null) log.warn(`${netdev.name}: could not be opened again: ${error}`);
+        // Queues may be others now, and actions name them.
+        for (const flow of this.flowTable)
+          if (usesQueues(flow.actions)) this.replaceActions(flow, flow.actions, flow.user);
       });
     });
     this.watches.set(no, watch);
@@ -262,16 +242,13 @@ export class DpifNetdev implements Dpif {
       return null;
     }
     const hosts = this.hostsFor(pmdId, byteSwap32(key.w[0]));
-    const memory = new ArrayBuffer(2 * FLOW_BYTES);
-    const maskedKey = new FlowKey(memory, 0);
-    const fullMask = new FlowKey(memory, FLOW_BYTES);
+    const { key: maskedKey, mask: fullMask } = wanted;
     fullMask.copyFrom(mask);
     // A classifier is per port, so the port is always looked at.
     fullMask.w[0] = -1;
     for (let w = DP_WORDS; w < fullMask.w.length; w++) fullMask.w[w] = 0;
     for (let w = 0; w < DP_WORDS; w++) maskedKey.w[w] = key.w[w] & fullMask.w[w];
 
-    let flow: NetdevFlow | null = null;
     const parts: FlowPart[] = [];
     for (const host of hosts) {
       const part = this.makePart(host, maskedKey, fullMask, actions);
@@ -288,8 +265,7 @@ export class DpifNetdev implements Dpif {
       for (const part of parts) this.freePart(part);
       return null;
     }
-    flow = new NetdevFlow(maskedKey, fullMask, actions, pmdId, user);
-    flow.parts = parts;
+    const flow = new NetdevFlow(parts, parts[0].placed.actions, pmdId, user);
     this.flowTable.add(flow);
     for (const part of parts) {
       this.byEntry.set(part.entry, flow);
@@ -318,43 +294,36 @@ export class DpifNetdev implements Dpif {
     }
     const { i32 } = this.env.arena;
     i32[entry + FLOW_IN_PORT] = byteSwap32(key.w[0]);
-    i32[entry + FLOW_ACTIONS] = placed.actionsAt;
-    i32[entry + FLOW_ACTIONS_END] = placed.actionsAt + placed.actionsWords;
+    i32[entry + FLOW_ACTIONS] = placed.at;
+    i32[entry + FLOW_ACTIONS_END] = placed.at + placed.words;
     i32[entry + FLOW_OUT] = placed.out;
     i32[entry + FLOW_ID] = this.nextFlowId;
     this.nextFlowId = this.nextFlowId === 0x7fffffff ? 1 : this.nextFlowId + 1;
-    return { host, entry, maskId, ...placed };
+    return { host, entry, maskId, placed };
   }
 
   private freePart(part: FlowPart): void {
     this.env.arena.i32[part.entry + FLOW_ID] = 0;
     part.host.freeEntry(part.entry);
-    this.freeActions(part);
+    this.freeActions(part.placed);
     part.host.dropMask(part.maskId);
   }
 
-  private placeActions(
-    actions: readonly DpAction[],
-  ): (Omit<FlowPart, 'host' | 'entry' | 'maskId'> & { out: number }) | null {
+  private placeActions(actions: readonly DpAction[]): PlacedActions | null {
     const userspaceIds: number[] = [];
     const code = encodeActions(actions, {
       add: (u) => this.addUserspace(u, userspaceIds),
       meterAt: this.meterAt,
       tunnels: this.tunnels.facts,
     });
-    const at = this.env.arena.alloc(code.length * 4 + 4);
-    if (at < 0) {
-      for (const id of userspaceIds) this.userspace.delete(id);
-      return null;
-    }
-    this.env.arena.i32.set(code, at >> 2);
     const out = actions.length === 1 && (code[0] & 0xff) === OP.OUTPUT ? code[1] : -1;
-    return { actionsAt: at >> 2, actionsWords: code.length, userspaceIds, out };
+    const placed = this.actionTable.place(actions, code, out, userspaceIds);
+    if (placed === null) for (const id of userspaceIds) this.userspace.delete(id);
+    return placed;
   }
 
-  private freeActions(part: Pick<FlowPart, 'actionsAt' | 'actionsWords' | 'userspaceIds'>): void {
-    this.env.arena.free(part.actionsAt << 2, part.actionsWords * 4 + 4);
-    for (const id of part.userspaceIds) this.userspace.delete(id);
+  private freeActions(placed: PlacedActions): void {
+    if (this.actionTable.release(placed)) for (const id of placed.userspaceIds) this.userspace.delete(id);
   }
 
   private addUserspace(userspace: UserspaceAction, ids: number[]): number {
@@ -371,12 +340,10 @@ export class DpifNetdev implements Dpif {
     for (const part of flow.parts) {
       const placed = this.placeActions(actions);
       if (placed === null) continue;
-      const old = { actionsAt: part.actionsAt, actionsWords: part.actionsWords, userspaceIds: part.userspaceIds };
-      part.actionsAt = placed.actionsAt;
-      part.actionsWords = placed.actionsWords;
-      part.userspaceIds = placed.userspaceIds;
-      const end = placed.actionsAt + placed.actionsWords;
-      part.host.send(CMD.FLOW_MOD, part.entry, placed.actionsAt, end, placed.out);
+      const old = part.placed;
+      part.placed = placed;
+      flow.actions = placed.actions;
+      part.host.send(CMD.FLOW_MOD, part.entry, placed.at, placed.at + placed.words, placed.out);
       part.host.afterDone(() => this.freeActions(old));
     }
   }
@@ -389,7 +356,8 @@ export class DpifNetdev implements Dpif {
     for (const part of f.parts) {
       this.byEntry.delete(part.entry);
       part.host.uninstall(part.entry, () => {
-        this.count(part, f.past);
+        this.keepCounters(f, part);
+        f.keep();
         f.parts = f.parts.filter((p) => p !== part);
         this.freePart(part);
       });
@@ -413,11 +381,16 @@ export class DpifNetdev implements Dpif {
 
   flowStats(flow: DpFlow, into: DpFlowStats): void {
     const f = flow as NetdevFlow;
-    into.packets = f.past.packets;
-    into.bytes = f.past.bytes;
-    into.usedMs = f.past.usedMs;
-    into.tcpFlags = f.past.tcpFlags;
+    into.packets = f.past?.packets ?? 0;
+    into.bytes = f.past?.bytes ?? 0;
+    into.usedMs = f.past?.usedMs ?? 0;
+    into.tcpFlags = f.past?.tcpFlags ?? 0;
     for (const part of f.parts) this.count(part, into);
+  }
+
+  private keepCounters(flow: NetdevFlow, part: FlowPart): void {
+    flow.past ??= { packets: 0, bytes: 0, usedMs: 0, tcpFlags: 0 };
+    this.count(part, flow.past);
   }
 
   private count(part: FlowPart, into: DpFlowStats): void {
@@ -445,6 +418,7 @@ export class DpifNetdev implements Dpif {
     const code = encodeActions(actions, {
       add: (u) => this.addUserspace(u, ids),
       meterAt: this.meterAt,
+      queueOf: this.queueOf,
       tunnels: this.tunnels.facts,
     });
     const gso = this.segmented.get(packet) ?? 0;
@@ -533,20 +507,23 @@ export class DpifNetdev implements Dpif {
     this.statsBase.clear();
     this.journeys.restarted();
     for (const flow of flows) {
+      flow.keep();
+      const { key, mask } = flow;
       for (const part of flow.parts) {
-        this.count(part, flow.past);
+        this.keepCounters(flow, part);
         this.env.arena.i32[part.entry + FLOW_ID] = 0;
         part.host.freeEntry(part.entry);
-        this.freeActions(part);
+        this.freeActions(part.placed);
       }
-      flow.parts = [];
-      for (const host of this.hostsFor(flow.pmdId, byteSwap32(flow.key.w[0]))) {
-        const part = this.makePart(host, flow.key, flow.mask, flow.actions);
+      const parts: FlowPart[] = [];
+      for (const host of this.hostsFor(flow.pmdId, byteSwap32(key.w[0]))) {
+        const part = this.makePart(host, key, mask, flow.actions);
         if (part === null) continue;
-        flow.parts.push(part);
+        parts.push(part);
         this.byEntry.set(part.entry, flow);
         host.install(part.entry);
       }
+      flow.moveTo(parts);
     }
   }
 
@@ -625,6 +602,14 @@ export class DpifNetdev implements Dpif {
     this.meterTable.close();
     this.flowTable.clear();
   }
+}
+
+function usesQueues(actions: readonly DpAction[]): boolean {
+  return actions.some((a) => {
+    if (a.kind === 'clone' || a.kind === 'sample') return usesQueues(a.actions);
+    if (a.kind === 'check_pkt_len') return usesQueues(a.greater) || usesQueues(a.lessOrEqual);
+    return a.kind === 'set' && a.header === 'skb_priority';
+  });
 }
 
 /** Makes a user-space datapath, running. */

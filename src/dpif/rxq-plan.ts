@@ -8,6 +8,7 @@ import type { Arena } from '../base/arena.ts';
 import { clock } from '../base/clock.ts';
 import { vlog } from '../base/vlog.ts';
 import { PMD_STAT, RXQ_STAT, RXQ_STATS_BYTES } from '../datapath/pmd-stats.ts';
+import { POLICER_BYTES, setPolicer } from '../datapath/policer.ts';
 import type { Netdev, PortSpec } from '../netdev/netdev.ts';
 import type { PmdConfig } from './pmd-config.ts';
 import {
@@ -35,6 +36,8 @@ export interface PlannedPort {
   readonly netdev: Netdev;
   readonly spec: PortSpec;
   readonly queues: readonly PlannedQueue[];
+  /** Word index. */
+  readonly policerAt: number;
 }
 
 export interface PlannedQueue {
@@ -120,8 +123,11 @@ export class RxqPlan {
       if (at < 0) return null;
       queues.push({ no, queue, statAt: at >> 3, history: [], counted: 0, core: -1 });
     }
-    const port: PlannedPort = { no, netdev, spec, queues };
+    const policer = this.arena.alloc(POLICER_BYTES);
+    if (policer < 0) return null;
+    const port: PlannedPort = { no, netdev, spec, queues, policerAt: policer >> 2 };
     this.ports.set(no, port);
+    this.police(no);
     return port;
   }
 
@@ -130,6 +136,13 @@ export class RxqPlan {
     if (port === undefined) return;
     this.ports.delete(no);
     for (const q of port.queues) this.arena.free(q.statAt << 3, RXQ_STATS_BYTES);
+    this.arena.free(port.policerAt << 2, POLICER_BYTES);
+  }
+
+  /** Takes the limits of what the port may receive from its device. */
+  police(no: number): void {
+    const port = this.ports.get(no);
+    if (port?.netdev.policing) setPolicer(this.arena.i32, port.policerAt, port.netdev.policing);
   }
 
   /** Gives every queue of the ports that `isPlanned` a core, and says so in the log. */

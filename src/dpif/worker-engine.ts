@@ -288,7 +288,7 @@ export class WorkerEngine implements PmdEngine {
       thread,
       isRemote
         ? { type: 'addRemote', no, neighbor }
-        : { type: 'add', no, spec, queues: part.queues, queueStatsAt: statsAt, neighbor },
+        : { type: 'add', no, spec, queues: part.queues, queueStatsAt: statsAt, neighbor, policerAt: port.policerAt },
     );
     return error;
   }

@@ -2,7 +2,7 @@
 export const AF = { UNIX: 1, INET: 2, NETLINK: 16, PACKET: 17, XDP: 44 } as const;
 export const SOCK = { DGRAM: 2, RAW: 3, NONBLOCK: 0x800, CLOEXEC: 0x80000 } as const;
 export const SOL = { SOCKET: 1, PACKET: 263, XDP: 283 } as const;
-export const SO = { SNDBUF: 7, RCVBUF: 8, SNDBUFFORCE: 32, RCVBUFFORCE: 33 } as const;
+export const SO = { PRIORITY: 12, SNDBUF: 7, RCVBUF: 8, SNDBUFFORCE: 32, RCVBUFFORCE: 33 } as const;
 export const PACKET = {
   ADD_MEMBERSHIP: 1,
   RX_RING: 5,

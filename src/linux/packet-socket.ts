@@ -106,13 +106,19 @@ export interface SendOptions {
   readonly vnetHeader?: boolean;
   /** Through the device's queueing discipline instead of straight to the driver. */
   readonly queued?: boolean;
+  /** `skb->priority` of what is sent. */
+  readonly priority?: number;
 }
 
 /** A socket that only sends. */
-export function openSendSocket(ifindex: number, { vnetHeader = false, queued = false }: SendOptions = {}): number {
+export function openSendSocket(
+  ifindex: number,
+  { vnetHeader = false, queued = false, priority = 0 }: SendOptions = {},
+): number {
   const fd = check(libc().socket(AF.PACKET, SOCK.RAW | SOCK.NONBLOCK | SOCK.CLOEXEC, 0), 'opening packet socket');
   try {
     if (!queued) setInt(fd, SOL.PACKET, PACKET.QDISC_BYPASS, 1);
+    if (priority !== 0) check(setInt(fd, SOL.SOCKET, SO.PRIORITY, priority), 'SO_PRIORITY');
     if (vnetHeader) check(setInt(fd, SOL.PACKET, PACKET.VNET_HDR, 1), 'PACKET_VNET_HDR');
     const bytes = vnetHeader ? LARGE_BUFFER_BYTES : BUFFER_BYTES;
     if (setInt(fd, SOL.SOCKET, SO.SNDBUFFORCE, bytes) < 0) setInt(fd, SOL.SOCKET, SO.SNDBUF, bytes);

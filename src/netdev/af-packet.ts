@@ -41,6 +41,8 @@ export interface AfPacketSpec extends PortSpec {
   /** Word indices: the slot of a ring that is read next. */
   readonly slotsAt: readonly number[];
   readonly txFd: number;
+  /** Of `txClasses`. */
+  readonly classFds: readonly number[];
   /** Super-segments pass whole, both ways. */
   readonly tso: boolean;
   readonly statsAt: number;
@@ -50,7 +52,9 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
   const c = libc();
   const { arena, pool } = context;
   const { u8, u16, i32, u32, f64 } = arena;
-  const { txFd, tso } = spec;
+  const { tso } = spec;
+  /** Where the batch at hand goes. */
+  let { txFd } = spec;
   const stats = statsOfHalf(spec.statsAt, context.half);
   const rxFds = spec.rxFds.map((fd) => [fd]);
   const queue = new Int32Array(QUEUE);
@@ -292,6 +296,12 @@ export function openAfPacketPort(spec: AfPacketSpec, context: PortContext): Netd
         if (tso) sendWithHeaders(frames, first, count);
         else sendPlain(frames, first, count);
       }
+    },
+
+    txQueue(txClass, frames, n) {
+      txFd = spec.classFds[txClass - 1];
+      this.tx(frames, n);
+      txFd = spec.txFd;
     },
 
     flush() {},

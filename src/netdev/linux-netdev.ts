@@ -2,13 +2,15 @@
  * The control half that all devices of the Linux kernel share: what `rtnetlink` and `ethtool` tell and take. A device may
  * vanish and return at any time; it is known by its name, and reads as down while it is away.
  */
+import { clock } from '../base/clock.ts';
 import { IFF } from '../linux/constants.ts';
 import { driverInfo, linkSettings } from '../linux/ethtool.ts';
 import { LinuxError } from '../linux/libc.ts';
 import { allLinkStats, getLink, type LinkInfo, type LinkStats, setLink, watchLinks } from '../linux/link.ts';
 import { FRAME_MAX, LARGE_FRAME_MAX } from '../packet/frame.ts';
-import type { Netdev, NetdevStats, PortSpec } from './netdev.ts';
-import { sameMap } from './soft-netdev.ts';
+import type { Netdev, NetdevQos, NetdevStats, Policing, PortSpec } from './netdev.ts';
+import { LinuxQos, QOS_TYPES } from './qos.ts';
+import { NO_POLICING, sameMap } from './soft-netdev.ts';
 
 /** The largest MTU whose frames, with Ethernet header and a VLAN tag, fit an ordinary frame chunk. */
 export const ORDINARY_MTU = FRAME_MAX - 18;
@@ -73,6 +75,8 @@ export abstract class LinuxNetdev implements Netdev {
   constructor(name: string) {
     this.name = name;
     this.link = getLink(name);
+    this.linuxQos = new LinuxQos(name);
+    this.qos = this.makeQos(this.linuxQos);
     this.watch = watchLinks((changed, link) => {
       if (changed !== this.name) return;
       const had = this.link;
@@ -90,7 +94,16 @@ export abstract class LinuxNetdev implements Netdev {
     });
   }
 
+  readonly qos: NetdevQos;
+  policing: Policing = NO_POLICING;
+  protected readonly linuxQos: LinuxQos;
   otherConfig: ReadonlyMap<string, string> = new Map();
+
+  setPolicing(policing: Policing): void {
+    if (JSON.stringify(policing) === JSON.stringify(this.policing)) return;
+    this.policing = policing;
+    this.changed();
+  }
 
   setOtherConfig(config: ReadonlyMap<string, string>): void {
     if (sameMap(config, this.otherConfig)) return;
@@ -103,6 +116,22 @@ export abstract class LinuxNetdev implements Netdev {
   wiring?(): string;
   /** Does what the kernel calls received mean sent by the switch (a tap: what its host receives, we sent)? */
   protected abstract readonly mirrored: boolean;
+
+  private makeQos(qos: LinuxQos): NetdevQos {
+    return {
+      types: QOS_TYPES,
+      get type() {
+        return qos.type;
+      },
+      set: (config) => {
+        const link = this.link;
+        if (link !== null && qos.set(config, link.ifindex, link.mtu, clock.nowMs())) this.changed();
+      },
+      details: () => qos.details(),
+      queues: () => (this.link === null ? [] : qos.views(this.link.ifindex)),
+      queueIds: () => qos.queueIds(),
+    };
+  }
 
   status(): ReadonlyMap<string, string> {
     const info = driverInfo(this.name);

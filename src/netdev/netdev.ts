@@ -9,6 +9,7 @@
  */
 import type { Arena } from '../base/arena.ts';
 import type { FramePool } from '../packet/frame.ts';
+import type { QosConfig, QueueView } from './qos.ts';
 
 /** Counters as `Interface.statistics` names them; absent means that the device does not count it. */
 export type NetdevStats = Partial<
@@ -43,7 +44,27 @@ export interface PortSpec {
    * only the one that polls queue 0 (`owner`, if nothing is said). Others hand their packets over.
    */
   readonly tx?: 'any' | 'queues' | 'owner';
+  /** OpenFlow queues that `txQueue` knows, by its class: 1 for the first. */
+  readonly txClasses?: readonly number[];
   readonly [detail: string]: unknown;
+}
+
+/** Limits of what a device may receive; 0 is none. `ovs-vswitchd.conf.db(5)`, "Ingress Policing" */
+export interface Policing {
+  readonly kbitsRate: number;
+  readonly kbitsBurst: number;
+  readonly kpktsRate: number;
+  readonly kpktsBurst: number;
+}
+
+export interface NetdevQos {
+  readonly types: readonly string[];
+  /** The type in force, '' for none. */
+  readonly type: string;
+  set(config: QosConfig | null): void;
+  details(): readonly (readonly [string, number])[];
+  queues(): readonly QueueView[];
+  queueIds(): readonly number[];
 }
 
 export interface Netdev extends Disposable {
@@ -98,6 +119,11 @@ export interface Netdev extends Disposable {
   /** `Interface.other_config`, for whoever polls and sends (`pmd-rxq-affinity`, `tx-steering`). */
   readonly otherConfig?: ReadonlyMap<string, string>;
   setOtherConfig?(config: ReadonlyMap<string, string>): void;
+  /** What a device can do for its queues; absent where it can do nothing. */
+  readonly qos?: NetdevQos;
+  /** `Interface.ingress_policing_*`: what may come in. */
+  readonly policing?: Policing;
+  setPolicing?(policing: Policing): void;
   /** Closes what `portSpec` opened; all packet halves have closed by then. */
   release?(): void;
   /**
@@ -121,6 +147,8 @@ export interface NetdevPort {
    * Sends `n` frames; the device owns them and gives each back to `pool` when sent (or dropped, which it counts).
    */
   tx(frames: Int32Array, n: number): void;
+  /** The same into a queue: the class of `PortSpec.txClasses`, counted from 1. */
+  txQueue?(txClass: number, frames: Int32Array, n: number): void;
   /** Pushes out what `tx` has gathered and takes back what the kernel has finished. Called at least once a round. */
   flush(): void;
   /**

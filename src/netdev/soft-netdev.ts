@@ -1,5 +1,5 @@
 /** What devices that exist only inside the switch have in common: an address, an MTU and a state that are just kept. */
-import type { Netdev, NetdevStats, PortSpec } from './netdev.ts';
+import type { Netdev, NetdevStats, Policing, PortSpec } from './netdev.ts';
 
 let made = 0;
 
@@ -10,6 +10,8 @@ function nextMac(): Uint8Array {
 }
 
 const NO_FEATURES = { curr: 0, advertised: 0, supported: 0, peer: 0, speedMbps: null, fullDuplex: null } as const;
+
+export const NO_POLICING: Policing = { kbitsRate: 0, kbitsBurst: 0, kpktsRate: 0, kpktsBurst: 0 };
 
 export function sameMap(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
   return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
@@ -30,7 +32,14 @@ export abstract class SoftNetdev implements Netdev {
     this.name = name;
   }
 
+  policing: Policing = NO_POLICING;
   otherConfig: ReadonlyMap<string, string> = new Map();
+
+  setPolicing(policing: Policing): void {
+    if (JSON.stringify(policing) === JSON.stringify(this.policing)) return;
+    this.policing = policing;
+    this.changed();
+  }
 
   setOtherConfig(config: ReadonlyMap<string, string>): void {
     if (sameMap(config, this.otherConfig)) return;

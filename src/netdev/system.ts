@@ -39,6 +39,7 @@ import { type AfXdpSpec, openAfXdpPort, reclaimAfXdpPort } from './af-xdp.ts';
 import { LinuxNetdev, ORDINARY_MTU } from './linux-netdev.ts';
 import type { NetdevEnv, NetdevKind, PortSpec } from './netdev.ts';
 import { PORT_STATS_BYTES } from './port-stats.ts';
+import { LinuxQos } from './qos.ts';
 
 const MODES = ['best-effort', 'native', 'native-with-zerocopy', 'generic', 'off'] as const;
 type ModeOption = (typeof MODES)[number];
@@ -90,7 +91,15 @@ class SystemNetdev extends LinuxNetdev {
 
   override wiring(): string {
     const isJumbo = (this.link?.mtu ?? 0) > ORDINARY_MTU;
-    return [this.mode, this.wantedRxq, this.needWakeup, isJumbo, this.steering()].join();
+    return [
+      this.mode,
+      this.wantedRxq,
+      this.needWakeup,
+      isJumbo,
+      this.steering(),
+      this.qos.type,
+      this.qos.queueIds(),
+    ].join();
   }
 
   private steering(): string {
@@ -124,7 +133,8 @@ class SystemNetdev extends LinuxNetdev {
     this.link = link;
     const insists = this.mode !== 'off' && this.mode !== 'best-effort';
     const offloads = this.env.userspaceTso === true && this.type === 'system' && !insists;
-    const xdp = this.mode === 'off' || offloads ? null : this.tryXdp(link);
+    const xdp = this.mode === 'off' || offloads || this.qos.type !== '' ? null : this.tryXdp(link);
+    if (this.qos.type !== '') this.whyNotXdp = `${this.qos.type} is the kernel's`;
     if (!xdp && (insists || this.type !== 'system')) {
       throw new Error(`${this.name}: xdp-mode ${this.mode}: ${this.whyNotXdp}`);
     }
@@ -157,7 +167,8 @@ class SystemNetdev extends LinuxNetdev {
       slotsAt.push(this.slotsAt + q);
       this.env.arena.i32[this.slotsAt + q] = 0;
     }
-    const queued = tso || this.steering() === 'hash';
+    const queued = tso || this.steering() === 'hash' || this.qos.type !== '';
+    const txClasses = this.qos.queueIds();
     const txFd = this.keep(openSendSocket(link.ifindex, { vnetHeader: tso, queued }));
     return {
       kind: 'af_packet',
@@ -168,6 +179,10 @@ class SystemNetdev extends LinuxNetdev {
       ringsAt,
       slotsAt,
       txFd,
+      txClasses,
+      classFds: txClasses.map((queue) =>
+        this.keep(openSendSocket(link.ifindex, { vnetHeader: tso, queued, priority: LinuxQos.priorityOf(queue) })),
+      ),
       tso,
       statsAt: this.statsAt,
     };

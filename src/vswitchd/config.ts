@@ -9,6 +9,8 @@ import { vlog } from '../base/vlog.ts';
 import type { Subfield } from '../flow/field.ts';
 import { fieldByName } from '../flow/fields.ts';
 import { parseSubfield } from '../flow/subfield.ts';
+import type { Policing } from '../netdev/netdev.ts';
+import type { QosConfig } from '../netdev/qos.ts';
 import { PREFIX_FIELDS } from '../ofproto/classifier.ts';
 import type { LacpConfig } from '../ofproto/lacp.ts';
 import { MCAST_DEFAULT_AGING_S, MCAST_DEFAULT_SIZE } from '../ofproto/mcast-snooping.ts';
@@ -34,6 +36,11 @@ export interface InterfaceSpec {
   readonly type: string;
   readonly options: ReadonlyMap<string, string>;
   readonly otherConfig?: ReadonlyMap<string, string>;
+  readonly policing?: Policing;
+  /** Of the port. */
+  readonly qos?: QosConfig | null;
+  readonly bfd?: ReadonlyMap<string, string>;
+  readonly cfmMpid?: bigint | null;
   readonly ofportRequest: number | null;
   /** What the database last said; kept over a restart of the switch. */
   readonly lastOfport: number | null;
@@ -190,7 +197,7 @@ function readPort(row: Row): PortSpec {
   return {
     row,
     name: row.string('name'),
-    interfaces: row.refs('interfaces').map(readInterface).sort(byName),
+    interfaces: readInterfaces(row),
     vlan: readVlan(row),
     bond: readBond(row),
     lacp: readLacp(row),
@@ -198,19 +205,49 @@ function readPort(row: Row): PortSpec {
   };
 }
 
-function readInterface(row: Row): InterfaceSpec {
+function readInterfaces(port: Row): InterfaceSpec[] {
+  const qos = readQos(port.ref('qos'));
+  return port
+    .refs('interfaces')
+    .map((row) => readInterface(row, qos))
+    .sort(byName);
+}
+
+/** `ovs-vswitchd.conf.db(5)`, "QoS TABLE", "Queue TABLE" */
+function readQos(row: Row | null): QosConfig | null {
+  if (row === null) return null;
+  const queues = new Map<number, ReadonlyMap<string, string>>();
+  for (const [id, queue] of row.refMap('queues')) queues.set(Number(id), queue.map('other_config'));
+  return { type: row.string('type'), details: row.map('other_config'), queues };
+}
+
+function readInterface(row: Row, qos: QosConfig | null): InterfaceSpec {
   const last = row.integer('ofport');
   return {
     row,
+    qos,
+    policing: {
+      kbitsRate: row.integer('ingress_policing_rate') ?? 0,
+      kbitsBurst: row.integer('ingress_policing_burst') ?? 0,
+      kpktsRate: row.integer('ingress_policing_kpkts_rate') ?? 0,
+      kpktsBurst: row.integer('ingress_policing_kpkts_burst') ?? 0,
+    },
     name: row.string('name'),
     type: row.string('type'),
     options: row.map('options'),
     otherConfig: row.map('other_config'),
+    bfd: row.map('bfd'),
+    cfmMpid: cfmMpid(row),
     ofportRequest: row.integer('ofport_request'),
     lastOfport: last !== null && last >= 1 && last <= MAX_OFPORT ? last : null,
     mac: parseMac(row.optionalString('mac') ?? undefined),
     mtuRequest: row.integer('mtu_request'),
   };
+}
+
+function cfmMpid(row: Row): bigint | null {
+  const [mpid] = row.get('cfm_mpid').keys;
+  return typeof mpid === 'number' || typeof mpid === 'bigint' ? BigInt(mpid) : null;
 }
 
 /** ovs-vswitchd.conf.db(5), "VLAN Configuration". */

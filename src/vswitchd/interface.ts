@@ -75,6 +75,8 @@ export class Interface {
     if (netdev === null) return;
     this.error = netdev.setConfig(spec.options);
     if (spec.otherConfig) netdev.setOtherConfig?.(spec.otherConfig);
+    if (spec.policing) netdev.setPolicing?.(spec.policing);
+    netdev.qos?.set(spec.qos ?? null);
     const isInternal = spec.type === 'internal';
     // Physical devices keep the address they have.
     const mac = localMac ?? (isInternal ? spec.mac : null);

@@ -1,30 +1,58 @@
-/**
- * Queues, of which there are none: devices have no QoS yet. The answers say so in the way in which a switch does whose
- * ports have none. OpenFlow 1.3.5 7.2.2, 7.3.5.10
- */
+/** Queues of devices that have QoS. OpenFlow 1.3.5 7.2.2, 7.3.5.10 */
+import { clock } from '../../base/clock.ts';
+import type { QueueConfig, QueueStats } from '../../openflow/messages-ext.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import type { Bridge } from '../bridge.ts';
+import type { OfPort } from '../ofport.ts';
 import type { Handler } from './index.ts';
 
-function isPort(bridge: Bridge, portNo: number): boolean {
-  return portNo === OFPP.NONE || portNo === OFPP.ALL || bridge.ofport(portNo) !== undefined;
+const OFPQ_ALL = 0xffffffff;
+/** OFPQ_MIN_RATE_UNCFG, OFPQ_MAX_RATE_UNCFG: the rates are not told in tenths of a percent. */
+const RATE_UNKNOWN = 0xffff;
+
+/** The ports that a request means; null where there is no such port. */
+function portsOf(bridge: Bridge, portNo: number): OfPort[] | null {
+  if (portNo === OFPP.NONE || portNo === OFPP.ALL) return bridge.sortedPorts();
+  const port = bridge.ofport(portNo);
+  return port === undefined ? null : [port];
 }
 
 export const queueStats: Handler<'queue_stats_request'> = (bridge, conn, request) => {
-  if (isPort(bridge, request.message.portNo)) {
-    conn.reply(request, { type: 'queue_stats_reply', more: false, queues: [] });
-  } else {
+  const { portNo, queueId } = request.message;
+  const ports = portsOf(bridge, portNo);
+  if (ports === null) {
     conn.error(request, 'OFPQOFC_BAD_PORT');
+    return;
   }
+  const queues: QueueStats[] = [];
+  for (const port of ports)
+    for (const { queue, stats, sinceMs } of port.netdev.qos?.queues() ?? []) {
+      if (queueId !== OFPQ_ALL && queue !== queueId) continue;
+      queues.push({
+        portNo: port.ofport,
+        queueId: queue,
+        txBytes: stats?.bytes ?? 0,
+        txPackets: stats?.packets ?? 0,
+        txErrors: stats?.drops ?? 0,
+        durationMs: clock.nowMs() - sinceMs,
+      });
+    }
+  if (queues.length === 0 && queueId !== OFPQ_ALL) conn.error(request, 'OFPQOFC_BAD_QUEUE');
+  else conn.reply(request, { type: 'queue_stats_reply', more: false, queues });
 };
 
 export const queueGetConfig: Handler<'queue_get_config_request'> = (bridge, conn, request) => {
   const { portNo } = request.message;
-  if (isPort(bridge, portNo)) {
-    conn.reply(request, { type: 'queue_get_config_reply', more: false, portNo, queues: [] });
-  } else {
+  const ports = portsOf(bridge, portNo);
+  if (ports === null) {
     conn.error(request, 'OFPQOFC_BAD_PORT');
+    return;
   }
+  const queues: QueueConfig[] = [];
+  for (const port of ports)
+    for (const queueId of port.netdev.qos?.queueIds() ?? [])
+      queues.push({ portNo: port.ofport, queueId, minRate: RATE_UNKNOWN, maxRate: RATE_UNKNOWN });
+  conn.reply(request, { type: 'queue_get_config_reply', more: false, portNo, queues });
 };
 
 /** There is no IPFIX exporter to have statistics. */
