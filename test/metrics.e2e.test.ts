@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { BIN, Sandbox } from './support/sandbox.ts';
+import { BIN, ROOT, Sandbox } from './support/sandbox.ts';
 
 /** Values by series; each family stands once, its samples together. */
 function parse(text: string): Map<string, number> {
@@ -55,6 +56,19 @@ test('switch and database server tell what they do', async () => {
   assert.equal(series.get('signalbox_ovsdb_rows{program="ovsdb-server",database="Open_vSwitch"}'), 4);
   for (const program of ['ovs-vswitchd', 'ovsdb-server'])
     assert.ok((series.get(`signalbox_process_resident_memory_bytes{program="${program}"}`) ?? 0) > 1e6);
+
+  // What the dashboard and the guide speak of is there.
+  const told = new Set([...both.stdout.matchAll(/^# HELP signalbox_(\S+)/gm)].map(([, name]) => name));
+  const guide = readFileSync(join(ROOT, 'docs/metrics.md'), 'utf8').split('| metric |')[1];
+  const spoken = [
+    ...readFileSync(join(ROOT, 'docs/grafana.json'), 'utf8').matchAll(/signalbox_(\w+)/g),
+    ...guide.matchAll(/`([a-z]+_[a-z_]+)`(?=[^|]*\|[^|]*\|)/g),
+  ].map(([, name]) => name.replace(/_(bucket|sum|count)$/, ''));
+  assert.ok(spoken.length > 40);
+  assert.deepEqual(
+    [...new Set(spoken)].filter((name) => !told.has(name) && !name.startsWith('removed_')),
+    [],
+  );
 
   const server = spawn(join(BIN, 'signalbox'), ['metrics', '--listen=0'], {
     env: { ...process.env, ...sb.env },
