@@ -172,6 +172,7 @@ export class DpifNetdev implements Dpif {
     const affinity = (): string => netdev.otherConfig?.get('pmd-rxq-affinity') ?? '';
     const steering = (): string => (netdev.otherConfig?.get('tx-steering') === 'hash' ? 'hash' : 'thread');
     let wired = wiring();
+    let hadIndex = netdev.ifindex() !== 0;
     let pinned = affinity();
     let steered = 'thread';
     const tellSteering = (): void => {
@@ -192,7 +193,9 @@ export class DpifNetdev implements Dpif {
       }
       wired = wiring();
       void this.engine.removePort(no, netdev);
-      if (netdev.type !== 'dummy' && netdev.type !== 'dummy-pmd' && netdev.ifindex() === 0) return;
+      // A device of the kernel that is gone; others have no number.
+      if (hadIndex && netdev.ifindex() === 0) return;
+      hadIndex = netdev.ifindex() !== 0;
       void this.engine.addPort(no, netdev).then((error) => {
         if (error !== null) log.warn(`${netdev.name}: could not be opened again: ${error}`);
         // Queues may be others now, and actions name them.
@@ -265,7 +268,8 @@ export class DpifNetdev implements Dpif {
       for (const part of parts) this.freePart(part);
       return null;
     }
-    const flow = new NetdevFlow(parts, parts[0].placed.actions, pmdId, user);
+    // A list that grew has room for more, which no flow will need.
+    const flow = new NetdevFlow(parts.slice(), parts[0].placed.actions, pmdId, user);
     this.flowTable.add(flow);
     for (const part of parts) {
       this.byEntry.set(part.entry, flow);

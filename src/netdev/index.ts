@@ -3,6 +3,7 @@ import { dummyKind, dummyPmdKind } from './dummy.ts';
 import type { Netdev, NetdevEnv, NetdevKind, NetdevPort, PortContext, PortSpec } from './netdev.ts';
 import { nullKind } from './null.ts';
 import { patchKind } from './patch.ts';
+import { pcapKind } from './pcap.ts';
 import { afxdpKind, afxdpNonpmdKind, systemKind } from './system.ts';
 import { internalKind, tapKind } from './tap.ts';
 import { tunnelKinds } from './tunnel.ts';
@@ -16,6 +17,7 @@ const KINDS: readonly NetdevKind[] = [
   internalKind,
   nullKind,
   patchKind,
+  pcapKind,
   systemKind,
   tapKind,
   ...tunnelKinds,
@@ -29,6 +31,7 @@ const BY_SPEC = new Map<string, NetdevKind>([
   ['tap', tapKind],
   ['null', nullKind],
   ['dummy', dummyKind],
+  ['pcap', pcapKind],
 ]);
 
 export function netdevTypes(): string[] {
