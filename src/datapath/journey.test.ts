@@ -191,6 +191,33 @@ test('only drops; and nobody looks any more', () => {
   assert.equal(w.bed.stat(PMD_STAT.DROPS + DROP.NO_ACTIONS), 2);
 });
 
+test("what the EMC knows is told as such, and is the burst's again when nobody looks any more", () => {
+  const w = new Watched();
+  w.flow(1, [output]);
+  w.flow(2, [output]);
+  w.bed.pmd.setEmcInsertInverseProbability(1);
+  const burst = Array.from({ length: 20 }, (_, serial) => packet(1 + (serial % 2), serial));
+  w.run(burst);
+  const hits = (): number => w.bed.stat(PMD_STAT.EMC_HIT);
+  const before = hits();
+  w.watch([1]);
+  const told = w.run(burst);
+  assert.deepEqual(
+    told.map((r) => [serialOf(r.packet), r.events[0].type]),
+    Array.from({ length: 10 }, (_, i) => [2 * i, 'emc']),
+  );
+  assert.equal(hits(), before + 20);
+  w.watch([]);
+  assert.deepEqual(w.run(burst), []);
+  assert.equal(hits(), before + 40);
+  // Entries that are made while somebody looks are found, too.
+  w.bed.pmd.emc.clear();
+  w.watch([2]);
+  w.run(burst);
+  assert.deepEqual(new Set(w.run(burst).map((r) => r.events[0].type)), new Set(['emc']));
+  assert.equal(w.p2.output.length, 100);
+});
+
 test('what the frames themselves rule out no filter matches', () => {
   const { bed } = new Watched();
   const { i32 } = bed.arena;

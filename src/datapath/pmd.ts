@@ -531,8 +531,7 @@ export function makePmd(options: PmdOptions) {
       const slot = first.slots + i * SLOT_WORDS;
       const block = holder === null ? null : holder.blockOf(slot, first.shape[i]);
       if (block !== null && holder !== null) holder.queue(block, first, i, q.no, q.q);
-      else if (teller !== null && teller.hasRoom())
-        tellArrival(teller, first, i, q.no, q.q, teller.filters.which(slot));
+      else if (teller?.hasRoom()) tellArrival(teller, first, i, q.no, q.q, teller.filters.which(slot));
       else {
         f64[statsAt + PMD_STAT.JOURNEYS_LOST]++;
         processRange(i, i + 1);
@@ -862,25 +861,25 @@ export function makePmd(options: PmdOptions) {
       receiveWatched(q, n);
       return n;
     }
-    receiveBurst(q, n);
+    receiveBurst(q.inPort, n);
+    if (nWatched !== 0) tellWatched(q);
     return n;
   }
 
-  /** What `first` holds; packets that are looked for go last. */
-  function receiveBurst(q: RxQueue, n: number): void {
-    if (dpcls.isSimple(q.inPort)) {
-      receiveSimple(q.inPort, n);
+  /** What `first` holds, but for packets in `watched`, which are looked for. */
+  function receiveBurst(inPort: number, n: number): void {
+    nWatched = 0;
+    if (dpcls.isSimple(inPort)) {
+      receiveSimple(inPort, n);
       return;
     }
-    let left = receiver.receive(first, n, q.inPort, emcInsertBelow >= 0 && emcPays(n));
+    let left = receiver.receive(first, n, inPort, emcInsertBelow >= 0 && emcPays(n));
     const { hits } = receiver.last;
     f64[statsAt + PMD_STAT.EMC_HIT] += hits;
     emcHits += hits;
-    nWatched = 0;
     if (isWatched && left !== 0 && teller !== null) left = setAside(teller, left);
     if (left !== 0) finishBurst(first, n, classifySignatures(first, left), 0);
     else if (receiver.last.others !== 0) execute(first, n, 0);
-    if (nWatched !== 0) tellWatched(q);
   }
 
   /**
