@@ -32,7 +32,7 @@ export class TuplePool {
     const at = this.top;
     this.top += rounded;
     if (this.top > this.w.length) {
-      const wider = new Int32Array(2 ** Math.ceil(Math.log2(this.top + 1)));
+      const wider = new Int32Array(Math.ceil(this.top * 1.25));
       wider.set(this.w);
       this.w = wider;
     }
@@ -83,7 +83,7 @@ export class TuplePool {
   add(at: number, h: number, target: number): number {
     const { w } = this;
     let table = at;
-    if ((w[at + USED] + 1) * 4 > (w[at + INDEX_MASK] + 1) * 3) table = this.grow(at);
+    if ((w[at + USED] + 1) * 5 > (w[at + INDEX_MASK] + 1) * 4) table = this.grow(at);
     const pair = this.pairOf(table, h);
     this.w[pair] = h;
     this.w[pair + 1] = target;

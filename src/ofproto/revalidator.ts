@@ -18,7 +18,7 @@ import { coverage } from '../base/coverage.ts';
 import { Histogram } from '../base/metrics.ts';
 import { vlog } from '../base/vlog.ts';
 import type { DpFlow } from '../dpif/dpif.ts';
-import type { DpAction } from '../flow/dp-actions.ts';
+import { type DpAction, sameActions } from '../flow/dp-actions.ts';
 import { DP_WORDS } from '../flow/layout.ts';
 import type { Backer } from './backer.ts';
 import { MegaflowIndex, scopeOf } from './megaflow-index.ts';
@@ -378,22 +378,4 @@ function collectRecircIds(own: number, actions: readonly DpAction[], into: Set<n
       collectRecircIds(0, a.lessOrEqual, into);
     }
   }
-}
-
-export function sameActions(a: readonly DpAction[], b: readonly DpAction[]): boolean {
-  return a.length === b.length && a.every((action, i) => sameValue(action, b[i]));
-}
-
-/** Actions are plain data: numbers, texts, bytes, keys and lists of such. */
-function sameValue(a: unknown, b: unknown): boolean {
-  if (a === b) return true;
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
-  if (ArrayBuffer.isView(a) && ArrayBuffer.isView(b)) {
-    const x = a as Uint8Array;
-    const y = b as Uint8Array;
-    return x.length === y.length && x.every((v, i) => v === y[i]);
-  }
-  const keys = Object.keys(a);
-  if (keys.length !== Object.keys(b).length) return false;
-  return keys.every((k) => sameValue((a as Record<string, unknown>)[k], (b as Record<string, unknown>)[k]));
 }

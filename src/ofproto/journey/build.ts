@@ -3,6 +3,7 @@ import { DROP, DROP_REASON, type DropReason, SLOW_DROP_REASON } from '../../data
 import type { JourneyEvent } from '../../datapath/journey-record.ts';
 import type { DpFlow, DpFlowStats } from '../../dpif/dpif.ts';
 import type { DpAction } from '../../flow/dp-actions.ts';
+import { sameActions } from '../../flow/dp-actions.ts';
 import { formatDpActions } from '../../flow/dp-text.ts';
 import { extractFlow } from '../../flow/extract.ts';
 import { F } from '../../flow/fields.ts';
@@ -12,7 +13,6 @@ import { bytesOfNumber } from '../../flow/subfield.ts';
 import { formatFieldValue } from '../../flow/value-text.ts';
 import type { Backer } from '../backer.ts';
 import { formatUfid } from '../commands/flow-text.ts';
-import { sameActions } from '../revalidator.ts';
 import { namesOf } from '../trace.ts';
 import { Ukey } from '../ukey.ts';
 import { formatFlow, formatMegaflow } from '../xlate/flow-text.ts';
