@@ -31,10 +31,12 @@ const TURNS = 8;
 const HOOKS: readonly (readonly [file: string, hook: string, without: string])[] = [
   ['pmd', 'if (isWatched && mayBeWatched(q, n)) {', 'if (n < 0) {'],
   ['pmd', 'if (told !== null) {\n      processTold(told, b, level);\n      return;\n    }', ''],
-  ['pmd', 'if (told !== null) {\n      sendTold(told, q, port, frame);\n      return;\n    }', ''],
+  ['pmd', 'if (told !== null) {\n      sendTold(told, q, frame);\n      return;\n    }', ''],
   ['pmd', 'if (told !== null) told.drop(reason, -1);', ''],
   ['pmd', 'if (told !== null && holder?.stopsDrop(told, frame, reason)) return;', ''],
   ['pmd', 'if (told !== null) told.upcall(kind, userspaceId, at >= 0);', ''],
+  ['pmd', 'if (isWatched && left !== 0 && teller !== null) left = setAside(teller, left);', ''],
+  ['pmd', 'if (nWatched !== 0) tellWatched(q);', ''],
   ['actions', 'if (teller !== null && !teller.step(b, list[0], pc, end, level, cut)) return;', ''],
 ];
 

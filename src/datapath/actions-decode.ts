@@ -40,7 +40,8 @@ export function decodeAction(code: Int32Array, at: number, userspace: Userspace)
   const nested = (first: number, end: number): DpAction[] => known(decodeActions(code, first, end, userspace));
   switch (code[at] & 0xff) {
     case OP.OUTPUT:
-      return { kind: 'output', port: a >>> 0 };
+      // Above 16 bits stands which of the port's queues it is.
+      return { kind: 'output', port: a & 0xffff };
     case OP.USERSPACE:
       return { kind: 'userspace', userspace: userspace(a) ?? { type: 'opaque', data: new Uint8Array() } };
     case OP.SET:

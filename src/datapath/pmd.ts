@@ -214,7 +214,7 @@ export function makePmd(options: PmdOptions) {
   function send(port: number, frame: number): void {
     const q = txQueues[port];
     if (told !== null) {
-      sendTold(told, q, port, frame);
+      sendTold(told, q, frame);
       return;
     }
     if (q === undefined) {
@@ -671,17 +671,17 @@ export function makePmd(options: PmdOptions) {
   }
 
   /** The end of a journey that began at another PMD. */
-  function sendHanded(t: Teller, q: TxQueue, port: number, frame: number, journey: number): void {
+  function sendHanded(t: Teller, q: TxQueue, frame: number, journey: number): void {
     alone ??= new PacketBatch(alloc);
     alone.frames[0] = frame;
     t.executed(RECORD_KIND.HANDED, alone, 0, journey);
     beginTelling(t);
-    sendTold(t, q, port, frame);
+    sendTold(t, q, frame);
     endTelling(t);
   }
 
   /** Goes out at once, behind what waits, so that the device's answer is this packet's. */
-  function sendTold(t: Teller, q: TxQueue | undefined, port: number, frame: number): void {
+  function sendTold(t: Teller, q: TxQueue | undefined, frame: number): void {
     const bytes = i32[(frame >> 2) + FRAME_LEN];
     if (q === undefined) {
       drop(frame, DROP.NO_PORT);
@@ -700,7 +700,7 @@ export function makePmd(options: PmdOptions) {
       transmit(q);
       handedJourney = 0;
       t.sent(
-        port,
+        q.no,
         q.neighbor === null ? -1 : neighbors.indexOf(q.neighbor),
         bytes,
         f64[statsAt + PMD_STAT.DROPPED] === lost,
@@ -712,8 +712,8 @@ export function makePmd(options: PmdOptions) {
     transmit(q);
     q.port.flush();
     const isTaken = refusedBy(q.port) === refusals;
-    t.sent(port, -1, bytes, isTaken);
-    if (!isTaken) t.drop(DROP.TX, port);
+    t.sent(q.no, -1, bytes, isTaken);
+    if (!isTaken) t.drop(DROP.TX, q.no);
   }
 
   const refusedBy = (port: NetdevPort): number =>
@@ -826,7 +826,7 @@ export function makePmd(options: PmdOptions) {
         // Only ports of our own: a frame is never handed over twice.
         const q = txQueues[port];
         if (q === undefined || q.port === null) drop(frame, DROP.NO_PORT);
-        else if (journey !== 0 && teller !== null) sendHanded(teller, q, port, frame, journey);
+        else if (journey !== 0 && teller !== null) sendHanded(teller, q, frame, journey);
         else send(port, frame);
       }
     }
