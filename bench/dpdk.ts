@@ -110,6 +110,7 @@ export class DpdkSwitch implements AsyncDisposable {
 
   private constructor() {
     const { dir } = this;
+    process.once('exit', this.end);
     this.env = { ...process.env, OVS_RUNDIR: dir, OVS_DBDIR: dir, OVS_LOGDIR: dir, OVS_SYSCONFDIR: dir };
   }
 
@@ -204,6 +205,8 @@ export class DpdkSwitch implements AsyncDisposable {
     this.run('ovs-ofctl', '--bundle', 'add-flows', BRIDGE, list);
     await until(() => this.pmdThread() !== '', 'the PMD thread');
     this.thread = this.pmdThread();
+    // It would begin with 10 000 and allow itself a thousand more twice a second.
+    this.run('ovs-appctl', '-t', join(this.dir, 'vswitchd.ctl'), 'upcall/set-flow-limit', '1000000');
     // Until no packet misses any more.
     let missed = -1;
     await until(
@@ -280,14 +283,18 @@ export class DpdkSwitch implements AsyncDisposable {
     this.daemons.push(child);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const d of this.daemons.reverse()) {
-      if (d.exitCode !== null || d.signalCode !== null) continue;
-      const gone = new Promise((resolve) => d.once('exit', resolve));
-      d.kill('SIGCONT');
-      if (d.kill('SIGKILL')) await gone;
-    }
+  /** Nothing stays, whatever ends us. */
+  private readonly end = (): void => {
+    for (const d of this.daemons) d.kill('SIGKILL');
     rmSync(this.dir, { recursive: true, force: true });
+  };
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const alive = this.daemons.filter((d) => d.exitCode === null && d.signalCode === null);
+    const gone = alive.map((d) => new Promise((resolve) => d.once('exit', resolve)));
+    this.end();
+    await Promise.all(gone);
+    process.removeListener('exit', this.end);
   }
 }
 

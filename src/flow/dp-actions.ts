@@ -122,3 +122,22 @@ export const SlowReason = {
   match: 64,
   controller: 128,
 } as const;
+
+/** Do they say the same, word for word? */
+export function sameActions(a: readonly DpAction[], b: readonly DpAction[]): boolean {
+  return a.length === b.length && a.every((action, i) => sameValue(action, b[i]));
+}
+
+/** Actions are plain data: numbers, texts, bytes, keys and lists of such. */
+function sameValue(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (ArrayBuffer.isView(a) && ArrayBuffer.isView(b)) {
+    const x = a as Uint8Array;
+    const y = b as Uint8Array;
+    return x.length === y.length && x.every((v, i) => v === y[i]);
+  }
+  const keys = Object.keys(a);
+  if (keys.length !== Object.keys(b).length) return false;
+  return keys.every((k) => sameValue((a as Record<string, unknown>)[k], (b as Record<string, unknown>)[k]));
+}
