@@ -1,7 +1,6 @@
 /** The dashboard in a real browser, with a real switch behind it that forwards real packets between namespaces. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Page } from 'playwright-core';
@@ -47,9 +46,10 @@ describe('dashboard', { skip }, () => {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     running.push(child);
-    const [bytes] = (await once(child.stdout, 'data')) as [Buffer];
-    const found = /http:\S+/.exec(bytes.toString());
-    assert.ok(found, bytes.toString());
+    let said = '';
+    child.stdout.on('data', (bytes: Buffer) => (said += bytes));
+    const found = await until(() => /http:\S+/.exec(said) ?? child.exitCode !== null, 15_000, 'the dashboard is up');
+    assert.ok(found !== true, `it ended with status ${child.exitCode}`);
     return found[0];
   };
   const open = async (hash: string): Promise<void> => {

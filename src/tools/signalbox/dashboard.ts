@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { ovsFatal } from '../../base/fatal.ts';
 import { getoptOrExit, type OptionSpec } from '../../base/getopt.ts';
 import { packagePath } from '../../base/package-path.ts';
+import { vlogSetLevels } from '../../base/vlog.ts';
 import { type Dashboard, type DashboardOptions, serveDashboard } from '../../web/server.ts';
 
 const PROGRAM = 'signalbox';
@@ -55,6 +56,8 @@ export async function dashboard(args: readonly string[]): Promise<void> {
     ovsFatal(PROGRAM, '--token: at least 8 letters, digits, or characters of .~+/=_-');
   const token = wanted || (isOpen || wanted === '' ? randomBytes(18).toString('base64url') : null);
   const db = given.get('db');
+  // That the switch is gone is said on the pages, not once a second here.
+  for (const module of ['unixctl', 'daemon_unix', 'reconnect']) vlogSetLevels(module, 'console', 'off');
   const running = await serveDashboard({
     address,
     port,
