@@ -2,6 +2,7 @@
 import { memoryReporter } from '../base/memory.ts';
 import type { Dpif } from '../dpif/dpif.ts';
 import { Backer } from './backer.ts';
+import { isNamed } from './commands/find.ts';
 import { registerOfprotoCommands } from './commands/index.ts';
 import { registerMetrics } from './metrics.ts';
 import type { OfprotoBacker } from './ofproto.ts';
@@ -26,6 +27,18 @@ export async function createBacker(type: string, deps: BackerDeps): Promise<Ofpr
   backer.onClosed = () => backers.delete(backer);
   backers.add(backer);
   return backer;
+}
+
+/** The datapath that `type@name` means. */
+export function findDatapath(name: string): Backer | undefined {
+  return [...backers].find((b) => isNamed(b, name));
+}
+
+/** A datapath that no bridge uses: what is put into it stays. */
+export function createStandalone(type: string, deps: BackerDeps): Promise<OfprotoBacker> {
+  const made = createBacker(type, deps);
+  findDatapath(`${deps.dpif.type}@${deps.dpif.name}`)?.revalidator.close();
+  return made;
 }
 
 /** For `memory/show`, in the original's words. */

@@ -4,10 +4,11 @@
  */
 
 import { vlog } from '../base/vlog.ts';
+import type { Dpif } from '../dpif/dpif.ts';
 import { DpifNetdev } from '../dpif/netdev.ts';
 import { netdevTypes } from '../netdev/index.ts';
 import type { NetdevEnv } from '../netdev/netdev.ts';
-import { createBacker } from '../ofproto/index.ts';
+import { createBacker, createStandalone, findDatapath } from '../ofproto/index.ts';
 import type { Ofproto, OfprotoBacker } from '../ofproto/ofproto.ts';
 
 const log = vlog('ofproto');
@@ -23,6 +24,7 @@ export class Datapaths {
   private readonly env: NetdevEnv;
   private readonly backers = new Map<string, OfprotoBacker>();
   private config: ReadonlyMap<string, string> = new Map();
+  private readonly standalone = new Map<Dpif, OfprotoBacker>();
   private warnedSystem = false;
 
   constructor(dummy: DummyMode, env: NetdevEnv) {
@@ -77,6 +79,29 @@ export class Datapaths {
     return backer.createBridge(name, carried);
   }
 
+  /** A datapath of its own, without bridges (`dpctl/add-dp`); or why there is none. */
+  async createStandalone(type: string, name: string): Promise<Dpif | string> {
+    if (!this.types().includes(type)) return 'Address family not supported by protocol';
+    const carried = this.carriedOutBy(type);
+    if (findDatapath(`${carried}@${name}`)) return 'File exists';
+    // In this thread: the frames of threads belong to the datapath of bridges.
+    const dpif = await DpifNetdev.create({ mode: 'main', name, type: carried, env: this.env });
+    const backer = await createStandalone(carried, { dpif });
+    this.standalone.set(dpif, backer);
+    dpif.configure(this.config);
+    return dpif;
+  }
+
+  isStandalone(dpif: Dpif): boolean {
+    return this.standalone.has(dpif);
+  }
+
+  async removeStandalone(dpif: Dpif): Promise<void> {
+    const backer = this.standalone.get(dpif);
+    this.standalone.delete(dpif);
+    await backer?.close();
+  }
+
   /** Is there a bridge, or was there one, in the datapath of this type? */
   isUsed(type: string): boolean {
     return this.types().includes(type) && this.backers.has(this.carriedOutBy(type));
@@ -107,6 +132,7 @@ export class Datapaths {
   }
 
   async close(): Promise<void> {
+    for (const dpif of [...this.standalone.keys()]) await this.removeStandalone(dpif);
     for (const [type, backer] of [...this.backers]) {
       this.backers.delete(type);
       await backer.close();

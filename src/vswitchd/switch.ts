@@ -24,6 +24,7 @@ import { vswitchSchemaJson } from '../ovsdb/vswitch-schema.ts';
 import { Bridge } from './bridge.ts';
 import { readSwitch, type SwitchSpec } from './config.ts';
 import { Datapaths, type DummyMode } from './datapaths.ts';
+import { registerDpctlPortCommands } from './dpctl-ports.ts';
 import type { Interface } from './interface.ts';
 import {
   setPeerCheck,
@@ -79,6 +80,7 @@ export class Switch {
     this.options = options;
     this.env = makeEnv(options);
     this.datapaths = new Datapaths(options.dummy, this.env);
+    registerDpctlPortCommands(this.datapaths, this.env);
     const assumedSchema = schemaFromJson(vswitchSchemaJson() as Json);
     this.idl = new Idl(options.remote, {
       database: DATABASE,
@@ -370,6 +372,13 @@ const STATUS_COLUMNS: Readonly<Record<string, ReadonlySet<string>>> = {
     'link_resets',
     'link_speed',
     'lacp_current',
+    'bfd_status',
+    'cfm_fault',
+    'cfm_fault_status',
+    'cfm_flap_count',
+    'cfm_health',
+    'cfm_remote_mpids',
+    'cfm_remote_opstate',
     'duplex',
     'mtu',
     'error',

@@ -157,7 +157,8 @@ function showDatapath(backer: Backer, withStats: boolean): string {
   const lost = stats.lost + backer.upcalls.overflows + backer.upcalls.withheld;
   let text = `${datapathName(backer)}:\n  lookups: hit:${hit} missed:${missed} lost:${lost}\n  flows: ${flows}\n`;
   for (const port of [...dpif.ports()].sort((a, b) => a.no - b.no)) {
-    const type = portTypeText(backer, port.netdev, backer.owner(port.no)?.port.ofport === OFPP.LOCAL);
+    const isOwn = port.no === 0 && port.netdev.name === dpif.name;
+    const type = portTypeText(backer, port.netdev, isOwn || backer.owner(port.no)?.port.ofport === OFPP.LOCAL);
     text += `  port ${port.no}: ${port.netdev.name}${type === 'system' ? '' : ` (${type})`}\n`;
     if (withStats) text += portStats(port.netdev.stats());
   }
