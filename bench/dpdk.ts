@@ -220,6 +220,8 @@ export class DpdkSwitch implements AsyncDisposable {
       'flows',
       120_000,
     );
+    this.run('ovs-appctl', '-t', join(this.dir, 'vswitchd.ctl'), 'dpif-netdev/pmd-stats-clear');
+    await new Promise((resolve) => setTimeout(resolve, 300));
   }
 
   private pmdThread(): string {
