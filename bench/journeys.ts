@@ -149,10 +149,14 @@ function measure(): Line[] {
       best.without = Math.min(best.without, child(bare).without);
       best.with = Math.min(best.with, child(ROOT).without);
     }
+    const bestOf = (wants: number): { without: number; with: number } => {
+      const runs = Array.from({ length: TURNS / 2 }, () => child(ROOT, wants));
+      return { without: Math.min(...runs.map((r) => r.without)), with: Math.min(...runs.map((r) => r.with)) };
+    };
     return [
       { name: 'hooks out', ...best, limit: 1.01 },
-      { name: 'a filter that matches nothing', ...child(ROOT, WANT.ALL), limit: 1.05 },
-      { name: 'a breakpoint that matches nothing', ...child(ROOT, STOP.TX << WANT_STOPS_SHIFT), limit: 1.05 },
+      { name: 'a filter that matches nothing', ...bestOf(WANT.ALL), limit: 1.05 },
+      { name: 'a breakpoint that matches nothing', ...bestOf(STOP.TX << WANT_STOPS_SHIFT), limit: 1.05 },
     ];
   } finally {
     rmSync(bare, { recursive: true });

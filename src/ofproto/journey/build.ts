@@ -1,9 +1,8 @@
 /** Puts the parts of a journey in order and into words. */
 import { DROP, DROP_REASON, type DropReason, SLOW_DROP_REASON } from '../../datapath/drop-reason.ts';
 import type { JourneyEvent } from '../../datapath/journey-record.ts';
-import type { DpFlow, DpFlowStats } from '../../dpif/dpif.ts';
+import type { DpFlow } from '../../dpif/dpif.ts';
 import type { DpAction } from '../../flow/dp-actions.ts';
-import { sameActions } from '../../flow/dp-actions.ts';
 import { formatDpActions } from '../../flow/dp-text.ts';
 import { extractFlow } from '../../flow/extract.ts';
 import { F } from '../../flow/fields.ts';
@@ -15,12 +14,12 @@ import type { Backer } from '../backer.ts';
 import { formatUfid } from '../commands/flow-text.ts';
 import { namesOf } from '../trace.ts';
 import { Ukey } from '../ukey.ts';
-import { formatFlow, formatMegaflow } from '../xlate/flow-text.ts';
+import { formatFlow } from '../xlate/flow-text.ts';
 import { BREAK_STAGES } from './breaks.ts';
 import { changesOf, withHeaders } from './changes.ts';
 import type { JourneyCollector, Part, Pending, SlowStep } from './collector.ts';
-import type { MegaflowStory, PortName, Step, Story } from './story.ts';
-import { Telling } from './telling.ts';
+import { megaflowStory, replayOf } from './megaflow.ts';
+import type { PortName, Step, Story } from './story.ts';
 
 interface Timed {
   readonly atMs: number;
@@ -39,8 +38,6 @@ interface Context {
   /** Bytes of the packet that a device refused just now. */
   refused: number;
 }
-
-const stats: DpFlowStats = { packets: 0, bytes: 0, usedMs: 0, tcpFlags: 0 };
 
 /** `number` 0: what is known so far of a packet that is still on its way. */
 export function buildStory(collector: JourneyCollector, p: Pending, number: number): Story {
@@ -142,7 +139,7 @@ function slowSteps(c: Context, s: SlowStep): Timed[] {
       return s.result.actions.length > 0 ? [told] : [told, drop(s.telling.drop(s.result, s.bridge))];
     }
     case 'overtaken': {
-      const megaflow = s.flow ? megaflowStory(c, s.flow) : null;
+      const megaflow = s.flow ? megaflowStory(c.collector, s.flow) : null;
       if (s.flow) replay(c, s.flow);
       return [{ atMs: s.atMs, step: { ...at, step: 'overtaken', megaflow } }];
     }
@@ -265,7 +262,7 @@ function eventStep(
         cache: event.type,
         asked: [],
         ...subtables,
-        megaflow: flow ? megaflowStory(c, flow) : null,
+        megaflow: flow ? megaflowStory(c.collector, flow) : null,
         ...replay(c, flow),
       };
     }
@@ -340,49 +337,19 @@ const ETHERNET_AND_TAG = 18;
 
 const isOnlyRecirc = (action: DpAction | null): boolean => action?.kind === 'recirc';
 
-function megaflowStory(c: Context, flow: DpFlow): MegaflowStory {
-  const { dpif } = c.backer;
-  dpif.flowStats(flow, stats);
-  const ukey = flow.user instanceof Ukey ? flow.user : null;
-  const entry = c.backer.flowOf(flow.key);
-  const names = entry ? namesOf(entry.bridge) : undefined;
-  const key = ukey?.key ?? entry?.flow ?? flow.key;
-  return {
-    ufid: formatUfid(flow.ufid),
-    match: formatMegaflow(key, flow.mask, names),
-    actions: formatDpActions(flow.actions, dpNames(c.backer)),
-    packets: stats.packets,
-    age_ms: ukey ? Math.round(c.backer.nowMs() - ukey.createdMs) : 0,
-    made_for: ukey ? formatFlow(ukey.key, names) : null,
-    made_by_journey: ukey ? (c.collector.madeBy.get(ukey) ?? null) : null,
-  };
-}
-
 type Replayed = Pick<Extract<Step, { step: 'lookup' }>, 'replay' | 'replayed_in'>;
 
 /** What the tables say now of the packet that a megaflow was made for; once for each megaflow. */
 function replay(c: Context, flow: DpFlow | undefined): Replayed {
-  const ukey = flow?.user instanceof Ukey ? flow.user : null;
-  const key = new FlowKey();
-  if (!flow || !ukey) return { replay: null, replayed_in: null };
-  key.copyFrom(ukey.key);
-  const entry = c.backer.flowOf(flow.key);
-  if (!entry) return { replay: null, replayed_in: null };
-  key.set32(OFS.in_port, entry.flow.get32(OFS.in_port));
+  if (!flow) return { replay: null, replayed_in: null };
   const isEmpty = flow.actions.length === 0;
   const toldIn = c.collector.toldIn.get(flow.ufid) ?? null;
   if (toldIn !== null && !isEmpty) return { replay: null, replayed_in: toldIn };
-  const telling = new Telling();
-  const result = c.backer.translate({
-    bridge: entry.bridge,
-    flow: key,
-    packet: null,
-    observer: telling,
-    isTrace: true,
-  });
-  const isCurrent = sameActions(c.backer.installable(result), flow.actions);
-  if (isEmpty && isCurrent) c.dropByTables = telling.drop(result, entry.bridge);
+  const again = replayOf(c.collector, flow);
+  if (!again) return { replay: null, replayed_in: null };
+  const isCurrent = again.replay.is_current;
+  if (isEmpty && isCurrent) c.dropByTables = again.drop;
   if (c.number !== 0) c.collector.toldIn.set(flow.ufid, c.number);
   if (toldIn !== null && isCurrent) return { replay: null, replayed_in: toldIn };
-  return { replay: { ...telling.story(key, result, entry.bridge), is_current: isCurrent }, replayed_in: null };
+  return { replay: again.replay, replayed_in: null };
 }

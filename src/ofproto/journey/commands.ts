@@ -7,6 +7,7 @@
 import { MANY_ARGS, registerCommand, UnixctlError } from '../../base/commands.ts';
 import type { Backers } from '../commands/find.ts';
 import { registerBreakCommands } from './break-commands.ts';
+import { registerExplain } from './explain.ts';
 import { numberOf, parseOptions } from './options.ts';
 import { type JourneyOptions, type JourneySession, ONLY, type Only } from './session.ts';
 import { storyText } from './text.ts';
@@ -33,6 +34,7 @@ const START_USAGE =
 
 export function registerJourneyCommands(backers: Backers): void {
   registerBreakCommands(backers);
+  registerExplain(backers);
   registerCommand('journey/start', START_USAGE, 0, MANY_ARGS, (args) => start(backers, args).name);
   registerCommand(
     'journey/show',

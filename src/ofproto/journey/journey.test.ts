@@ -8,6 +8,7 @@ import { clock } from '../../base/clock.ts';
 import { runCommand } from '../../base/commands.ts';
 import type { Backer } from '../backer.ts';
 import type { Bridge } from '../bridge.ts';
+import { formatUfid } from '../commands/flow-text.ts';
 import { registerTrace } from '../trace.ts';
 import { Random } from '../xlate/random-network.ts';
 import { registerJourneyCommands } from './commands.ts';
@@ -118,6 +119,23 @@ describe('journeys', () => {
     assert.equal(lookup.replay?.is_current, false);
     assert.equal(lookup.replay?.actions, 'p3');
     assert.match(storyText(story), /the tables have changed since/);
+  });
+
+  it('explains a megaflow on demand, by its name or the beginning of it', async () => {
+    flow('priority=9,udp,actions=output:2');
+    give('p1', udp(2));
+    const [megaflow] = [...backer.dpif.flows()];
+    const name = formatUfid(megaflow.ufid);
+    const explained = JSON.parse(await runCommand('journey/explain', [`ufid:${name}`, '--format=json'], TEXT));
+    assert.equal(explained.megaflow.ufid, name);
+    assert.match(explained.megaflow.made_for, /^udp,in_port=p1,/);
+    assert.match(explained.megaflow.made_at, /^20\d\d-.*Z$/);
+    assert.equal(explained.replay.is_current, true);
+    flow('priority=10,udp,actions=drop');
+    const text = await runCommand('journey/explain', [name.slice(0, 8)], TEXT);
+    assert.match(text, /^ufid:\S+\n +megaflow .*\n +made .* ago, 0 packets so far\n +made for +udp,in_port=p1/);
+    assert.match(text, /the tables have changed since, and say now:\n.*priority 10\n/s);
+    await assert.rejects(runCommand('journey/explain', ['12345678'], TEXT), /12345678: no such megaflow/);
   });
 
   it('names each reason for a drop', () => {

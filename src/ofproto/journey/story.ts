@@ -42,6 +42,9 @@ export interface MegaflowStory {
   readonly packets: number;
   /** Since it was installed. */
   readonly age_ms: number;
+  /** The time of day; and the thread whose upcall it was, -1 for the main thread. */
+  readonly made_at: string | null;
+  readonly made_by_pmd: number | null;
   /** The flow of the packet whose upcall made it, as a match. */
   readonly made_for: string | null;
   /** The journey of that packet, if it was told. */
@@ -58,6 +61,9 @@ export interface TranslationStory {
   readonly error: string | null;
 }
 
+/** A translation done again; `is_current`: the tables still say what the megaflow does. */
+export type Replay = TranslationStory & { readonly is_current: boolean };
+
 /** `ns`: since reception. `pmd`: where; -1 is the main thread, where the slow path lives. */
 export type Step = { readonly ns: number; readonly pmd: number } & (
   | {
@@ -71,7 +77,7 @@ export type Step = { readonly ns: number; readonly pmd: number } & (
       readonly is_indexed: boolean;
       readonly megaflow: MegaflowStory | null;
       /** What the tables say now of a packet that a cache answered; null where it was told before or cannot be known. */
-      readonly replay: (TranslationStory & { readonly is_current: boolean }) | null;
+      readonly replay: Replay | null;
       /** The journey that told the replay. */
       readonly replayed_in: number | null;
     }

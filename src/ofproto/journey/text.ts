@@ -2,7 +2,7 @@
  * A story for people: one screen. Times on the left, whose thread it was beside them, what happened on the right.
  * With colour where the reader has a terminal.
  */
-import type { Step, Story, TranslationStory } from './story.ts';
+import type { MegaflowStory, Replay, Step, Story, TranslationStory } from './story.ts';
 
 export interface StoryTextOptions {
   readonly color: boolean;
@@ -199,20 +199,43 @@ function lookupLines(step: Extract<Step, { step: 'lookup' }>, style: Style): str
         ? `${style.good('megaflow hit')} by the index over ${tables}, after ${step.tried} ${step.tried === 1 ? 'step' : 'steps'}`
         : `${style.good('megaflow hit')} in subtable ${step.tried} of ${step.subtables}`;
   if (!megaflow) return [`${where} (the megaflow is gone by now)`];
-  const by = megaflow.made_by_journey === null ? '' : ` in journey ${megaflow.made_by_journey}`;
-  const lines = [where, `  megaflow   ${megaflow.match}`];
-  const packets = megaflow.packets === 1 ? '1 packet' : `${megaflow.packets} packets`;
-  lines.push(`  made       ${age(megaflow.age_ms)} ago${by}, ${packets} so far`);
-  if (megaflow.made_for !== null && by === '') lines.push(`  made for   ${megaflow.made_for}`);
+  const lines = [where, ...megaflowLines(megaflow)];
   if (replay) {
-    lines.push(
-      replay.is_current ? '  the tables still say so:' : style.bad('  the tables have changed since, and say now:'),
-    );
-    lines.push(...translationLines(replay, style));
+    lines.push(...replayLines(replay, style));
   } else if (step.replayed_in !== null && step.replayed_in !== megaflow.made_by_journey) {
     lines.push(style.dim(`  translated in journey ${step.replayed_in}`));
   }
   return lines;
+}
+
+function megaflowLines(m: MegaflowStory): string[] {
+  const by = m.made_by_journey === null ? '' : ` in journey ${m.made_by_journey}`;
+  const packets = m.packets === 1 ? '1 packet' : `${m.packets} packets`;
+  const lines = [`  megaflow   ${m.match}`, `  made       ${age(m.age_ms)} ago${by}, ${packets} so far`];
+  if (m.made_for !== null && by === '') lines.push(`  made for   ${m.made_for}`);
+  return lines;
+}
+
+function replayLines(replay: Replay, style: Style): string[] {
+  const head = replay.is_current
+    ? '  the tables still say so:'
+    : style.bad('  the tables have changed since, and say now:');
+  return [head, ...translationLines(replay, style)];
+}
+
+/** A megaflow, and what the tables say of it. */
+export function explanationText(
+  { megaflow, replay }: { readonly megaflow: MegaflowStory; readonly replay: Replay | null },
+  options: StoryTextOptions,
+): string {
+  const style = options.color ? COLORED : PLAIN;
+  const lines = [
+    `ufid:${megaflow.ufid}`,
+    ...megaflowLines(megaflow),
+    `  actions    ${megaflow.actions || 'drop'}`,
+    ...(replay ? replayLines(replay, style) : ['  it was made by no upcall of this switch']),
+  ];
+  return `${lines.map((line) => folded(line, (/^ */.exec(line)?.[0].length ?? 0) + 2, options.width)).join('\n')}\n`;
 }
 
 function translationLines(t: TranslationStory, style: Style): string[] {
