@@ -34,6 +34,7 @@ export interface TopDatapath {
     /** Lookups, recirculated packets' too, and what answered them. */
     readonly lookups: number;
     readonly emc: number;
+    readonly smc: number;
     readonly megaflow: number;
     readonly upcall: number;
     readonly lost: number;
@@ -172,13 +173,14 @@ function pmdView(pmd: number, old: Float64Array | undefined, s: Float64Array, ra
   const of = (name: keyof typeof PMD_STAT): number => rate(old?.[PMD_STAT[name]], s[PMD_STAT[name]]);
   const busy = of('BUSY_NS');
   const time = busy + of('IDLE_NS');
-  const [emc, megaflow, upcall] = [of('EMC_HIT'), of('MEGAFLOW_HIT'), of('MISS')];
+  const [emc, smc, megaflow, upcall] = [of('EMC_HIT'), of('SMC_HIT'), of('MEGAFLOW_HIT'), of('MISS')];
   return {
     pmd,
     load: pmd < 0 || time === 0 ? null : busy / time,
     packets: of('RECEIVED'),
-    lookups: emc + megaflow + upcall,
+    lookups: emc + smc + megaflow + upcall,
     emc,
+    smc,
     megaflow,
     upcall,
     lost: of('LOST'),

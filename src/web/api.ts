@@ -42,6 +42,7 @@ export interface Thread {
   readonly packets: number;
   readonly lookups: number;
   readonly emc: number;
+  /** Absent from switches that have none. */
   readonly smc?: number;
   readonly megaflow: number;
   readonly upcall: number;

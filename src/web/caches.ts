@@ -107,15 +107,15 @@ export class Megaflows {
       row.packets += packets;
       row.rate += rate;
     }
-    const subtables = [...byMask.values()].sort((a, b) => b.rate - a.rate || b.packets - a.packets);
+    const subtables = [...byMask.values()].sort((a, b) => b.packets - a.packets);
     return { subtables, total: this.known.size };
   }
 
-  /** The busiest first. */
+  /** Those that have seen most first: by rates they would change places all the time. */
   of(mask: string): MegaflowRow[] {
     return [...this.known.values()]
       .filter((flow) => mask === '' || flow.mask === mask)
-      .sort((a, b) => b.rate - a.rate || b.packets - a.packets)
+      .sort((a, b) => b.packets - a.packets)
       .slice(0, MAX_LISTED)
       .map(({ ufid, match, actions, packets, bytes, used, rate }) => {
         return { ufid, match, actions, packets, bytes, used, rate };

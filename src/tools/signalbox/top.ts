@@ -156,6 +156,9 @@ export function topLines(view: TopView, color: boolean): string[] {
     const caches = `EMC ${percent(
       sum((p) => p.emc),
       lookups,
+    )}, SMC ${percent(
+      sum((p) => p.smc),
+      lookups,
     )}, megaflows ${percent(
       sum((p) => p.megaflow),
       lookups,
@@ -168,12 +171,13 @@ export function topLines(view: TopView, color: boolean): string[] {
     );
     section(
       table(
-        ['THREAD', 'LOAD', 'PACKETS/s', 'EMC', 'MEGAFLOW', 'SUBTABLES', 'UPCALLS/s', 'LOST/s', 'DROPPED/s'],
+        ['THREAD', 'LOAD', 'PACKETS/s', 'EMC', 'SMC', 'MEGAFLOW', 'SUBTABLES', 'UPCALLS/s', 'LOST/s', 'DROPPED/s'],
         dp.pmds.map((p) => [
           p.pmd < 0 ? 'main' : `pmd ${p.pmd}`,
           p.load === null ? '-' : percent(p.load, 1),
           count(p.packets),
           percent(p.emc, p.lookups),
+          percent(p.smc, p.lookups),
           percent(p.megaflow, p.lookups),
           p.subtables_per_hit > 0 ? p.subtables_per_hit.toFixed(1) : '-',
           count(p.upcall),

@@ -7,7 +7,7 @@ import { Chart } from '../parts/chart.tsx';
 import { samplesSoFar } from '../parts/history.ts';
 import { Icon } from '../parts/icons.tsx';
 import { VirtualList } from '../parts/virtual-list.tsx';
-import { linkTo, setParams } from '../route.ts';
+import { linkTo, setParams, useRoute } from '../route.ts';
 import type { NetNode } from './net-layout.ts';
 import { ratesOf } from './port-rates.ts';
 
@@ -22,8 +22,10 @@ interface Props {
 
 export function NodeDetails(props: Props): JSX.Element {
   const { node, close } = props;
-  const [inside, setInside] = useState<NetPort | null>(null);
-  useEffect(() => setInside(null), [node.id]);
+  const within = useRoute().params.get('in');
+  const ports = node.kind === 'panel' ? node.ports : node.kind === 'bridge' ? (node.bridge?.ports ?? []) : [];
+  const inside = ports.find((p) => p.name === within) ?? null;
+  const setInside = (one: NetPort | null): void => setParams({ in: one?.name ?? null });
   useEffect(() => {
     const keys = (event: KeyboardEvent): void => {
       if (event.key === 'Escape') close();

@@ -33,7 +33,7 @@ export function TopologyView(): JSX.Element {
     if (!net || aspect === 0) return null;
     return (before.current = layOut(net, aspect, before.current));
   }, [net, aspect]);
-  const choose = (id: string | null): void => setParams({ at: id });
+  const choose = (id: string | null, port: string | null = null): void => setParams({ at: id, in: port });
   const dropsAt = useMemo(() => dropsByPort(drops ?? []), [drops]);
   const node = layout?.nodes.find((n) => n.id === chosen) ?? null;
   return (
@@ -192,7 +192,7 @@ interface NodeProps {
   readonly patches: TopData['ports'] | undefined;
   readonly drops: ReadonlyMap<string, number>;
   readonly isChosen: boolean;
-  readonly choose: (id: string | null) => void;
+  readonly choose: (id: string | null, port?: string | null) => void;
 }
 
 function NodeBox(props: NodeProps): JSX.Element {
@@ -207,7 +207,12 @@ function NodeBox(props: NodeProps): JSX.Element {
       role="button"
       aria-label={`${node.kind} ${node.title}`}
       aria-pressed={isChosen}
-      onClick={open}
+      onClick={(event) => {
+        // A square of a panel is a port.
+        const square = (event.target as Element).getAttribute('data-port');
+        if (square === null) open();
+        else choose(node.id, square);
+      }}
       onKeyDown={(event) => {
         if (event.key !== 'Enter' && event.key !== ' ') return;
         event.preventDefault();
@@ -331,6 +336,7 @@ function Panel({ node, top, patches, drops }: NodeProps): JSX.Element {
         return (
           <rect
             key={port.uuid}
+            data-port={port.name}
             class={`cell is-${level}`}
             x={9 + (i % columns) * 11}
             y={29 + Math.floor(i / columns) * 11}
