@@ -11,7 +11,7 @@ import { comparable, Side } from './support/ovsdb-side.ts';
 import { type RandomSchema, randomOperations, randomSchema } from './support/random-database.ts';
 import { missing, type Result, Sandbox } from './support/sandbox.ts';
 
-const RUNS = Number(process.env['OVSDB_SCHEMAS'] ?? 40);
+const RUNS = Number(process.env['OVSDB_SCHEMAS'] ?? 25);
 const SEED = Number(process.env['OVSDB_SCHEMA_SEED'] ?? 3);
 const FILE = 'r.db';
 

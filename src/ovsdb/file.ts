@@ -29,18 +29,24 @@ export function disableColumnDiffs(): void {
   columnDiffs = false;
 }
 
-/** The record of a transaction; null if nothing of it outlives the server. */
-export function changesToRecord(changes: Changes, comments: readonly string[], dateMs: number): JsonObject | null {
+/** The record of a transaction; null if nothing of it outlives the server. `diffs`: changed columns are differences. */
+export function changesToRecord(
+  changes: Changes,
+  comments: readonly string[],
+  dateMs: number,
+  diffs = columnDiffs,
+): JsonObject | null {
   const record: JsonObject = { _date: dateMs };
   if (comments.length > 0) record['_comment'] = comments.join('\n');
-  if (columnDiffs) record['_is_diff'] = true;
+  if (diffs) record['_is_diff'] = true;
   let any = false;
   for (const [table, rows] of changes) {
     const tableJson: JsonObject = {};
     let anyRow = false;
     for (const [uuid, change] of rows) {
-      const json = change.new === null ? null : rowRecord(table, change.old, change.new);
+      const json = change.new === null ? null : rowRecord(table, change.old, change.new, diffs);
       if (json === undefined) continue;
+      if (json === UNREADABLE) return changesToRecord(changes, comments, dateMs, false);
       tableJson[uuid] = json;
       anyRow = true;
     }
@@ -57,7 +63,13 @@ export function changesToText(changes: Changes, comments: readonly string[], dat
   return record === null ? null : stringifyJson(record);
 }
 
-function rowRecord(table: Table, old: Row | null, row: Row): JsonObject | undefined {
+/**
+ * A difference of more members than the column may have, such as of two values by two others. The original writes it and then cannot read its file, so
+ * such a record holds whole values.
+ */
+const UNREADABLE: JsonObject = {};
+
+function rowRecord(table: Table, old: Row | null, row: Row, diffs: boolean): JsonObject | undefined {
   const json: JsonObject = {};
   let changed = old === null;
   const base = old?.data ?? defaultData(table.schema);
@@ -66,8 +78,10 @@ function rowRecord(table: Table, old: Row | null, row: Row): JsonObject | undefi
     const before = base[index]!;
     const after = row.data[index]!;
     if (datumsEqual(before, after)) continue;
-    const whole = old === null || !columnDiffs || standsWhole(type, before);
-    json[name] = datumToJson(type, whole ? after : datumDiff(before, after));
+    const whole = old === null || !diffs || standsWhole(type, before);
+    const datum = whole ? after : datumDiff(before, after);
+    if (datum.keys.length > type.max) return UNREADABLE;
+    json[name] = datumToJson(type, datum);
     changed = true;
   }
   return changed ? json : undefined;
@@ -226,7 +240,7 @@ export function* databaseTexts(db: Database, comment: string, dateMs: number): G
   for (const [i, table] of tables.entries()) {
     let before = `,${JSON.stringify(table.schema.name)}:{`;
     for (const row of snapshot[i]!) {
-      yield `${before}"${row.uuid}":${stringifyJson(rowRecord(table, null, row))}`;
+      yield `${before}"${row.uuid}":${stringifyJson(rowRecord(table, null, row, false))}`;
       before = ',';
     }
     yield '}';

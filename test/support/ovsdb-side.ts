@@ -3,7 +3,7 @@
  * rows, and which of several errors in one row or of several rows is found first, since the original goes through members in the order of its hash table.
  */
 import { connectStream } from '../../src/base/stream.ts';
-import { type Json, jsonText } from '../../src/ovsdb/json.ts';
+import { type Json, type JsonObject, jsonText } from '../../src/ovsdb/json.ts';
 import { ClientRpc } from '../../src/tools/ovsdb/client-rpc.ts';
 
 const ERROR = /\{"details":"(?:[^"\\]|\\.)*","error":"[^"]*"(?:,"syntax":"(?:[^"\\]|\\.)*")?\}/g;
@@ -37,6 +37,22 @@ export function comparable(json: Json): string {
   return jsonText(canonical(json)).replace(ERROR, 'ERROR');
 }
 
+/** Updates without those that say nothing, such as of a row that a transaction changes and the end of it restores; the original sends some. */
+function telling(updates: Json): Json {
+  const tables = Object.entries(updates as JsonObject).map(([table, rows]): [string, Json] => [
+    table,
+    Object.fromEntries(Object.entries(rows as JsonObject).filter(([, update]) => says(update as JsonObject))),
+  ]);
+  const kept = tables.filter(([, rows]) => Object.keys(rows as JsonObject).length > 0);
+  return kept.length === 0 ? null : Object.fromEntries(kept);
+}
+
+function says(update: JsonObject): boolean {
+  const changed = update['modify'] ?? ('new' in update ? update['old'] : undefined);
+  if (changed === undefined) return true;
+  return Object.keys(changed as JsonObject).some((column) => column !== '_version');
+}
+
 export class Side {
   readonly rpc: ClientRpc;
   readonly heard: string[] = [];
@@ -47,10 +63,9 @@ export class Side {
 
   private constructor(rpc: ClientRpc) {
     this.rpc = rpc;
-    // An empty modification says nothing; the original sends some.
     rpc.onNotify((method, params) => {
-      const text = comparable([method, ...params]);
-      if (!text.includes('{"modify":{}}')) this.heard.push(text);
+      const updates = method.startsWith('update') ? telling(params.at(-1) ?? null) : params.at(-1);
+      if (updates !== null) this.heard.push(comparable([method, ...params.slice(0, -1), updates ?? null]));
     });
   }
 
