@@ -1,8 +1,11 @@
 /** `signalbox lint` over OpenFlow: of our switch and of the original, with exit statuses and both forms of output. */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { FINDINGS } from '../src/openflow/lint/index.ts';
 import { assertValid } from './support/json-schema.ts';
-import { missing, Sandbox } from './support/sandbox.ts';
+import { missing, ROOT, Sandbox } from './support/sandbox.ts';
 
 const RULES = [
   'priority=50,ip,nw_dst=10.0.0.0/24,cookie=0x50,actions=drop',
@@ -15,6 +18,7 @@ const RULES = [
 interface Lint {
   readonly findings: readonly {
     kind: string;
+    packet: string | null;
     rule: { text: string; cookie: string } | null;
     related: { cookie: string }[];
   }[];
@@ -42,10 +46,21 @@ async function lints(sb: Sandbox, tool: 'ours' | 'c'): Promise<void> {
     ['loop', 'shadowed', 'missing-port', 'unreached-table'],
   );
   assert.equal(document.findings[1].related[0].cookie, '0x50');
+  // The packet of the loop goes round indeed.
+  const packet = document.findings[0].packet ?? '';
+  const trace = await sb[tool]('ovs-appctl', 'ofproto/trace', 'br0', packet);
+  assert.match(trace.stdout, /over (max translation depth 64|4096 resubmit actions)/, packet);
   const errors = await sb.ours('signalbox', 'lint', '--level=error', 'br0');
   assert.doesNotMatch(errors.stdout, /^warning/m);
   assert.equal(errors.status, 1, 'what is not shown is there');
 }
+
+test('the schema has all kinds of findings', () => {
+  const schema = JSON.parse(readFileSync(join(ROOT, 'docs/schema/lint.json'), 'utf8'));
+  assert.deepEqual(schema.properties.findings.items.properties.kind.enum, Object.keys(FINDINGS));
+  const guide = readFileSync(join(ROOT, 'docs/lint.md'), 'utf8');
+  for (const kind of Object.keys(FINDINGS)) assert.ok(guide.includes(`\`${kind}\``), kind);
+});
 
 test('our switch', async () => {
   await using sb = await Sandbox.create();

@@ -1,6 +1,7 @@
 /** Actions that change nothing, and those that write fields which the packets need not have. */
 import type { Field } from '../../flow/field.ts';
 import { FLOW_WORDS, OFS } from '../../flow/layout.ts';
+import type { Match } from '../../flow/match.ts';
 import { formatPort } from '../../flow/names.ts';
 import { checkActions } from '../actions/check.ts';
 import { formatAction } from '../actions/index.ts';
@@ -14,6 +15,11 @@ import { visitActions } from './walk.ts';
 const PRESENT = 0x1000;
 const EXACT32 = 0xffffffff;
 
+interface Said {
+  readonly reason: string;
+  readonly action: number;
+}
+
 export function lintEffects(input: LintInput, graph: TableGraph): Finding[] {
   const findings: Finding[] = [];
   let usesActionSet = false;
@@ -23,16 +29,17 @@ export function lintEffects(input: LintInput, graph: TableGraph): Finding[] {
     });
   const groups = new Map((input.groups ?? []).map((g) => [g.groupId, g]));
   input.flows.forEach((f, rule) => {
-    const say = (kind: 'no-effect' | 'prerequisite', reason: string): void => {
-      findings.push(finding(kind, reason, { rule, table: f.table }));
+    const say = (kind: 'no-effect' | 'prerequisite', { reason, action }: Said): void => {
+      findings.push(finding(kind, reason, { rule, action, table: f.table }));
     };
     // An action set is carried out at the end, and who resubmitted goes on with what has become of the packet.
     const endsHere = !usesActionSet && !graph.isResubmitted.has(f.table);
-    for (const reason of idleActions(f, endsHere)) say('no-effect', reason);
-    for (const a of f.actions)
-      if (a.kind === 'group' && groups.get(a.groupId)?.buckets.every((b) => b.actions.length === 0) === true)
-        say('no-effect', `group:${a.groupId} does nothing: the group has no buckets with actions`);
-    for (const reason of missingPrerequisites(f)) say('prerequisite', reason);
+    for (const said of idleActions(f, endsHere)) say('no-effect', said);
+    f.actions.forEach((a, action) => {
+      if (a.kind !== 'group' || groups.get(a.groupId)?.buckets.every((b) => b.actions.length === 0) !== true) return;
+      say('no-effect', { action, reason: `group:${a.groupId} does nothing: the group has no buckets with actions` });
+    });
+    for (const said of missingPrerequisites(f)) say('prerequisite', said);
   });
   return findings;
 }
@@ -63,59 +70,66 @@ function isChange(a: Ofpact): boolean {
   }
 }
 
-function idleActions(f: FlowStats, endsHere: boolean): string[] {
-  const reasons: string[] = [];
+function idleActions(f: FlowStats, endsHere: boolean): Said[] {
+  const said: Said[] = [];
   const known = f.match.clone();
   /** Writes that nothing has looked at yet. */
-  let unseen: { readonly text: string; readonly write: Write }[] = [];
+  let unseen: { readonly action: number; readonly write: Write }[] = [];
   const { actions } = f;
-  for (const [i, a] of actions.entries()) {
+  for (const [action, a] of actions.entries()) {
     const text = formatAction(a);
     if (a.kind === 'exit') {
-      if (i < actions.length - 1)
-        reasons.push(`${formatAction(actions[i + 1])} is behind exit and is never carried out`);
-      break;
+      if (action === actions.length - 1) break;
+      const reason = `${formatAction(actions[action + 1])} is behind exit and is never carried out`;
+      return [...said, { action: action + 1, reason }];
     }
-    if ((a.kind === 'output' || a.kind === 'output_trunc' || a.kind === 'enqueue') && isInPort(known, a.port))
-      reasons.push(
-        `${text} sends nothing: the packet came in by port ${formatPort(a.port)}, and only in_port sends it back`,
-      );
     const write = constantWrite(a);
-    const tag = vlanWrite(a);
-    if (write?.mask.w.every((w) => w === 0)) reasons.push(`${text} writes no bits`);
-    else if (write !== null && isKnownAs(known, write)) reasons.push(`${text} writes what is there already`);
-    else if (tag !== null && isTag(known, tag)) reasons.push(`${text} writes what is there already`);
-    else if (a.kind === 'reg_move' && sameSubfield(a.src, a.dst)) reasons.push(`${text} moves a field to itself`);
-    else if (a.kind === 'strip_vlan' && hasNoTag(known)) reasons.push(`${text} finds no VLAN tag`);
-    else if (a.kind === 'clone' && a.actions.length === 0) reasons.push(`${text} does nothing with the copy`);
+    const why = idleReason(a, known, write);
+    if (why !== null) said.push({ action, reason: `${text} ${why}` });
     if (write === null) unseen = [];
     else {
-      for (const before of unseen)
-        if (isWithin(before.write, write))
-          reasons.push(`${before.text} is overwritten by ${text} before anything sees it`);
-      unseen = [...unseen.filter((u) => !isWithin(u.write, write)), { text, write }];
+      for (const u of unseen) {
+        if (!isWithin(u.write, write)) continue;
+        const reason = `${formatAction(actions[u.action])} is overwritten by ${text} before anything sees it`;
+        said.push({ action: u.action, reason });
+      }
+      unseen = [...unseen.filter((u) => !isWithin(u.write, write)), { action, write }];
     }
     pass(known, a);
   }
-  if (endsHere) {
-    const last = actions.findLastIndex((a) => !isChange(a));
-    const tail = actions.slice(last + 1);
-    const what = last < 0 ? 'the packet, which is dropped' : 'the packet, which goes nowhere after that';
-    if (tail.length > 0) reasons.push(`${tail.map((a) => formatAction(a)).join(',')} changes ${what}`);
+  const tail = actions.findLastIndex((a) => !isChange(a)) + 1;
+  if (endsHere && tail < actions.length) {
+    const list = actions.slice(tail).map((a) => formatAction(a));
+    const what = tail === 0 ? 'the packet, which is dropped' : 'the packet, which goes nowhere after that';
+    said.push({ action: tail, reason: `${list.join(',')} changes ${what}` });
   }
-  return reasons;
+  return said;
 }
 
-function isInPort({ key, mask }: FlowStats['match'], port: number): boolean {
+/** Why an action does nothing with packets of which so much is known; null if it may do something. */
+function idleReason(a: Ofpact, known: Match, write: Write | null): string | null {
+  if ((a.kind === 'output' || a.kind === 'output_trunc' || a.kind === 'enqueue') && isInPort(known, a.port))
+    return `sends nothing: the packet came in by port ${formatPort(a.port)}, and only in_port sends it back`;
+  const tag = vlanWrite(a);
+  if (write?.mask.w.every((w) => w === 0)) return 'writes no bits';
+  if (write !== null && isKnownAs(known, write)) return 'writes what is there already';
+  if (tag !== null && isTag(known, tag)) return 'writes what is there already';
+  if (a.kind === 'reg_move' && sameSubfield(a.src, a.dst)) return 'moves a field to itself';
+  if (a.kind === 'strip_vlan' && hasNoTag(known)) return 'finds no VLAN tag';
+  if (a.kind === 'clone' && a.actions.length === 0) return 'does nothing with the copy';
+  return null;
+}
+
+function isInPort({ key, mask }: Match, port: number): boolean {
   return mask.get32(OFS.in_port) === EXACT32 && key.get32(OFS.in_port) === port;
 }
 
-function isTag({ key, mask }: FlowStats['match'], tag: { bits: number; value: number }): boolean {
+function isTag({ key, mask }: Match, tag: { bits: number; value: number }): boolean {
   const bits = tag.bits | PRESENT;
   return (mask.get16(OFS.vlan_tci) & bits) === bits && (key.get16(OFS.vlan_tci) & bits) === (tag.value | PRESENT);
 }
 
-function hasNoTag({ key, mask }: FlowStats['match']): boolean {
+function hasNoTag({ key, mask }: Match): boolean {
   return (mask.get16(OFS.vlan_tci) & PRESENT) !== 0 && (key.get16(OFS.vlan_tci) & PRESENT) === 0;
 }
 
@@ -127,19 +141,19 @@ function isWithin(inner: Write, outer: Write): boolean {
 /** Tags are put and taken off where there is one and where there is none: that is meant. */
 const TAG_ACTIONS: ReadonlySet<Ofpact['kind']> = new Set(['strip_vlan', 'set_vlan_vid', 'set_vlan_pcp']);
 
-function missingPrerequisites(f: FlowStats): string[] {
+function missingPrerequisites(f: FlowStats): Said[] {
   const check = (list: readonly Ofpact[]): boolean =>
     checkActions(list, f.match, { version: 6 }) === 'OFPBAC_MATCH_INCONSISTENT';
   if (!check(f.actions)) return [];
-  const reasons: string[] = [];
+  const said: Said[] = [];
   let list: Ofpact[] = [];
-  for (const a of f.actions) {
+  for (const [action, a] of f.actions.entries()) {
     const longer = [...list, a];
     // Without it, to see what else there is.
     if (!check(longer)) list = longer;
-    else if (!TAG_ACTIONS.has(a.kind)) reasons.push(prerequisiteText(a));
+    else if (!TAG_ACTIONS.has(a.kind)) said.push({ action, reason: prerequisiteText(a) });
   }
-  return reasons;
+  return said;
 }
 
 function prerequisiteText(a: Ofpact): string {

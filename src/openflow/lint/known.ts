@@ -34,15 +34,21 @@ export function constantWrite(a: Ofpact): Write | null {
   return { key, mask };
 }
 
-/** The tag that an action writes into packets that have one: its bits and their values. */
-export function vlanWrite(a: Ofpact): { readonly bits: number; readonly value: number } | null {
-  if (a.kind === 'set_vlan_vid') return { bits: 0x0fff, value: a.vid };
-  if (a.kind === 'set_vlan_pcp') return { bits: 0xe000, value: a.pcp << 13 };
+/** The tag that an action writes: its bits and their values, and whether packets without a tag get one. */
+interface TagWrite {
+  readonly bits: number;
+  readonly value: number;
+  readonly pushes: boolean;
+}
+
+export function vlanWrite(a: Ofpact): TagWrite | null {
+  if (a.kind === 'set_vlan_vid') return { bits: 0x0fff, value: a.vid, pushes: a.pushIfNeeded };
+  if (a.kind === 'set_vlan_pcp') return { bits: 0xe000, value: a.pcp << 13, pushes: a.pushIfNeeded };
   if (a.kind !== 'set_field' || !VLAN_FIELDS.has(a.field) || a.mask !== null) return null;
   const key = new FlowKey();
   setField(key, a.field, a.value);
   const bits = a.field === F.vlan_tci ? 0xffff : a.field === F.vlan_pcp || a.field === F.dl_vlan_pcp ? 0xe000 : 0x0fff;
-  return { bits, value: key.get16(OFS.vlan_tci) & bits };
+  return { bits, value: key.get16(OFS.vlan_tci) & bits, pushes: false };
 }
 
 /** Is every bit of the write known to be as it is written? */
@@ -112,9 +118,12 @@ export function pass(known: Match, a: Ofpact, touched?: FlowMask): void {
   }
 }
 
-function putTag(known: Match, { bits, value }: { bits: number; value: number }, touched?: FlowMask): void {
+function putTag(known: Match, { bits, value, pushes }: TagWrite, touched?: FlowMask): void {
   const hadTag = (known.mask.get16(OFS.vlan_tci) & known.key.get16(OFS.vlan_tci) & PRESENT) !== 0;
-  if (!hadTag) forget(known, OFS.vlan_tci & ~3, 4, touched);
+  if (!hadTag) {
+    forget(known, OFS.vlan_tci & ~3, 4, touched);
+    if (!pushes) return;
+  }
   known.key.set16(OFS.vlan_tci, (known.key.get16(OFS.vlan_tci) & ~bits) | value | PRESENT);
   known.mask.set16(OFS.vlan_tci, known.mask.get16(OFS.vlan_tci) | bits | PRESENT);
   touched?.set16(OFS.vlan_tci, 0xffff);

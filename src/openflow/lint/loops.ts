@@ -203,6 +203,13 @@ function lookup(run: Run, table: number): number | null {
   return null;
 }
 
+const TAG_PRESENT = 0x1000;
+
+function writeTag(key: FlowKey, tag: NonNullable<ReturnType<typeof vlanWrite>>): void {
+  const tci = key.get16(OFS.vlan_tci);
+  if ((tci & TAG_PRESENT) !== 0 || tag.pushes) key.set16(OFS.vlan_tci, (tci & ~tag.bits) | tag.value | TAG_PRESENT);
+}
+
 /** Does what decides about further lookups; what it does not know changes nothing. */
 function carryOut(run: Run, actions: readonly Ofpact[], table: number): void {
   const { key } = run;
@@ -211,7 +218,7 @@ function carryOut(run: Run, actions: readonly Ofpact[], table: number): void {
     const write = constantWrite(a);
     const tag = vlanWrite(a);
     if (write !== null) for (let w = 0; w < FLOW_WORDS; w++) key.w[w] = (key.w[w] & ~write.mask.w[w]) | write.key.w[w];
-    else if (tag !== null) key.set16(OFS.vlan_tci, (key.get16(OFS.vlan_tci) & ~tag.bits) | tag.value | 0x1000);
+    else if (tag !== null) writeTag(key, tag);
     else if (a.kind === 'resubmit') {
       const port = key.get32(OFS.in_port);
       if (a.inPort !== OFPP.IN_PORT) key.set32(OFS.in_port, a.inPort);
@@ -229,7 +236,7 @@ function carryOut(run: Run, actions: readonly Ofpact[], table: number): void {
       key.set16(OFS.vlan2_tci, 0);
     } else if (a.kind === 'push_vlan') {
       key.set16(OFS.vlan2_tci, key.get16(OFS.vlan_tci));
-      key.set16(OFS.vlan_tci, key.get16(OFS.vlan_tci) | 0x1000);
+      key.set16(OFS.vlan_tci, key.get16(OFS.vlan_tci) | TAG_PRESENT);
     } else if (a.kind === 'dec_ttl') {
       if (key.u8[OFS.ip_ttl] <= 1) return;
       key.u8[OFS.ip_ttl]--;

@@ -40,6 +40,8 @@ export interface Finding {
   readonly kind: FindingKind;
   readonly rule: number | null;
   readonly group: number | null;
+  /** Of `no-effect`: the place of the action in the rule's list. */
+  readonly action: number | null;
   readonly table: number | null;
   /** One sentence. */
   readonly reason: string;
@@ -70,6 +72,7 @@ export const finding = (kind: FindingKind, reason: string, of: Partial<Omit<Find
   reason,
   rule: of.rule ?? null,
   group: of.group ?? null,
+  action: of.action ?? null,
   table: of.table ?? null,
   related: of.related ?? [],
   ...(of.packet === undefined ? {} : { packet: of.packet }),

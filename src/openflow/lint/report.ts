@@ -24,6 +24,7 @@ export function lintJson(bridge: string, input: LintInput, result: LintResult): 
       reason: f.reason,
       table: f.table,
       group: f.group,
+      action: f.action,
       rule: f.rule === null ? null : rule(f.rule),
       related: f.related.map(rule),
       packet: f.packet ?? null,
