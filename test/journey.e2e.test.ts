@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Step, Story } from '../src/ofproto/journey/story.ts';
 import { Netns, uniqueName, type Veth, veth } from './support/netns.ts';
-import { BIN, haveProgram, missing, notRoot, ROOT, Sandbox, until } from './support/sandbox.ts';
+import { BIN, haveProgram, missing, must, notRoot, ROOT, Sandbox, until } from './support/sandbox.ts';
 
 const skip = notRoot || missing('ip', 'ping');
 
@@ -193,4 +193,68 @@ test('the schema knows all that is told', () => {
   const source = readFileSync(join(ROOT, 'src/ofproto/journey/story.ts'), 'utf8');
   const told = [...source.matchAll(/readonly step: '(\w+)'/g)].map((m) => m[1]).sort();
   assert.deepEqual(named, told);
+});
+
+test('a tunnel is told from both sides: what is put around a packet, and what comes out of one', { skip }, async () => {
+  await using sb = await Sandbox.create();
+  await using site = await Netns.create();
+  await using host = await Netns.create();
+  await using peer = await Netns.create();
+  const link = (a: Netns, name: string, b: Netns): Promise<string> =>
+    must('ip', `link add ${name} netns ${a.name} type veth peer name eth0 netns ${b.name}`.split(' '));
+  await link(site, 'host0', host);
+  await link(site, 'phy0', peer);
+  for (const name of ['host0', 'phy0']) await site.must('ip', 'link', 'set', name, 'up');
+  await host.must('ip', 'addr', 'add', '10.94.0.1/24', 'dev', 'eth0');
+  await host.must('ip', 'link', 'set', 'eth0', 'mtu', '1400', 'up');
+  await peer.must('ip', 'addr', 'add', '172.31.9.2/24', 'dev', 'eth0');
+  await peer.must('ip', 'link', 'set', 'eth0', 'up');
+  const vxlan = 'link add vx0 type vxlan id 7 remote 172.31.9.1 dstport 4789 dev eth0';
+  await peer.must('ip', ...vxlan.split(' '));
+  await peer.must('ip', 'addr', 'add', '10.94.0.2/24', 'dev', 'vx0');
+  await peer.must('ip', 'link', 'set', 'vx0', 'up');
+  await sb.createDb();
+  await sb.startOurs('ovsdb-server');
+  await sb.startOurs('ovs-vswitchd', ['--disable-system'], { prefix: site.prefix() });
+  const ours = async (program: string, ...args: string[]): Promise<string> => {
+    const r = await sb.ours(program, ...args);
+    assert.equal(r.status, 0, `${program} ${args.join(' ')}: ${r.stderr}`);
+    return r.stdout;
+  };
+  const lines = [
+    'add-br br-phy -- set bridge br-phy datapath_type=netdev -- add-port br-phy phy0 -- set interface phy0 options:xdp-mode=off',
+    'add-br br-int -- set bridge br-int datapath_type=netdev -- add-port br-int host0 -- set interface host0 options:xdp-mode=off',
+    'add-port br-int vx7 -- set interface vx7 type=vxlan options:remote_ip=172.31.9.2 options:key=7',
+  ];
+  for (const line of lines) await ours('ovs-vsctl', '--timeout=15', ...line.split(' '));
+  await site.must('ip', 'addr', 'add', '172.31.9.1/24', 'dev', 'br-phy');
+  await site.must('ip', 'link', 'set', 'br-phy', 'up');
+  const ping = () => host.exec('ping', '-c', '2', '-i', '0.05', '-W', '1', '10.94.0.2');
+  await until(async () => (await ping()).status === 0, 10_000, 'the tunnel works');
+  const net = { sb, bridge: 'br-int', hosts: [], ours, [Symbol.asyncDispose]: async () => {} };
+  const [out] = stories(await journey(net, ['icmp,nw_dst=10.94.0.2', '--count=1', '--format=json'], ping));
+  assert.equal(out.verdict, 'forwarded');
+  assert.deepEqual(
+    out.outputs.map((p) => p.name),
+    ['phy0'],
+  );
+  const push = out.steps.find((s) => s.step === 'action' && s.action.startsWith('tnl_push('));
+  assert.ok(push?.step === 'action', JSON.stringify(out.steps));
+  assert.match(push.changes[0], /^outer headers: udp,.*nw_src=172\.31\.9\.1,nw_dst=172\.31\.9\.2,.*tp_dst=4789$/);
+  assert.equal(push.changes[1], 'length: 98 -> 148');
+  assert.equal(push.before, out.packet.slice(0, 192));
+  assert.ok(push.after?.includes('12b5'), push.after ?? 'none');
+  // The answer: what comes in is UDP, what comes out of it is told as it is then.
+  const [back] = stories(await journey(net, ['udp,tp_dst=4789', '--count=1', '--format=json'], ping));
+  assert.equal(back.in_port.name, 'phy0');
+  const inner = back.steps.find((s) => s.step === 'recirculated' && s.flow.includes('tun_id=0x7'));
+  assert.ok(inner?.step === 'recirculated', JSON.stringify(back.steps));
+  assert.match(
+    inner.flow,
+    /icmp,.*tun_src=172\.31\.9\.2,tun_dst=172\.31\.9\.1.*nw_src=10\.94\.0\.2,nw_dst=10\.94\.0\.1/,
+  );
+  assert.deepEqual(
+    back.outputs.map((p) => p.name),
+    ['host0'],
+  );
 });

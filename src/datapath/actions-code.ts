@@ -231,7 +231,8 @@ function encodeOne(a: DpAction, out: number[], ids: UserspaceIds): number {
       const bytes = new Uint8Array(Math.ceil(a.header.length / 4) * 4);
       bytes.set(a.header);
       out.push(a.type, be32(a.outPort), ids.tunnels?.sequenceAt(a.port) ?? 0, min, count, a.header.length);
-      out.push(...new Int32Array(bytes.buffer));
+      // The port is for whoever tells of it.
+      out.push(...new Int32Array(bytes.buffer), a.port);
       return OP.TNL_PUSH;
     }
     case 'tnl_pop':

@@ -87,6 +87,10 @@ export function decodeAction(code: Int32Array, at: number, userspace: Userspace)
       return { kind: 'meter', id: b };
     case OP.DROP:
       return { kind: 'drop', reason: a };
+    case OP.TNL_PUSH: {
+      const header = new Uint8Array(code.slice(at + 7, next - 1).buffer).slice(0, code[at + 6]);
+      return { kind: 'tnl_push', port: code[next - 1], outPort: be32(b), type: a, header };
+    }
     case OP.TNL_POP:
       return { kind: 'tnl_pop', port: be32(b) };
     case OP.CT:
@@ -94,7 +98,6 @@ export function decodeAction(code: Int32Array, at: number, userspace: Userspace)
     case OP.CT_CLEAR:
       return { kind: 'ct_clear' };
     default:
-      // A `tnl_push` does not carry all that its text says.
       return null;
   }
 }

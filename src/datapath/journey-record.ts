@@ -57,6 +57,8 @@ export type JourneyEvent = { readonly ns: number } & (
       readonly neighbor: number;
       readonly length: number;
       readonly isTaken: boolean;
+      /** Which of the port's queues for QoS, 0 for none. */
+      readonly txClass: number;
     }
   | { readonly type: 'drop'; readonly reason: number; readonly port: number }
   | { readonly type: 'again'; readonly level: number; readonly recircId: number; readonly key: FlowKey }
@@ -235,7 +237,15 @@ function readEvent(
       };
     }
     case EVENT.SENT:
-      return { ns, type: 'sent', port: w[a], neighbor: w[a + 1], length: w[a + 2], isTaken: w[a + 3] !== 0 };
+      return {
+        ns,
+        type: 'sent',
+        port: w[a],
+        neighbor: w[a + 1],
+        length: w[a + 2],
+        isTaken: w[a + 3] !== 0,
+        txClass: w[a + 4],
+      };
     case EVENT.DROP:
       return { ns, type: 'drop', reason: w[a], port: w[a + 1] };
     case EVENT.AGAIN:

@@ -71,7 +71,7 @@ export const EVENT = {
   ACTIONS: 5,
   /** level, word of the action, bytes of the packet, bytes shown, header bytes (none: as before) */
   STEP: 6,
-  /** port, neighbor or -1, bytes, 1 when it was taken */
+  /** port, neighbor or -1, bytes, 1 when it was taken, class of its queue or 0 */
   SENT: 7,
   /** reason, port or -1 */
   DROP: 8,
@@ -249,7 +249,7 @@ export interface Teller extends ActionTeller {
   upcall(kind: number, userspaceId: number, isSent: boolean): void;
   /** `isRest`: some of them were carried out before the packet waited. */
   actions(first: number, end: number, level: number, isRest?: boolean): void;
-  sent(port: number, neighbor: number, bytes: number, isTaken: boolean): void;
+  sent(port: number, neighbor: number, bytes: number, isTaken: boolean, txClass: number): void;
   drop(reason: number, port: number): void;
   again(b: PacketBatch, level: number): void;
   /** The journey, as far as it goes, is over: hands it up if anybody wants it. */
@@ -478,13 +478,14 @@ export function makeTeller(arena: ArenaViews, at: number, journeys: JourneyRing)
       return true;
     },
 
-    sent(port, neighbor, bytesLong, isTaken) {
-      const e = event(EVENT.SENT, 4);
+    sent(port, neighbor, bytesLong, isTaken, txClass) {
+      const e = event(EVENT.SENT, 5);
       if (e < 0) return;
       words[e] = port;
       words[e + 1] = neighbor;
       words[e + 2] = bytesLong;
       words[e + 3] = isTaken ? 1 : 0;
+      words[e + 4] = txClass;
     },
 
     drop(reason, port) {

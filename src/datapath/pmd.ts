@@ -704,6 +704,7 @@ export function makePmd(options: PmdOptions) {
         q.neighbor === null ? -1 : neighbors.indexOf(q.neighbor),
         bytes,
         f64[statsAt + PMD_STAT.DROPPED] === lost,
+        q.txClass,
       );
       return;
     }
@@ -712,7 +713,7 @@ export function makePmd(options: PmdOptions) {
     transmit(q);
     q.port.flush();
     const isTaken = refusedBy(q.port) === refusals;
-    t.sent(q.no, -1, bytes, isTaken);
+    t.sent(q.no, -1, bytes, isTaken, q.txClass);
     if (!isTaken) t.drop(DROP.TX, q.no);
   }
 

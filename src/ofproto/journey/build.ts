@@ -309,7 +309,9 @@ function eventStep(
         return null;
       }
       const port = portName(c.backer, event.port);
-      if (event.neighbor < 0) return { ...at, step: 'sent', port, length: event.length, by_pmd: pmdId };
+      if (event.neighbor < 0) {
+        return { ...at, step: 'sent', port, queue: event.txClass, length: event.length, by_pmd: pmdId };
+      }
       // Its own record tells how that ends.
       const by = c.collector.source.neighborOf(pmdId, event.neighbor);
       return isHanded ? null : { ...at, step: 'handed', port, by_pmd: by };

@@ -107,6 +107,13 @@ export type Step = { readonly ns: number; readonly pmd: number } & (
   | { readonly step: 'released'; readonly how: string; readonly edits: readonly string[] }
   /** To the PMD that can send out of that port. */
   | { readonly step: 'handed'; readonly port: PortName; readonly by_pmd: number }
-  | { readonly step: 'sent'; readonly port: PortName; readonly length: number; readonly by_pmd: number }
+  | {
+      readonly step: 'sent';
+      readonly port: PortName;
+      /** Which of the port's queues for QoS, counted from 1; 0 for none. */
+      readonly queue: number;
+      readonly length: number;
+      readonly by_pmd: number;
+    }
   | { readonly step: 'drop'; readonly reason: string; readonly text: string; readonly port: string | null }
 );

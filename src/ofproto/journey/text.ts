@@ -171,7 +171,8 @@ function stepLines(step: Step, style: Style, verdict: Story['verdict']): string[
       const no = step.port.of_port;
       const port = `${step.port.name}${no === null ? '' : ` (port ${no})`}`;
       const by = step.by_pmd === step.pmd ? '' : `, by ${threadName(step.by_pmd)}`;
-      return [`${style.good('sent')} to ${style.bold(port)}, ${step.length} bytes${by}`];
+      const queue = step.queue === 0 ? '' : `, QoS queue ${step.queue}`;
+      return [`${style.good('sent')} to ${style.bold(port)}${queue}, ${step.length} bytes${by}`];
     }
     case 'drop': {
       const where = step.port === null ? '' : ` at ${step.port}`;
