@@ -110,7 +110,8 @@ export class MainEngine implements PmdEngine {
   }
 
   private runUnit({ pmd, host }: Unit): boolean {
-    const n = pmd.run(1);
+    // What the last packet's upcall asked for comes before the next packet.
+    const n = pmd.runCommands() + pmd.run(1);
     this.conntrack.supply();
     const more = host.drain((record) => this.onUpcall(host, record));
     return n !== 0 || more || pmd.takeUpcalls();

@@ -318,6 +318,7 @@ export class DpifNetdev implements Dpif {
     const code = encodeActions(actions, {
       add: (u) => this.addUserspace(u, userspaceIds),
       meterAt: this.meterAt,
+      queueOf: this.queueOf,
       tunnels: this.tunnels.facts,
     });
     const out = actions.length === 1 && (code[0] & 0xff) === OP.OUTPUT ? code[1] : -1;

@@ -19,6 +19,9 @@ import { SoftNetdev } from './soft-netdev.ts';
 const TX_WORDS = 1 << 18;
 const WRITE_MS = 10;
 const PACE_MS = 1;
+/** From when the port is there until its first packet. */
+const BEGIN_MS = 100;
+const STATE = { REPLAYED: 0, FIRST_MS: 1, BEGUN: 2 } as const;
 const LINKTYPE_ETHERNET = 1;
 /** Words before a packet in the arena: its length, and two words of a double: when it is due, in ms from the first. */
 const HEAD_BYTES = 16;
@@ -30,7 +33,7 @@ interface PcapSpec extends PortSpec {
   readonly packetBytes: number;
   readonly isInfinite: boolean;
   readonly isPaced: boolean;
-  /** Float64 index: [bytes replayed so far, time of the first packet]. Another half goes on there. */
+  /** Float64 index: bytes replayed so far, time of the first packet, whether it may begin. Another half goes on there. */
   readonly stateAt: number;
   readonly txAt: number;
   readonly isRecorded: boolean;
@@ -110,7 +113,8 @@ class PcapNetdev extends SoftNetdev {
     }
     const result = readPcap(file);
     if (!result.ok) return `${this.name}: ${path}: ${result.error}`;
-    if (result.linkType !== LINKTYPE_ETHERNET) return `${this.name}: ${path}: link type ${result.linkType} is not Ethernet`;
+    if (result.linkType !== LINKTYPE_ETHERNET)
+      return `${this.name}: ${path}: link type ${result.linkType} is not Ethernet`;
     const packets = result.packets.filter((p) => p.packet.length >= 14 && p.packet.length <= LARGE_FRAME_MAX);
     const sizeOf = (length: number): number => HEAD_BYTES + ((length + 7) & ~7);
     const bytes = packets.reduce((sum, p) => sum + sizeOf(p.packet.length), 0);
@@ -127,8 +131,8 @@ class PcapNetdev extends SoftNetdev {
     this.unload();
     this.packetsAt = at;
     this.packetBytes = bytes;
-    f64[this.stateAt] = 0;
-    f64[this.stateAt + 1] = -1;
+    f64[this.stateAt + STATE.REPLAYED] = 0;
+    f64[this.stateAt + STATE.FIRST_MS] = -1;
     return null;
   }
 
@@ -152,8 +156,12 @@ class PcapNetdev extends SoftNetdev {
 
   onRxReady(notify: (() => void) | null): void {
     this.notify = notify;
-    // Packets wait from the beginning.
-    if (notify) setImmediate(notify);
+    if (notify === null) return;
+    // Who adds the port is not done yet: its first packets would be nobody's.
+    setTimeout(() => {
+      this.arena.f64[this.stateAt + STATE.BEGUN] = 1;
+      this.notify?.();
+    }, BEGIN_MS).unref();
   }
 
   /** Writes what was sent. */
@@ -216,12 +224,13 @@ function openPort(spec: PcapSpec, { arena, pool, half, now }: PortContext): Netd
   const { packetsAt, packetBytes, stateAt } = spec;
   // In the main thread, which runs until nothing is left to do, for ever would be for ever.
   const isInfinite = spec.isInfinite && half !== undefined;
-  let at = f64[stateAt];
+  const firstAt = stateAt + STATE.FIRST_MS;
+  let at = f64[stateAt + STATE.REPLAYED];
 
   function isDue(): boolean {
     if (!spec.isPaced) return true;
-    if (f64[stateAt + 1] < 0) f64[stateAt + 1] = now();
-    return f64[stateAt + 1] + f64[(packetsAt + at + 8) >> 3] <= now();
+    if (f64[firstAt] < 0) f64[firstAt] = now();
+    return f64[firstAt] + f64[(packetsAt + at + 8) >> 3] <= now();
   }
 
   function record(frame: number, length: number): boolean {
@@ -243,11 +252,12 @@ function openPort(spec: PcapSpec, { arena, pool, half, now }: PortContext): Netd
     rx(_q, frames, max) {
       let n = 0;
       let bytes = 0;
+      if (f64[stateAt + STATE.BEGUN] === 0) return 0;
       while (n < max) {
         if (at >= packetBytes) {
           if (!isInfinite || packetBytes === 0) break;
           at = 0;
-          f64[stateAt + 1] = -1;
+          f64[firstAt] = -1;
         }
         if (!isDue()) break;
         const length = i32[(packetsAt + at) >> 2];
@@ -263,7 +273,7 @@ function openPort(spec: PcapSpec, { arena, pool, half, now }: PortContext): Netd
         at += HEAD_BYTES + ((length + 7) & ~7);
       }
       if (n > 0) {
-        f64[stateAt] = at;
+        f64[stateAt + STATE.REPLAYED] = at;
         f64[stats + PORT_STAT.rxPackets] += n;
         f64[stats + PORT_STAT.rxBytes] += bytes;
       }
