@@ -106,7 +106,7 @@ export function registerBreakCommands(backers: Backers): void {
         serial: serial(),
         behind: sum((c) => c.behind),
         overflows: sum((c) => c.overflows),
-        passed: sum((c) => c.passed),
+        passed: sum((c) => c.passed) + all().reduce((n, b) => n + b.passed, 0),
       };
       // Their journeys, once they are over; whoever asks takes them away.
       const stories = options.has('stories')

@@ -165,6 +165,21 @@ test('drops wait too, whoever decides them; the time limit lets go; so does the 
   assert.equal(sw.sent.length, 1, 'the end lets go');
 });
 
+test('what waits in the slow path is bounded, too', async () => {
+  await using sw = await open();
+  sw.flow('udp,actions=output:2');
+  using _ = sw.journeys.breaks.set({ stages: ['xlate'], filter: 'udp' });
+  // Each is translated for itself.
+  sw.backer.upcalls.usesMegaflows = false;
+  sw.sent = [];
+  for (let dst = 1; dst <= 100; dst++) assert.ok(sw.netdevs.get('p1')?.receive(udp(dst)));
+  assert.equal([...sw.journeys.breaks.packets()].length, 64);
+  assert.equal(sw.sent.length, 36);
+  assert.equal(JSON.parse((await run('show', '--format=json')).split('\n')[0]).passed, 36);
+  sw.journeys.breaks.closeAll();
+  assert.equal(sw.sent.length, 100);
+});
+
 test('two who look do not disturb each other, and a bridge that nobody asked for is let through', async () => {
   await using sw = await open();
   sw.flow('udp,actions=output:2');

@@ -8,7 +8,7 @@
  */
 import { clock } from '../../base/clock.ts';
 import { DROP_REASON, type DropReason } from '../../datapath/drop-reason.ts';
-import { STOP } from '../../datapath/hold.ts';
+import { MAX_HOLDS, STOP } from '../../datapath/hold.ts';
 import type { HoldRecord } from '../../datapath/journey-record.ts';
 import type { HeldEdit, Upcall } from '../../dpif/dpif.ts';
 import { formatDpActions } from '../../flow/dp-text.ts';
@@ -121,6 +121,8 @@ export class Breaks {
   private readonly points = new Set<Breakpoint>();
   private readonly entries = new Map<number, Entry>();
   private readonly listeners = new Set<() => void>();
+  /** Packets that did not stop in the slow path because as many as may wait there did. */
+  passed = 0;
   /** Goes up with each change: for those who wait for one. */
   serial = 0;
 
@@ -296,8 +298,12 @@ export class Breaks {
   }
 
   private stopped(upcall: Upcall, stage: number): Pending | null {
-    if (!upcall.stops || (upcall.stops & (stage | STOP.STEP)) === 0) return null;
-    return this.points.size === 0 ? null : this.collector.pendingOf(upcall.journey ?? 0);
+    if (!upcall.stops || (upcall.stops & (stage | STOP.STEP)) === 0 || this.points.size === 0) return null;
+    let waiting = 0;
+    for (const entry of this.entries.values()) if (entry.isInSlowPath) waiting++;
+    if (waiting < MAX_HOLDS) return this.collector.pendingOf(upcall.journey ?? 0);
+    this.passed++;
+    return null;
   }
 
   private add(
