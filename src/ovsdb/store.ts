@@ -131,6 +131,7 @@ export class Store {
     refused.done(error);
     // Transactions that waited for something may have seen it come and go.
     this.wake();
+    if (undone.length === 0) return;
     this.redoing = true;
     try {
       for (const submission of undone) submission.redo(error);
