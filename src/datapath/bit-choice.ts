@@ -2,6 +2,7 @@
  * Which bits the tables of a tuple index hash: those that all masks of some flows have in common, and of them only what tells
  * the flows apart. Looks at samples; a choice that fits badly costs steps, not answers.
  */
+import { chooseReference, flowDivergence, type Reference } from './divergence.ts';
 import { FLOW_KEY, FLOW_SUBTABLE } from './flow-entry.ts';
 import type { Mask } from './mask.ts';
 import { type Bits, commonBits, intersection, same, without } from './mask-bits.ts';
@@ -13,6 +14,15 @@ const MASK_SAMPLE = 8;
 const GROUP_SAMPLE = 64;
 /** More tables than this in one node are worth another, less particular look. */
 const MANY_TABLES = 6;
+/** Common bits that leave one flow in so many are good enough. */
+const GOOD = 8;
+/** Flows that a divergence may leave to be compared one by one. */
+const FEW_OTHERS = 2;
+
+/** What a table tells flows apart by: bits that it hashes, or where a field leaves a reference. */
+export type Criterion =
+  | { readonly kind: 'bits'; readonly on: Bits }
+  | { readonly kind: 'divergence'; readonly reference: Reference };
 
 export function sample(flows: readonly number[], n: number): number[] {
   if (flows.length <= n) return [...flows];
@@ -39,15 +49,66 @@ export class BitChoice {
     return [...masks];
   }
 
-  /** One choice when what all masks have in common tells flows apart, else several; none when nothing does. */
-  choose(flows: readonly number[], masks: readonly Mask[], tested: Bits): Bits[] {
-    const one = this.narrow(sample(flows, SAMPLE), without(commonBits(masks), tested));
-    if (one !== null) return [one];
+  /** One criterion when what all masks have in common tells flows apart, else several; none when nothing does. */
+  choose(flows: readonly number[], masks: readonly Mask[], tested: Bits, depth = 0): Criterion[] {
+    const some = sample(flows, SAMPLE);
+    const one = this.narrow(some, without(commonBits(masks), tested));
+    const left = one === null ? some.length : this.leftBy(some, (flow) => this.nameOf(flow, one));
+    // Next to nothing is left to do, or there is but one mask: no need to look for better.
+    if (one !== null && (left <= 2 || left * GOOD < some.length || masks.length === 1))
+      return [{ kind: 'bits', on: one }];
     if (masks.length === 1) return [];
+    const found = this.findReference(some, masks);
+    if (found !== null && found.left * 1.5 < left && depth < MANY_TABLES) {
+      const { reference } = found;
+      const others = flows.filter((flow) => flowDivergence(this.i32, flow, this.maskOf(flow), reference) < 0);
+      const more = others.length > FEW_OTHERS ? this.choose(others, this.masksOf(others), tested, depth + 1) : [];
+      return [{ kind: 'divergence', reference }, ...more];
+    }
+    if (one !== null) return [{ kind: 'bits', on: one }];
+    return this.groups(flows, masks, tested).map((on) => ({ kind: 'bits', on }));
+  }
+
+  private groups(flows: readonly number[], masks: readonly Mask[], tested: Bits): Bits[] {
     const particular = this.partition(flows, masks, tested, 2);
     if (particular.length <= MANY_TABLES) return particular;
     const lenient = this.partition(flows, masks, tested, 16);
     return lenient.length < particular.length ? lenient : particular;
+  }
+
+  /** How many of the flows a packet of one of them is left with, on average. A flow without a name stays with all. */
+  private leftBy(flows: readonly number[], nameOf: (flow: number) => string | number | null): number {
+    const sizes = new Map<string | number, number>();
+    let unnamed = 0;
+    for (const flow of flows) {
+      const name = nameOf(flow);
+      if (name === null) unnamed++;
+      else sizes.set(name, (sizes.get(name) ?? 0) + 1);
+    }
+    let squares = 0;
+    for (const size of sizes.values()) squares += size * size;
+    return unnamed + squares / flows.length;
+  }
+
+  /** The field and the reference that leave the least to do. */
+  private findReference(
+    flows: readonly number[],
+    masks: readonly Mask[],
+  ): { readonly reference: Reference; readonly left: number } | null {
+    const words = new Set<number>();
+    for (const mask of masks) for (const w of mask.words) words.add(w);
+    words.delete(0);
+    let best: { reference: Reference; left: number } | null = null;
+    for (const word of words)
+      for (const shift of [0, 16]) {
+        const reference = chooseReference(this.i32, flows, (flow) => this.maskOf(flow), word, shift);
+        const left = this.leftBy(flows, (flow) => {
+          const at = flowDivergence(this.i32, flow, this.maskOf(flow), reference);
+          return at < 0 ? null : at;
+        });
+        if (best === null || left < best.left) best = { reference, left };
+      }
+    return best;
   }
 
   /** Only those of `bits` that tell flows apart which others did not; null when none does. */
@@ -116,12 +177,12 @@ export class BitChoice {
   }
 
   private countGroups(flows: readonly number[], on: Bits): number {
-    const names = new Set<string>();
-    for (const flow of flows) {
-      let name = '';
-      for (let j = 0; j < on.words.length; j++) name += `${this.valueOf(flow, on.words[j]) & on.bits[j]}:`;
-      names.add(name);
-    }
-    return names.size;
+    return new Set(flows.map((flow) => this.nameOf(flow, on))).size;
+  }
+
+  private nameOf(flow: number, on: Bits): string {
+    let name = '';
+    for (let j = 0; j < on.words.length; j++) name += `${this.valueOf(flow, on.words[j]) & on.bits[j]}:`;
+    return name;
   }
 }

@@ -202,7 +202,7 @@ describe('dpcls', () => {
       },
     ],
   ] as const)
-    it(`takes a few dozen steps where an attacker made thousands of masks, ${name}`, () => {
+    it(`takes a few steps where an attacker made thousands of masks, ${name}`, () => {
       const world = new World();
       const packets = explosion(world, [32, 16, 8], [0x0100000a, 0x5000, 0x1234], order);
       assert.equal(world.dpcls.subtables, 4096);
@@ -212,7 +212,7 @@ describe('dpcls', () => {
         assert.ok(world.matches(world.lookup(packet), packet));
         steps += world.dpcls.tried;
       }
-      assert.ok(steps / packets.length < 40, `${steps / packets.length} steps`);
+      assert.ok(steps / packets.length < 8, `${steps / packets.length} steps`);
       // The packets that the rule lets pass have a flow that looks at all bits, and nobody attacks it by being many.
       const rule = new Map([
         [8, 0x0100000a],

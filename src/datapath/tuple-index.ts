@@ -3,7 +3,8 @@
  * or an honest rule set with many prefix lengths, makes thousands of masks. Megaflows are disjoint, and that is what this
  * index lives on.
  *
- * A *table* hashes the bits that all masks of its flows have in common, or only those of them that tell the flows apart.
+ * A *table* hashes the bits that all masks of its flows have in common, or only those of them that tell the flows apart; or it goes
+ * by where a field first differs from a reference, which is what prefixes of many lengths differ in (`divergence.ts`).
  * Whoever shares a place in it shares a *node* of the next level, where the masks are fewer and have more in common; a single
  * flow is compared and is the answer. Masks with nothing useful in common have several tables in a node, all of which are
  * asked, and a few flows that fit nowhere are its *rest*, compared one by one. With one mask this is that mask's hash table, with
@@ -17,11 +18,12 @@
  * Lookups read `TuplePool` records and flow entries only; objects are there for changes.
  */
 import { BURST, SLOT_WORDS } from './batch.ts';
-import { BitChoice } from './bit-choice.ts';
+import { BitChoice, type Criterion } from './bit-choice.ts';
+import { bitsUpTo, flowDivergence, type Reference } from './divergence.ts';
+import { byteSwap32 } from './extract.ts';
 import { FLOW_ID, FLOW_KEY, FLOW_SUBTABLE } from './flow-entry.ts';
 import type { Mask, MaskPairs } from './mask.ts';
 import { type Bits, union } from './mask-bits.ts';
-import { finish, mixWord } from './subtable.ts';
 import { HEADER, INDEX_MASK, NEXT, TuplePool, USED, WORDS } from './tuple-pool.ts';
 
 /** Flows that a node compares one by one before it looks for a table. */
@@ -29,6 +31,24 @@ const FEW = 3;
 /** A node with at most so many flows is made anew on the spot when its tables no longer fit. */
 const SMALL = 1024;
 const NEW_TABLE_PLACES = 4;
+/** Words of a table are multiplied by these; behind the last one comes the first again. A power of two. */
+const FACTORS = 16;
+
+const imul = Math.imul;
+
+/** A reference as a record of the pool has it. */
+const encoded = ({ word, shift, value }: Reference): Bits => ({
+  words: Int32Array.of(-1 - (word | (shift << 10))),
+  bits: Int32Array.of(value),
+});
+
+/** A sum of products is quick, for one does not wait for the other; what differs in upper bits only still shares the lower. */
+function finishSum(sum: number): number {
+  let h = sum | 0;
+  h ^= h >>> 15;
+  h = imul(h, 0x85ebca6b);
+  return h ^ (h >>> 13);
+}
 
 class Node {
   readonly tables: Table[] = [];
@@ -54,20 +74,14 @@ class Node {
 }
 
 class Table {
-  readonly on: Bits;
+  readonly by: Criterion;
   readonly node: Node;
   at: number;
 
-  constructor(on: Bits, node: Node, at: number) {
-    this.on = on;
+  constructor(by: Criterion, node: Node, at: number) {
+    this.by = by;
     this.node = node;
     this.at = at;
-  }
-
-  accepts(mask: Mask): boolean {
-    const { words, bits } = this.on;
-    for (let j = 0; j < words.length; j++) if ((mask.bitsOf(words[j]) & bits[j]) !== bits[j]) return false;
-    return true;
   }
 }
 
@@ -80,6 +94,8 @@ export class TupleIndex {
   private readonly masks: MaskPairs;
   private readonly choice: BitChoice;
   private readonly seed: number;
+  /** Odd, and nobody's to guess. */
+  private readonly factors: Int32Array;
   private readonly pool = new TuplePool();
   /** Nodes but the root, by their first record. */
   private readonly nodes = new Map<number, Node>();
@@ -104,6 +120,7 @@ export class TupleIndex {
     this.masks = masks;
     this.choice = new BitChoice(i32, maskById);
     this.seed = seed;
+    this.factors = Int32Array.from({ length: FACTORS }, (_, j) => imul(seed ^ (j + 1), 0x9e3779b1) | 1);
     for (const mask of used) this.makeRoom(mask.id);
     // A port has an index of its own: the port tells nothing apart.
     this.root = new Node({ words: Int32Array.of(0), bits: Int32Array.of(-1) }, null, 0);
@@ -173,12 +190,20 @@ export class TupleIndex {
   }
 
   private hashOf(record: number, k: number): number {
-    const { i32 } = this;
+    const { i32, seed, factors } = this;
     const { w } = this.pool;
-    const end = record + HEADER + 2 * w[record + WORDS];
-    let h = this.seed;
-    for (let p = record + HEADER; p < end; p += 2) h = mixWord(h, i32[k + w[p]] & w[p + 1]);
-    return finish(h);
+    const first = record + HEADER;
+    const words = w[record + WORDS];
+    const word = w[first];
+    if (word < 0) {
+      const code = -1 - word;
+      const value = byteSwap32(i32[k + (code & 1023)]) << (code >> 10);
+      return finishSum(seed + imul(Math.clz32(value ^ w[first + 1]), factors[0]));
+    }
+    let h = (seed + imul(i32[k + word] & w[first + 1], factors[0])) | 0;
+    for (let j = 1; j < words; j++)
+      h = (h + imul(i32[k + w[first + 2 * j]] & w[first + 2 * j + 1], factors[j & (FACTORS - 1)])) | 0;
+    return finishSum(h);
   }
 
   /** Searches the records of a node from `first` on, and all below. */
@@ -250,20 +275,40 @@ export class TupleIndex {
     this.hits = wider;
   }
 
-  /** The hash that a packet of this flow has in `table`. */
-  private hashOfFlow({ on }: Table, flow: number): number {
+  /** All packets of the flow find the same place in `table`. */
+  private accepts({ by }: Table, flow: number): boolean {
     const mask = this.choice.maskOf(flow);
-    let h = this.seed;
-    for (let j = 0; j < on.words.length; j++)
-      h = mixWord(h, this.i32[flow + FLOW_KEY + mask.placeOf(on.words[j])] & on.bits[j]);
-    return finish(h);
+    if (by.kind === 'divergence') return flowDivergence(this.i32, flow, mask, by.reference) >= 0;
+    const { words, bits } = by.on;
+    for (let j = 0; j < words.length; j++) if ((mask.bitsOf(words[j]) & bits[j]) !== bits[j]) return false;
+    return true;
+  }
+
+  /** The hash that a packet of this flow has in `table`. */
+  private hashOfFlow({ by }: Table, flow: number): number {
+    const { i32, seed, factors } = this;
+    const mask = this.choice.maskOf(flow);
+    if (by.kind === 'divergence')
+      return finishSum(seed + imul(flowDivergence(i32, flow, mask, by.reference), factors[0]));
+    const { words, bits } = by.on;
+    let h = seed;
+    for (let j = 0; j < words.length; j++) {
+      const value = i32[flow + FLOW_KEY + mask.placeOf(words[j])] & bits[j];
+      h = (h + imul(value, factors[j & (FACTORS - 1)])) | 0;
+    }
+    return finishSum(h);
+  }
+
+  /** What all flows agree in that share a place with `flow`. */
+  private testedBy({ by }: Table, flow: number): Bits {
+    if (by.kind === 'bits') return by.on;
+    return bitsUpTo(by.reference, flowDivergence(this.i32, flow, this.choice.maskOf(flow), by.reference));
   }
 
   private insertAt(node: Node, flow: number): void {
     node.size++;
-    const mask = this.choice.maskOf(flow);
     for (const table of node.tables) {
-      if (!table.accepts(mask)) continue;
+      if (!this.accepts(table, flow)) continue;
       this.insertInto(table, flow);
       return;
     }
@@ -284,7 +329,7 @@ export class TupleIndex {
         this.link(table.node);
       }
     } else if (target < 0) this.insertAt(this.nodes.get(-target)!, flow);
-    else this.fill(new Node(union(table.node.tested, table.on), table, h), [target, flow], []);
+    else this.fill(new Node(union(table.node.tested, this.testedBy(table, flow)), table, h), [target, flow], []);
   }
 
   /** The rest of a node has become long: finds tables for it, or for the whole node while that is small. */
@@ -304,9 +349,11 @@ export class TupleIndex {
   }
 
   /** Gives a node new tables, and these flows. */
-  private fill(node: Node, flows: readonly number[], choices: readonly Bits[]): void {
-    for (const on of choices)
-      node.tables.push(new Table(on, node, this.pool.newTable(on.words, on.bits, NEW_TABLE_PLACES)));
+  private fill(node: Node, flows: readonly number[], criteria: readonly Criterion[]): void {
+    for (const by of criteria) {
+      const { words, bits } = by.kind === 'bits' ? by.on : encoded(by.reference);
+      node.tables.push(new Table(by, node, this.pool.newTable(words, bits, NEW_TABLE_PLACES)));
+    }
     node.patience = Number.POSITIVE_INFINITY;
     this.link(node);
     for (const flow of flows) this.insertAt(node, flow);
@@ -321,8 +368,7 @@ export class TupleIndex {
       node.rest.splice(at, 1);
       this.writeRest(node);
     } else {
-      const mask = this.choice.maskOf(flow);
-      isGone = node.tables.some((table) => table.accepts(mask) && this.removeFrom(table, flow));
+      isGone = node.tables.some((table) => this.accepts(table, flow) && this.removeFrom(table, flow));
     }
     if (isGone) node.size--;
     return isGone;

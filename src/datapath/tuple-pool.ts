@@ -7,6 +7,7 @@
  *   | 0     | -          | next record | used | flows ...          |                          a node's rest
  * ```
  *
+ * A first word of -1 - (word | shift << 10) is a table that goes by divergence (`divergence.ts`) and has the reference in place of bits.
  * A record's `next` is the next one of the same node, 0 is none. A table is open addressing with one pair for each hash; a
  * target is a flow, or minus the first record of a node; 0 is empty.
  */
