@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { describe, test } from 'node:test';
-import { missing, type Result, Sandbox, until } from './support/sandbox.ts';
+import { missing, must, notRoot, type Result, Sandbox, SCHEMA, until } from './support/sandbox.ts';
 
 const skip = missing('ovsdb-server', 'ovsdb-tool', 'ovsdb-client', 'ovs-appctl');
 
@@ -142,5 +143,64 @@ describe('our ovsdb-server', { skip }, () => {
     const rows = (text: string) => (JSON.parse(text) as [{ rows: unknown[] }])[0].rows.length;
     assert.equal(rows(out(await sb.c('ovsdb-tool', 'query', 'conf.db', count))), 4000 + written);
     assert.match(out(await sb.c('ovsdb-tool', 'show-log', 'conf.db')), /^record 1: .* "compacting database online"$/m);
+  });
+
+  test('serves what stands before a byte that has flipped, says which, and writes on from there', async () => {
+    await using sb = await Sandbox.create();
+    await sb.createDb();
+    let server = await sb.startOurs('ovsdb-server');
+    for (const name of ['a', 'b', 'c']) out(await sb.c('ovs-vsctl', '--no-wait', 'add-br', name));
+    await server.kill();
+    const bytes = readFileSync(sb.path('conf.db'));
+    bytes[bytes.lastIndexOf('add-br b')]! ^= 1;
+    writeFileSync(sb.path('conf.db'), bytes);
+    // The original reads as far, and complains as much.
+    await using theirs = await Sandbox.create();
+    writeFileSync(theirs.path('conf.db'), bytes);
+    await theirs.startC('ovsdb-server');
+    server = await sb.startOurs('ovsdb-server');
+    const damage = (one: Sandbox) =>
+      /ERR\|(.*SHA-1 hash.*)/.exec(one.log('ovsdb-server'))?.[1]?.replaceAll(one.dir, 'DIR') ?? 'nothing';
+    assert.match(damage(sb), /bytes starting at offset \d+ have SHA-1 hash [0-9a-f]{40} but should have hash/);
+    assert.equal(damage(sb), damage(theirs));
+    for (const one of [sb, theirs]) assert.equal(out(await one.c('ovs-vsctl', 'list-br')), 'a\n');
+    out(await sb.c('ovs-vsctl', '--no-wait', 'add-br', 'd'));
+    await server.kill();
+    assert.equal((await sb.c('ovsdb-tool', 'query', 'conf.db', '["Open_vSwitch"]')).stdout, '[]\n');
+    await sb.startC('ovsdb-server');
+    assert.equal(out(await sb.c('ovs-vsctl', 'list-br')), 'a\nd\n');
+  });
+
+  test('says of a disk that can only be read what the original says, and so does ovsdb-tool', {
+    skip: notRoot,
+  }, async () => {
+    await using sb = await Sandbox.create();
+    const disk = sb.path('disk');
+    await must('mkdir', [disk]);
+    await must('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk]);
+    try {
+      const file = await sb.createDb(undefined, 'disk/conf.db');
+      await must('mount', ['-o', 'remount,ro', disk]);
+      const insert = JSON.stringify(['Open_vSwitch', { op: 'insert', table: 'Open_vSwitch', row: {} }]);
+      const server = ['--remote=punix:other.sock', '--unixctl=other.ctl', '--pidfile=other.pid'];
+      const lines: [string, ...string[]][] = [
+        ['ovsdb-server', ...server, file],
+        ['ovsdb-tool', 'transact', file, insert],
+        ['ovsdb-tool', 'query', file, '["Open_vSwitch"]'],
+        ['ovsdb-tool', 'compact', file],
+        ['ovsdb-tool', 'compact', file, `${disk}/small.db`],
+        ['ovsdb-tool', 'convert', file, SCHEMA],
+        ['ovsdb-tool', 'create', `${disk}/new.db`, SCHEMA],
+        ['ovsdb-tool', 'show-log', file],
+      ];
+      const shown = ({ stdout, stderr, status }: Result) =>
+        `${stdout}${stderr.replace(/^\d{4}-\S*\|\d+\|/gm, '').replace(/^\/\S*\/(?=ovsdb-)/gm, '')}=> ${status}`;
+      for (const [program, ...args] of lines) {
+        const [theirs, ours] = [await sb.runC(program, args), await sb.runOurs(program, args)];
+        assert.equal(shown(ours), shown(theirs), `${program} ${args.join(' ')}`);
+      }
+    } finally {
+      await must('umount', ['-l', disk]);
+    }
   });
 });

@@ -309,7 +309,7 @@ describe('database files', { skip }, () => {
     await sb.createDb();
     const ours = await sb.startOurs('ovsdb-server');
     const expected =
-      /ovsdb-(server|tool): I\/O error: .*conf.db: failed to lock lockfile \(Resource temporarily unavailable\)\n$/;
+      /ovsdb-(server: I\/O error|tool): .*conf.db: failed to lock lockfile \(Resource temporarily unavailable\)\n$/;
     const again = ['--pidfile=none', '--unixctl=other.ctl', '--remote=punix:other.sock', sb.path('conf.db')];
     for (const second of [
       sb.runC('ovsdb-server', again),

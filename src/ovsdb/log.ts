@@ -78,7 +78,8 @@ function lockName(name: string, path: string): string {
   return resolve(name) === path ? lockPath(name) : lockPath(path);
 }
 
-function takeLock(name: string, path: string): Disposable | null {
+/** Keeps other processes off a database file; null where nothing can. Throws `OvsdbError`. */
+export function takeLock(name: string, path: string): Disposable | null {
   if (locker === null) return null;
   const file = lockPath(path);
   try {
@@ -90,6 +91,7 @@ function takeLock(name: string, path: string): Disposable | null {
       vlog('lockfile').warn(`${lockName(name, path)}: cannot lock file because ${who}`);
     } else {
       vlog('lockfile').warn(`${file}: failed to open lock file: ${errorText(error)}`);
+      vlog('lockfile').warn(`${file}: failed to lock file: ${errorText(error)}`);
     }
     throw ioError(`${name}: failed to lock lockfile`, error);
   }
@@ -290,14 +292,10 @@ export class OvsdbLog {
    * Puts a schema and one record, given as pieces of its text, in the place of everything up to now, while records go on being appended.
    * Rejects with `OvsdbError`, and then nothing has changed.
    */
-  async rewrite(schema: JsonObject, texts: Iterable<string>): Promise<void> {
+  rewrite(schema: JsonObject, texts: Iterable<string>): Promise<void> {
     const from = this.end;
     const serial = this.contentSerial;
-    const temporary = `${this.path}.compact.tmp`;
-    const tmpLock = locker?.(lockPath(temporary)) ?? null;
-    try {
-      using rewrite = new Rewrite(temporary, fstatSync(this.fd).mode & 0o777);
-      await rewrite.writeSnapshot(schema, texts);
+    return this.writeAnew('.compact.tmp', schema, texts, async (rewrite) => {
       const snapshotBytes = rewrite.end;
       const overtaken = () => this.fd < 0 || this.contentSerial !== serial;
       // The old descriptor may be closed while we wait for the disk.
@@ -305,20 +303,50 @@ export class OvsdbLog {
       const copied = await rewrite.copyMost(this.fd, from, () => (overtaken() ? 0 : this.end));
       if (overtaken()) return;
       rewrite.finish(this.fd, copied, this.end, this.path);
-      syncDirectory(dirname(this.path));
-      this.closeFd();
-      this.fd = rewrite.fd;
-      this.contentSerial++;
-      this.reader = null;
-      this.hasTail = false;
-      this.end = rewrite.end;
-      this.snapshotBytes = snapshotBytes;
+      this.adopt(rewrite, snapshotBytes);
+    });
+  }
+
+  /** The same with records that take the place of whatever was appended meanwhile: `last` gives them, at once before it is done. */
+  replaceSliced(schema: JsonObject, texts: Iterable<string>, last: () => RecordBatch): Promise<void> {
+    return this.writeAnew('.tmp', schema, texts, async (rewrite) => {
+      if (this.fd < 0) throw new OvsdbError('ovsdb error', `${this.name}: closed`);
+      const snapshotBytes = rewrite.end;
+      rewrite.finishWith(last().bytes, this.path);
+      this.adopt(rewrite, snapshotBytes);
+    });
+  }
+
+  private async writeAnew(
+    suffix: string,
+    schema: JsonObject,
+    texts: Iterable<string>,
+    finish: (rewrite: Rewrite) => Promise<void>,
+  ): Promise<void> {
+    const temporary = `${this.path}${suffix}`;
+    const tmpLock = locker?.(lockPath(temporary)) ?? null;
+    try {
+      using rewrite = new Rewrite(temporary, fstatSync(this.fd).mode & 0o777);
+      await rewrite.writeSnapshot(schema, texts);
+      await finish(rewrite);
     } catch (error) {
       throw error instanceof OvsdbError ? error : ioError(`${this.name}: replace failed`, error);
     } finally {
       tmpLock?.[Symbol.dispose]();
       if (tmpLock !== null) unlinkQuietly(lockPath(temporary));
     }
+  }
+
+  /** The file that took the place of ours is ours. */
+  private adopt(rewrite: Rewrite, snapshotBytes: number): void {
+    syncDirectory(dirname(this.path));
+    this.closeFd();
+    this.fd = rewrite.fd;
+    this.contentSerial++;
+    this.reader = null;
+    this.hasTail = false;
+    this.end = rewrite.end;
+    this.snapshotBytes = snapshotBytes;
   }
 
   // A descriptor that is being synced stays open until that is done; what was to be synced is in the new file too.

@@ -1,11 +1,11 @@
 /** `ovsdb-tool`: works on database files without a server, as `ovsdb-tool(1)` says. */
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { clock } from '../base/clock.ts';
 import { type CommandUsage, commandList } from '../base/command-list.ts';
 import { applyVlogOption, HELP_OPTIONS, VLOG_HELP, VLOG_OPTIONS, versionText } from '../base/common-options.ts';
 import { ovsDbdir, ovsPkgdatadir } from '../base/dirs.ts';
-import { errorCode } from '../base/errno.ts';
+import { errorCode, errorText } from '../base/errno.ts';
 import { ovsFatal, writeAll } from '../base/fatal.ts';
 import { getoptOrExit, type OptionSpec } from '../base/getopt.ts';
 import { VERSION } from '../base/version.ts';
@@ -16,7 +16,7 @@ import { OvsdbError, syntaxError } from '../ovsdb/error.ts';
 import { changesToRecord, compactRecords, createDatabase, openDatabase, readSchema } from '../ovsdb/file.ts';
 import { type Json, type JsonObject, jsonText, parseJson } from '../ovsdb/json.ts';
 import { jsonErrorText } from '../ovsdb/json-error.ts';
-import { OvsdbLog, setFileLocker } from '../ovsdb/log.ts';
+import { OvsdbLog, setFileLocker, takeLock } from '../ovsdb/log.ts';
 import { encodeRecord, MAGIC_CLUSTER } from '../ovsdb/log-format.ts';
 import { executeTransaction } from '../ovsdb/operations.ts';
 import { type DatabaseSchema, isSchemaVersion, schemaFromJson, schemaToJson } from '../ovsdb/schema.ts';
@@ -211,6 +211,16 @@ function openWhole(db: string, mode: 'read' | 'write') {
   throw opened.damage;
 }
 
+/** To be written again: here the original locks the file by itself, and says less of what keeps it from that. */
+function locking<T>(open: () => T): T {
+  try {
+    return open();
+  } catch (error) {
+    const { message } = error as Error;
+    throw message.includes(': failed to lock lockfile (') ? new Error(message.replace('I/O error: ', '')) : error;
+  }
+}
+
 function isClustered(db: string): boolean {
   const log = OvsdbLog.open(db, 'read');
   try {
@@ -282,14 +292,15 @@ function rewrite(
   dst: string | undefined,
   records: (opened: ReturnType<typeof openWhole>) => JsonObject[],
 ): void {
-  const opened = openWhole(db, dst === undefined ? 'write' : 'read');
+  const opened = dst === undefined ? locking(() => openWhole(db, 'write')) : openWhole(db, 'read');
+  using _lock = dst === undefined ? null : locking(() => takeLock(dst, resolve(dst)));
   try {
     const list = records(opened);
     if (dst === undefined) opened.log.replace(list);
     else writeFileSync(dst, Buffer.concat(list.map((record) => encodeRecord(record))), { mode: 0o660, flush: true });
   } catch (error) {
     if (errorCode(error) === undefined || dst === undefined) throw error;
-    throw new Error(`I/O error: ${dst}: write failed (${(error as Error).message})`);
+    throw new Error(`I/O error: ${dst}: write failed (${errorText(error)})`);
   } finally {
     opened.log.close();
   }
