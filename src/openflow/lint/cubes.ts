@@ -19,7 +19,7 @@ function bitCount(v: number): number {
 }
 
 export interface Budget {
-  /** Comparisons of cubes that may still be done. */
+  /** Looks at cubes that may still be taken. */
   left: number;
 }
 
@@ -99,7 +99,7 @@ export class Cubes {
       relevant.push(c);
     }
     if (volume < 1 - EPSILON) return false;
-    const split = this.chooseBit(mask, relevant);
+    const split = this.chooseBit(mask, relevant, budget);
     let unknown = false;
     // Of a bit that all who look at it want alike, only the other half can be left uncovered.
     for (const value of split.isUnate ? [1 - split.wanted] : [1 - split.wanted, split.wanted]) {
@@ -119,6 +119,7 @@ export class Cubes {
   private chooseBit(
     mask: Int32Array,
     cubes: readonly number[],
+    budget: Budget,
   ): { word: number; bit: number; wanted: number; isUnate: boolean } {
     const n = this.words.length;
     let best = { word: 0, bit: 0, wanted: 0, isUnate: false, score: -1 };
@@ -130,6 +131,7 @@ export class Cubes {
         const bit = free & -free;
         let ones = 0;
         let all = 0;
+        budget.left -= cubes.length;
         for (const c of cubes) {
           if ((this.mask[c * n + w] & bit) === 0) continue;
           all++;
