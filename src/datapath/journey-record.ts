@@ -16,6 +16,8 @@ export type JourneyEvent = { readonly ns: number } & (
       readonly subtables: number;
       /** An index over the subtables answered: `tried` are its steps. */
       readonly isIndexed: boolean;
+      /** Caches that were asked before. */
+      readonly caches: readonly Cache[];
     }
   | {
       readonly type: 'miss';
@@ -117,6 +119,7 @@ const CACHES = [
   ['emc', ASKED.EMC],
   ['smc', ASKED.SMC],
 ] as const;
+const cachesOf = (asked: number): Cache[] => CACHES.filter(([, bit]) => asked & bit).map(([name]) => name);
 const CACHE_OF: Readonly<Record<number, Cache>> = {
   [EVENT.EMC]: 'emc',
   [EVENT.SMC]: 'smc',
@@ -204,9 +207,10 @@ function readEvent(
         tried: w[a + 3],
         subtables: w[a + 4],
         isIndexed: w[a + 5] !== 0,
+        caches: cachesOf(w[a + 6]),
       };
     case EVENT.MISS: {
-      const caches = CACHES.filter(([, bit]) => w[a + 3] & bit).map(([name]) => name);
+      const caches = cachesOf(w[a + 3]);
       return { ns, type: 'miss', tried: w[a], subtables: w[a + 1], isIndexed: w[a + 2] !== 0, caches };
     }
     case EVENT.UPCALL:

@@ -61,7 +61,10 @@ export const HEAD_PACKET = HEAD.KEY + DP_WORDS;
 export const EVENT = {
   /** flow's id, place */
   EMC: 1,
-  /** flow's id, place, mask's id, subtables (or steps of the index) tried, subtables there are, 1 when an index answers */
+  /**
+   * flow's id, place, mask's id, subtables (or steps of the index) tried, subtables there are, 1 when an index answers, bits of
+   * `ASKED`
+   */
   MEGAFLOW: 2,
   /** subtables or steps tried, subtables there are, 1 when an index answers, bits of `ASKED` */
   MISS: 3,
@@ -243,7 +246,7 @@ export interface Teller extends ActionTeller {
   held(hold: number, stage: number, reason: number, frame: number, slot: number, pc: number, end: number): boolean;
   /** `cache` is `EVENT.EMC`, `SMC` or `SIMPLE`. */
   cache(cache: number, flow: number): void;
-  megaflow(flow: number, tried: number, subtables: number, isIndexed: boolean): void;
+  megaflow(flow: number, tried: number, subtables: number, isIndexed: boolean, asked: number): void;
   /** `asked`: bits of `ASKED`. */
   miss(tried: number, subtables: number, isIndexed: boolean, asked: number): void;
   upcall(kind: number, userspaceId: number, isSent: boolean): void;
@@ -423,8 +426,8 @@ export function makeTeller(arena: ArenaViews, at: number, journeys: JourneyRing)
       words[e + 1] = flow;
     },
 
-    megaflow(flow, tried, subtables, isIndexed) {
-      const e = event(EVENT.MEGAFLOW, 6);
+    megaflow(flow, tried, subtables, isIndexed, asked) {
+      const e = event(EVENT.MEGAFLOW, 7);
       if (e < 0) return;
       words[e] = i32[flow + FLOW_ID];
       words[e + 1] = flow;
@@ -432,6 +435,7 @@ export function makeTeller(arena: ArenaViews, at: number, journeys: JourneyRing)
       words[e + 3] = tried;
       words[e + 4] = subtables;
       words[e + 5] = isIndexed ? 1 : 0;
+      words[e + 6] = asked;
     },
 
     miss(tried, subtables, isIndexed, asked) {

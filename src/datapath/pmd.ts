@@ -630,7 +630,7 @@ export function makePmd(options: PmdOptions) {
       if (classifyMegaflows(b, 1) === 0) {
         flow = b.flow[0];
         if (isSimple) simpleMatch.remember(b, 0, flow);
-        t.megaflow(flow, dpcls.tried, dpcls.subtablesOf(port), isIndexed);
+        t.megaflow(flow, dpcls.tried, dpcls.subtablesOf(port), isIndexed, asked);
       } else t.miss(dpcls.tried, dpcls.subtablesOf(port), isIndexed, asked);
     }
     if (flow !== 0) {

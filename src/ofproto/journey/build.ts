@@ -260,7 +260,7 @@ function eventStep(
         ...at,
         step: 'lookup',
         cache: event.type,
-        asked: [],
+        asked: event.type === 'megaflow' ? event.caches : [],
         ...subtables,
         megaflow: flow ? megaflowStory(c.collector, flow) : null,
         ...replay(c, flow),

@@ -69,7 +69,7 @@ export type Step = { readonly ns: number; readonly pmd: number } & (
   | {
       readonly step: 'lookup';
       readonly cache: 'simple' | 'emc' | 'smc' | 'megaflow' | 'none';
-      /** With `none`: the caches that were asked before the megaflows. */
+      /** The caches that were asked in vain. */
       readonly asked: readonly string[];
       /** Subtables tried, and how many the port has; with an index over them, its steps. */
       readonly tried: number;

@@ -188,8 +188,8 @@ const cacheName = (cache: string): string => (cache === 'simple' ? 'simple match
 function lookupLines(step: Extract<Step, { step: 'lookup' }>, style: Style): string[] {
   const { megaflow, replay } = step;
   const tables = step.subtables === 1 ? '1 subtable' : `${step.subtables} subtables`;
+  const caches = step.asked.map((cache) => `not in the ${cacheName(cache)}, `).join('');
   if (step.cache === 'none') {
-    const caches = step.asked.map((cache) => `not in the ${cacheName(cache)}, `).join('');
     const megaflows = step.subtables === 0 ? 'any subtable' : step.is_indexed ? `the index over ${tables}` : tables;
     return [caches === '' ? `not in ${megaflows}` : `${caches}nor in ${megaflows}`];
   }
@@ -197,8 +197,8 @@ function lookupLines(step: Extract<Step, { step: 'lookup' }>, style: Style): str
     step.cache !== 'megaflow'
       ? style.good(`${cacheName(step.cache)} hit`)
       : step.is_indexed
-        ? `${style.good('megaflow hit')} by the index over ${tables}, after ${step.tried} ${step.tried === 1 ? 'step' : 'steps'}`
-        : `${style.good('megaflow hit')} in subtable ${step.tried} of ${step.subtables}`;
+        ? `${caches}${style.good('megaflow hit')} by the index over ${tables}, after ${step.tried} ${step.tried === 1 ? 'step' : 'steps'}`
+        : `${caches}${style.good('megaflow hit')} in subtable ${step.tried} of ${step.subtables}`;
   if (!megaflow) return [`${where} (the megaflow is gone by now)`];
   const lines = [where, ...megaflowLines(megaflow)];
   if (replay) {
