@@ -103,8 +103,8 @@ export class OvsdbServer {
     if (store === undefined || store === this.serverDatabase.store) return false;
     store.flush();
     this.stores.delete(name);
-    this.serverDatabase.remove(store);
     for (const session of [...this.sessions]) session.databaseChanged(store);
+    this.serverDatabase.remove(store);
     store.close();
     return true;
   }

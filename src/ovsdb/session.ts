@@ -342,6 +342,11 @@ export class Session implements LockClient {
       this.dropMonitor(monitor);
       this.notify(`{"id":null,"method":"monitor_canceled","params":[${monitor.id}]}`);
     }
+    for (const [id, trigger] of [...this.triggers]) {
+      if (trigger.store !== store) continue;
+      this.forget(id);
+      this.replyError(id, 'canceled');
+    }
   }
 
   private lockName(method: string, params: Json[]): string {
