@@ -102,6 +102,8 @@ export interface Netdev extends Disposable {
   };
   /** IPv4 address and netmask of the device, for `in-band` and `ofproto/…`; null without. */
   stats(): NetdevStats;
+  /** Packets that we could not hand to the device, where its own counters do not have them. */
+  refused?(): number;
 
   /** Called when anything above may have changed, until disposed. */
   onChange(listener: () => void): Disposable;

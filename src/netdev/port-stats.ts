@@ -22,6 +22,10 @@ export function statsOfHalf(statsAt: number, half = 0): number {
   return statsAt + (half % BLOCKS) * BLOCK_DOUBLES;
 }
 
+/** Packets that the device did not take. */
+export const refusedBy = (f64: Float64Array, statsAt: number): number =>
+  portStat(f64, statsAt, PORT_STAT.txDropped) + portStat(f64, statsAt, PORT_STAT.txErrors);
+
 /** What all threads have counted of one thing. */
 export function portStat(f64: Float64Array, statsAt: number, stat: number): number {
   let sum = 0;

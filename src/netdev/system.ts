@@ -38,7 +38,7 @@ import { openAfPacketPort } from './af-packet.ts';
 import { type AfXdpSpec, openAfXdpPort, reclaimAfXdpPort } from './af-xdp.ts';
 import { LinuxNetdev, ORDINARY_MTU } from './linux-netdev.ts';
 import type { NetdevEnv, NetdevKind, PortSpec } from './netdev.ts';
-import { PORT_STATS_BYTES } from './port-stats.ts';
+import { PORT_STATS_BYTES, refusedBy } from './port-stats.ts';
 import { LinuxQos } from './qos.ts';
 
 const MODES = ['best-effort', 'native', 'native-with-zerocopy', 'generic', 'off'] as const;
@@ -100,6 +100,10 @@ class SystemNetdev extends LinuxNetdev {
       this.qos.type,
       this.qos.queueIds(),
     ].join();
+  }
+
+  refused(): number {
+    return refusedBy(this.env.arena.f64, this.statsAt);
   }
 
   private steering(): string {

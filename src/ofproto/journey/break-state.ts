@@ -154,8 +154,8 @@ export function breakpointText(b: BreakpointState): string {
   return `${b.name}: before ${b.stages.join(', ')}: ${where.join(', ')}: ${b.waiting} waiting, ${b.hits} so far\n`;
 }
 
-/** A screenful: what it is and how it came here. */
-export function heldText(s: HeldState, options: { readonly color: boolean; readonly width: number }): string {
+/** A screenful: what it is and how it came here; steps from number `from` on, when the others are known. */
+export function heldText(s: HeldState, options: { readonly color: boolean; readonly width: number }, from = 0): string {
   const where = s.bridge === null ? s.in_port.name : `${s.bridge}: ${s.in_port.name}`;
   const left = `goes on by itself in ${Math.ceil(s.left_ms / 1000)} s`;
   const lines = [
@@ -166,6 +166,6 @@ export function heldText(s: HeldState, options: { readonly color: boolean; reado
   for (const { field, value } of s.metadata) lines.push(`  ${field}=${value}`);
   for (const edit of s.edits) lines.push(`  edited: ${edit}`);
   if (s.actions !== '') lines.push(`  left to do: ${s.actions}`);
-  const steps = s.steps.length > 0 ? stepsText(s.steps, options) : '';
+  const steps = s.steps.length > from ? stepsText(s.steps.slice(from), options) : '';
   return `${lines.join('\n')}\n${steps}`;
 }

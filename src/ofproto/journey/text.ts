@@ -183,7 +183,7 @@ function stepLines(step: Step, style: Style, verdict: Story['verdict']): string[
   }
 }
 
-const cacheName = (cache: string): string => (cache === 'simple' ? 'simple match' : cache.toUpperCase());
+const cacheName = (cache: string): string => (cache === 'simple' ? 'simple match cache' : cache.toUpperCase());
 
 function lookupLines(step: Extract<Step, { step: 'lookup' }>, style: Style): string[] {
   const { megaflow, replay } = step;

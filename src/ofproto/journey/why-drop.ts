@@ -119,6 +119,8 @@ function counts(backer: Backer): Count[] {
       `the device did not take them to send${isDown ? ': it is down' : ''}`,
       (stats.tx_dropped ?? 0) + (stats.tx_errors ?? 0),
     );
+    const mtu = `longer than its MTU of ${netdev.mtu()}, or its queue is full`;
+    row('tx-failed', `the device refused them: ${isDown ? 'it is down' : mtu}`, netdev.refused?.() ?? 0);
     row('rx-dropped', 'the device dropped them before the switch saw them', stats.rx_dropped ?? 0);
     row('rx-errors', 'the device received them broken', stats.rx_errors ?? 0);
   }

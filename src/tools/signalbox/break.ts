@@ -86,6 +86,8 @@ class Client {
   private current = 0;
   /** What has been shown already: a packet at a place of its way. */
   private readonly shown = new Map<number, string>();
+  /** Steps of its journey that have been told. */
+  private readonly told = new Map<number, number>();
   private isEnding = false;
   private warned = 0;
 
@@ -171,8 +173,10 @@ class Client {
     const place = `${h.stage} ${h.steps.length} ${h.bytes}`;
     if (this.shown.get(h.packet) === place) return;
     this.shown.set(h.packet, place);
-    if (h.packet === this.current) process.stdout.write(`${heldText(h, this.style)}\n`);
-    else process.stdout.write(`■ packet ${h.packet}  before ${h.stage}  ${h.flow}\n`);
+    if (h.packet === this.current) {
+      process.stdout.write(`${heldText(h, this.style, this.told.get(h.packet) ?? 0)}\n`);
+      this.told.set(h.packet, h.steps.length);
+    } else process.stdout.write(`■ packet ${h.packet}  before ${h.stage}  ${h.flow}\n`);
   }
 
   private warn(head: Head): void {
@@ -220,7 +224,10 @@ class Client {
           return;
         }
         if (packet !== 'all') this.current = Number(packet);
-        if (command === 'show') this.shown.delete(this.current);
+        if (command === 'show') {
+          this.shown.delete(this.current);
+          this.told.delete(this.current);
+        }
         const reply = command === 'show' ? { ok: true, text: '' } : await this.ask(command, packet, ...others);
         if (!reply.ok) process.stderr.write(`${reply.text.trimEnd()}\n`);
         await this.look(0);
