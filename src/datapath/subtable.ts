@@ -85,16 +85,22 @@ function lookupBatch(slots, list, n, flow, hashes, table, m) {
     hashes[j] = h;
   }
   let t = 0;
-  for (let j = 0; j < n; j++) flow[list[j]] = table[(hashes[j] & m) * 2 + 1];
+  for (let j = 0; j < n; j++) t ^= table[(hashes[j] & m) * 2];
+  for (let j = 0; j < n; j++) {
+    const h = hashes[j];
+    let s = h & m;
+    let f = table[s * 2 + 1];
+    while (f !== 0 && table[s * 2] !== h) { s = (s + 1) & m; f = table[s * 2 + 1]; }
+    flow[list[j]] = f;
+  }
   for (let j = 0; j < n; j++) { const f = flow[list[j]]; t ^= i32[f + ${FLOW_ID}] ^ i32[f + ${FLOW_KEY}]; }
   touched = t;
   let found = 0;
   for (let j = 0; j < n; j++) {
     const i = list[j];
     const k = slots + i * ${SLOT_WORDS};
-    const h = hashes[j];
     let f = flow[i];
-    if (f !== 0 && !(table[(h & m) * 2] === h && ${equal})) f = probe(k, h, table, m);
+    if (f !== 0 && !(${equal})) f = probe(k, hashes[j], table, m);
     flow[i] = f;
     if (f !== 0) found++;
   }

@@ -167,8 +167,18 @@ export class TupleIndex {
     for (let j = 0; j < n; j++) hashes[j] = this.hashOf(head, slots + list[j] * SLOT_WORDS);
     const pairs = head + HEADER + 2 * w[head + WORDS];
     const m = w[head + INDEX_MASK];
-    for (let j = 0; j < n; j++) targets[j] = w[pairs + 2 * (hashes[j] & m) + 1];
     let touched = 0;
+    for (let j = 0; j < n; j++) touched ^= w[pairs + 2 * (hashes[j] & m)];
+    for (let j = 0; j < n; j++) {
+      const h = hashes[j];
+      let s = h & m;
+      let target = w[pairs + 2 * s + 1];
+      while (target !== 0 && w[pairs + 2 * s] !== h) {
+        s = (s + 1) & m;
+        target = w[pairs + 2 * s + 1];
+      }
+      targets[j] = target;
+    }
     for (let j = 0; j < n; j++) {
       const target = targets[j];
       touched ^= target > 0 ? i32[target + FLOW_ID] ^ i32[target + FLOW_KEY] : w[-target];
@@ -178,9 +188,7 @@ export class TupleIndex {
     for (let j = 0; j < n; j++) {
       const i = list[j];
       const k = slots + i * SLOT_WORDS;
-      const h = hashes[j];
-      let target = targets[j];
-      if (target !== 0 && w[pairs + 2 * (h & m)] !== h) target = w[this.pool.pairOf(head, h) + 1];
+      const target = targets[j];
       let f = 0;
       if (target > 0) f = this.matches(target, k) ? target : 0;
       else if (target < 0) f = this.find(-target, k);
