@@ -65,7 +65,7 @@ export class MonitorView {
 
   /** Reads `<monitor-requests>`; throws `OvsdbError`. */
   static fromJson(db: Database, version: MonitorVersion, json: Json | undefined): MonitorView {
-    if (!isObject(json)) throw syntaxError(json, '<monitor-requests> is not an object');
+    if (!isObject(json)) throw syntaxError(json, 'monitor-requests must be object');
     const tables = new Map<string, MonitoredTable>();
     for (const [name, requests = null] of Object.entries(json)) {
       const table = db.tables.get(name);
@@ -76,10 +76,11 @@ export class MonitorView {
   }
 
   /** Takes over the conditions of a `monitor_cond_change`; throws `OvsdbError`. */
-  withConditions(json: Json | undefined): MonitorView {
-    if (!isObject(json)) throw syntaxError(json, '<monitor-cond-update-requests> is not an object');
+  withConditions(db: Database, json: Json | undefined): MonitorView {
+    if (!isObject(json)) throw new OvsdbError('syntax error', 'monitor-cond-change-requests must be object');
     const tables = new Map(this.tables);
     for (const [name, requests = null] of Object.entries(json)) {
+      if (!db.tables.has(name)) throw new OvsdbError('syntax error', `no table named ${name}`);
       const t = tables.get(name);
       if (t === undefined) throw new OvsdbError('syntax error', `no table named ${name} in monitor session`);
       let where: Json[] = [];
@@ -88,9 +89,10 @@ export class MonitorView {
       }
       for (const request of requests) {
         const p = new ObjectParser(request, `table ${name}`);
-        p.optional('columns', 'array');
+        const columns = p.optional('columns', 'array');
         where = where.concat((p.optional('where', 'array') ?? []) as Json[]);
         p.finish();
+        if (columns !== undefined) throw syntaxError(request, 'changing columns is unsupported');
       }
       tables.set(name, { ...t, ...conditionOf(t.table, where) });
     }

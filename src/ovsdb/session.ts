@@ -7,7 +7,7 @@
 import { clock } from '../base/clock.ts';
 import { isRequest, type JsonRpc, type JsonRpcMessage } from '../base/jsonrpc.ts';
 import { vlog } from '../base/vlog.ts';
-import { isId, ZERO_UUID } from './atom.ts';
+import { isId, parseUuid, ZERO_UUID } from './atom.ts';
 import { convertDatabase } from './convert.ts';
 import { OvsdbError, syntaxError } from './error.ts';
 import type { Json } from './json.ts';
@@ -271,7 +271,11 @@ export class Session implements LockClient {
   private monitor(method: string, params: Json[], version: MonitorVersion, id: string): string | undefined {
     const store = this.store(method, params);
     if (params.length !== (version === 3 ? 4 : 3)) throw syntaxError(params, 'invalid parameters');
-    if (version === 3 && typeof params[3] !== 'string') throw syntaxError(params, 'invalid parameters');
+    if (version === 3) {
+      const last = params[3];
+      if (typeof last !== 'string') throw syntaxError(last, 'last-txn-id must be string');
+      if (parseUuid(last) === null) throw syntaxError(last, 'last-txn-id must be UUID format.');
+    }
     const monitorId = stringifyJson(params[1]);
     if (this.monitors.has(monitorId)) throw syntaxError(params[1], 'duplicate monitor ID');
     const view = MonitorView.fromJson(store.db, version, params[2]);
@@ -302,7 +306,7 @@ export class Session implements LockClient {
     if (monitor === undefined) throw syntaxError(params[0], 'unknown monitor session');
     if (newId !== oldId && this.monitors.has(newId)) throw syntaxError(params[1], 'duplicate monitor ID');
     const { store, view } = monitor;
-    const next = view.withConditions(params[2]);
+    const next = view.withConditions(store.db, params[2]);
     const updates = next.transition(view);
     store.unfollow(view, monitor);
     this.monitors.delete(oldId);
@@ -315,10 +319,9 @@ export class Session implements LockClient {
   }
 
   private monitorCancel(params: Json[], id: string): string | undefined {
-    if (params.length !== 1) throw syntaxError(params, 'invalid parameters');
-    const monitor = this.monitors.get(stringifyJson(params[0]));
+    const monitor = params.length === 1 ? this.monitors.get(stringifyJson(params[0])) : undefined;
     if (monitor === undefined) {
-      this.replyError(id, 'unknown monitor');
+      this.replyError(id, params.length === 1 ? 'unknown monitor' : 'invalid parameters');
       return undefined;
     }
     this.dropMonitor(monitor);
