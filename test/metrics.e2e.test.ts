@@ -5,7 +5,8 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { BIN, ROOT, Sandbox } from './support/sandbox.ts';
+import { Netns } from './support/netns.ts';
+import { BIN, missing, notRoot, ROOT, Sandbox, until } from './support/sandbox.ts';
 
 /** Values by series; each family stands once, its samples together. */
 function parse(text: string): Map<string, number> {
@@ -87,4 +88,31 @@ test('switch and database server tell what they do', async () => {
   const none = await sb.ours('signalbox', 'metrics');
   assert.equal(none.status, 1);
   assert.match(none.stderr, /^signalbox: cannot read pidfile/);
+});
+
+test('queues of a port with QoS', { skip: notRoot || missing('ip', 'ping') }, async () => {
+  await using ns = await Netns.create();
+  await using host = await Netns.create();
+  await ns.must('ip', 'link', 'add', 'p1', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', host.name);
+  await ns.must('ip', 'link', 'set', 'p1', 'up');
+  await host.must('ip', 'link', 'set', 'eth0', 'up');
+  await using sb = await Sandbox.create();
+  await sb.createDb();
+  await sb.startOurs('ovsdb-server');
+  await sb.startOurs('ovs-vswitchd', ['--disable-system'], { prefix: ns.prefix() });
+  const made = await sb.ours(
+    'ovs-vsctl',
+    ...'--timeout=15 add-br br0 -- set bridge br0 datapath_type=netdev -- add-port br0 p1'.split(' '),
+    ...'-- set port p1 qos=@q -- --id=@q create qos type=linux-htb queues:1=@a'.split(' '),
+    ...'-- --id=@a create queue other_config:max-rate=10000000'.split(' '),
+  );
+  assert.equal(made.status, 0, made.stderr);
+  await ns.must('ip', 'addr', 'add', '10.77.9.1/24', 'dev', 'br0');
+  await ns.must('ip', 'link', 'set', 'br0', 'up');
+  await ns.exec('ping', '-c', '1', '-W', '1', '10.77.9.2');
+  const series = (queue: number): string =>
+    `signalbox_queue_packets_total{queue="${queue}",datapath="netdev@ovs-netdev",bridge="br0",port="p1"}`;
+  const read = async () => parse((await sb.ours('ovs-appctl', 'metrics/show')).stdout);
+  await until(async () => ((await read()).get(series(0)) ?? 0) > 0, 5000, 'the default queue sends');
+  assert.equal((await read()).get(series(1)), 0);
 });

@@ -19,6 +19,9 @@ const PORTS = {
 } as const;
 
 const QUEUES = {
+  queue_packets_total: { type: 'counter', help: 'Packets sent by a queue of a port that has QoS' },
+  queue_bytes_total: { type: 'counter', help: 'Bytes sent by a queue of a port that has QoS' },
+  queue_dropped_total: { type: 'counter', help: 'Packets that a queue of a port that has QoS dropped' },
   rx_queue_packets_total: {
     type: 'counter',
     help: 'Packets of a receive queue, and the core of the thread that polls it',
@@ -147,6 +150,17 @@ function queueSamples(add: AddSample<keyof typeof QUEUES>, b: Backer, datapath: 
   for (const { core, rxqs } of b.dpif.rxQueues?.(1) ?? [])
     for (const { port, queue, packets } of rxqs)
       add('rx_queue_packets_total', packets, { datapath, port, queue, thread: threadOf(core) });
+  for (const port of b.dpif.ports()) {
+    const queues = port.netdev.qos?.queues() ?? [];
+    if (queues.length === 0) continue;
+    const { plain } = labelsOf(b, port);
+    for (const { queue, stats } of queues) {
+      if (stats === null) continue;
+      add('queue_packets_total', stats.packets, { queue }, plain);
+      add('queue_bytes_total', stats.bytes, { queue }, plain);
+      add('queue_dropped_total', stats.drops, { queue }, plain);
+    }
+  }
 }
 
 const ANSWERS = [
