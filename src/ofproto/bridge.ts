@@ -18,9 +18,13 @@ import { OFPM_ALL } from '../openflow/messages-ext.ts';
 import { OFPP } from '../openflow/ports.ts';
 import { buildLacp, type LacpInfo } from '../packet/lacp.ts';
 import type { Backer } from './backer.ts';
+import type { BfdConfig } from './bfd.ts';
+import { startBfd, stopBfd } from './bfd-port.ts';
 import { Bond } from './bond.ts';
 import { BondRules } from './bond-rules.ts';
 import { Bundle, sameNumbers, sameVlan } from './bundle.ts';
+import type { CfmConfig } from './cfm.ts';
+import { cfmStatus, startCfm, stopCfm } from './cfm-port.ts';
 import { DEFAULT_PREFIXES } from './classifier.ts';
 import type { OfConn } from './conn.ts';
 import { ConnMgr, FAIL_OPEN_PRIORITY, isPassive } from './connmgr.ts';
@@ -228,6 +232,8 @@ export class Bridge implements Ofproto, XlateBridge {
     if (!port) return;
     port.changes?.[Symbol.dispose]();
     this.spanningTree?.removePort(ofport);
+    stopBfd(port);
+    stopCfm(port);
     this.portTable.remove(port);
     this.backer.portRemoved(port);
     this.refreshBundles();
@@ -491,6 +497,47 @@ export class Bridge implements Ofproto, XlateBridge {
       status: tree?.portStatus(port.ofport) ?? new Map(),
       statistics: tree?.portStatistics(port.ofport) ?? new Map(),
     };
+  }
+
+  interfaceStatus(ofport: number): StatusColumns {
+    const port = this.portTable.get(ofport);
+    return { bfd_status: port?.bfd?.status() ?? new Map(), ...cfmStatus(port?.cfm ?? null) };
+  }
+
+  setBfd(ofport: number, config: BfdConfig | null): void {
+    const port = this.portTable.get(ofport);
+    if (!port) return;
+    if (config && port.bfd) port.bfd.setConfig(config);
+    else if (config) startBfd(this, port, config);
+    else if (port.bfd) {
+      stopBfd(port);
+      this.healthChanged(port);
+    }
+  }
+
+  setCfm(ofport: number, config: CfmConfig | null): void {
+    const port = this.portTable.get(ofport);
+    if (!port) return;
+    if (config && port.cfm?.config.mpid === config.mpid) port.cfm.setConfig(config);
+    else {
+      if (!config && !port.cfm) return;
+      stopCfm(port);
+      if (config) startCfm(this, port, config);
+    }
+    if (!config) this.healthChanged(port);
+  }
+
+  /** Link health detection found a port fit, or no more so. */
+  healthChanged(port: OfPort): void {
+    if (this.portTable.get(port.ofport) !== port) return;
+    if (port.refresh()) {
+      this.backer.revalidateAll();
+      port.bundle?.lacp?.linksChanged();
+      this.spanningTree?.linkChanged(port);
+      port.bundle?.bond?.run();
+      this.announce(port, null);
+    }
+    this.onStatus();
   }
 
   /** What may pass a port has changed. */

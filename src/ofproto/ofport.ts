@@ -10,7 +10,9 @@ import type { Netdev } from '../netdev/netdev.ts';
 import { TunnelNetdev } from '../netdev/tunnel.ts';
 import type { TunnelConfig } from '../netdev/tunnel-config.ts';
 import type { PhyPort, PortStats } from '../openflow/messages.ts';
+import type { Bfd } from './bfd.ts';
 import type { Bundle } from './bundle.ts';
+import type { Cfm } from './cfm.ts';
 import type { XlateProtocol } from './xlate/protocols.ts';
 import type { XlatePort, XlateSpanning } from './xlate/types.ts';
 
@@ -59,10 +61,14 @@ export class OfPort implements XlatePort {
   readonly createdMs: number = clock.nowMs();
   /** OFPPC bits; PORT_DOWN follows the device. */
   config = 0;
+  /** The device has a link; whether it is of use is `mayEnable`. */
+  hasLink = true;
   mayEnable = true;
   bundle: Bundle | null = null;
   /** Packets that crossed a patch port or a tunnel, credited by translation. */
   readonly stats: VirtualStats | null;
+  bfd: Bfd | null = null;
+  cfm: Cfm | null = null;
   protocols: readonly XlateProtocol[] = [];
   /** What a spanning tree lets pass here; null without one. */
   spanning: (XlateSpanning & { readonly bits: number }) | null = null;
@@ -99,16 +105,19 @@ export class OfPort implements XlatePort {
     return this.isPatch ? (this.netdev.status().get('peer') ?? null) : null;
   }
 
-  /** Queues come with QoS; until a device has some, only the default queue is there. */
-  queuePriority(_queue: number): number | null {
-    return null;
+  /** The user-space datapath names a queue by its number; whether the device has such a queue shows when it sends. */
+  queuePriority(queue: number): number | null {
+    return queue;
   }
 
   /** Takes over the device's state; true when translations made before may be wrong now. */
   refresh(): boolean {
     const isUp = this.netdev.isUp();
     const config = (this.config & ~OFPPC.PORT_DOWN) | (isUp ? 0 : OFPPC.PORT_DOWN);
-    const mayEnable = isUp && (this.isPatch || this.netdev.carrier());
+    this.hasLink = isUp && (this.isPatch || this.netdev.carrier());
+    const { bfd, cfm } = this;
+    const isHealthy = (bfd?.isForwarding ?? true) && (!cfm || (!cfm.hasFault && cfm.isRemoteOpUp));
+    const mayEnable = this.hasLink && isHealthy;
     const isChanged = config !== this.config || mayEnable !== this.mayEnable;
     this.config = config;
     this.mayEnable = mayEnable;
@@ -122,7 +131,7 @@ export class OfPort implements XlatePort {
       hwAddr: this.netdev.mac(),
       name: this.name,
       config: this.config,
-      state: (this.mayEnable ? OFPPS.LIVE : OFPPS.LINK_DOWN) | (this.spanning?.bits ?? 0),
+      state: (this.hasLink ? 0 : OFPPS.LINK_DOWN) | (this.mayEnable ? OFPPS.LIVE : 0) | (this.spanning?.bits ?? 0),
       curr: features.curr,
       advertised: features.advertised,
       supported: features.supported,

@@ -8,6 +8,8 @@
 import type { Dpif } from '../dpif/dpif.ts';
 import type { Subfield } from '../flow/field.ts';
 import type { Netdev } from '../netdev/netdev.ts';
+import type { BfdConfig } from './bfd.ts';
+import type { CfmConfig } from './cfm.ts';
 import type { LacpConfig } from './lacp.ts';
 import type { StpSetup } from './spanning-tree.ts';
 
@@ -128,7 +130,14 @@ export interface OfprotoConfig {
   };
 }
 
-export type StatusColumns = Readonly<Record<string, ReadonlyMap<string, string | number>>>;
+export type StatusValue =
+  | ReadonlyMap<string, string | number>
+  | readonly (string | number)[]
+  | string
+  | number
+  | boolean
+  | null;
+export type StatusColumns = Readonly<Record<string, StatusValue>>;
 
 export interface Ofproto {
   readonly name: string;
@@ -153,6 +162,11 @@ export interface Ofproto {
   /** What protocols report of the bridge, and of a port: columns of the database with their values. */
   bridgeStatus(): StatusColumns;
   bundleStatus(name: string): StatusColumns;
+  interfaceStatus(ofport: number): StatusColumns;
+
+  /** Null for none. */
+  setBfd(ofport: number, config: BfdConfig | null): void;
+  setCfm(ofport: number, config: CfmConfig | null): void;
 
   /** All mirrors of the bridge, in order. */
   setMirrors(mirrors: readonly MirrorConfig[]): void;

@@ -4,6 +4,7 @@ import { vlog } from '../base/vlog.ts';
 import type { NetdevEnv } from '../netdev/netdev.ts';
 import type { Ofproto } from '../ofproto/ofproto.ts';
 import { type BridgeSpec, bundleOf, type InterfaceSpec } from './config.ts';
+import { bfdConfig, cfmConfig } from './health.ts';
 import { Interface, isLoopback, type TypeMapper } from './interface.ts';
 import { stpSetup } from './spanning-tree.ts';
 
@@ -106,6 +107,11 @@ export class Bridge {
       } else if (this.bundles.delete(port.name)) {
         this.ofproto.removeBundle(port.name);
       }
+    }
+    for (const { ofport, spec: one } of this.interfaces.values()) {
+      if (ofport === null) continue;
+      this.ofproto.setBfd(ofport, bfdConfig(one.bfd ?? new Map()));
+      this.ofproto.setCfm(ofport, cfmConfig(one));
     }
     this.ofproto.setStp(stpSetup(spec, (name) => this.interfaces.get(name)?.ofport ?? null));
     this.ofproto.setMirrors(spec.mirrors.map(({ config }) => config));

@@ -29,11 +29,15 @@ export function writeProtocolStatus(txn: Transaction, bridge: Bridge): void {
   const { row } = bridge.spec;
   if (row.isDeleted) return;
   const put = (to: Row, columns: StatusColumns): void => {
-    for (const [column, value] of Object.entries(columns)) write(txn, to, column, new Map(value) as Value);
+    for (const [column, value] of Object.entries(columns)) {
+      write(txn, to, column, value instanceof Map ? (new Map(value) as Value) : (value as Value));
+    }
   };
   put(row, bridge.ofproto.bridgeStatus());
   for (const { row: port, name } of bridge.spec.ports)
     if (port && !port.isDeleted) put(port, bridge.ofproto.bundleStatus(name));
+  for (const { ofport, spec } of bridge.interfaces.values())
+    if (ofport !== null && spec.row && !spec.row.isDeleted) put(spec.row, bridge.ofproto.interfaceStatus(ofport));
 }
 
 /** Everything of an interface but counters. */
