@@ -67,6 +67,7 @@ function statsJson(selection: Selection): string {
       numa: id < 0 ? null : 0,
       packets_received: s('RECEIVED'),
       packet_recirculations: s('RECIRCULATED'),
+      simple_match_hits: s('SIMPLE_HIT'),
       emc_hits: s('EMC_HIT'),
       smc_hits: s('SMC_HIT'),
       megaflow_hits: s('MEGAFLOW_HIT'),

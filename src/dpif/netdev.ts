@@ -588,7 +588,7 @@ export class DpifNetdev implements Dpif {
     for (const host of this.engine.hosts) {
       const s = host.statsAt;
       const cached = f64[s + PMD_STAT.EMC_HIT] + f64[s + PMD_STAT.SMC_HIT];
-      total.hit += cached + f64[s + PMD_STAT.MEGAFLOW_HIT];
+      total.hit += cached + f64[s + PMD_STAT.SIMPLE_HIT] + f64[s + PMD_STAT.MEGAFLOW_HIT];
       total.cacheHit += cached;
       total.missed += f64[s + PMD_STAT.MISS];
       total.lost += f64[s + PMD_STAT.LOST] + host.packetsDropped;

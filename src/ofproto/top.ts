@@ -33,6 +33,8 @@ export interface TopDatapath {
     readonly packets: number;
     /** Lookups, recirculated packets' too, and what answered them. */
     readonly lookups: number;
+    /** Packets of ports whose flows look at nothing but port, type and tag. */
+    readonly simple: number;
     readonly emc: number;
     readonly smc: number;
     readonly megaflow: number;
@@ -174,11 +176,13 @@ function pmdView(pmd: number, old: Float64Array | undefined, s: Float64Array, ra
   const busy = of('BUSY_NS');
   const time = busy + of('IDLE_NS');
   const [emc, smc, megaflow, upcall] = [of('EMC_HIT'), of('SMC_HIT'), of('MEGAFLOW_HIT'), of('MISS')];
+  const simple = of('SIMPLE_HIT');
   return {
     pmd,
     load: pmd < 0 || time === 0 ? null : busy / time,
     packets: of('RECEIVED'),
-    lookups: emc + smc + megaflow + upcall,
+    lookups: simple + emc + smc + megaflow + upcall,
+    simple,
     emc,
     smc,
     megaflow,

@@ -153,7 +153,10 @@ export function topLines(view: TopView, color: boolean): string[] {
   for (const dp of view.datapaths) {
     const sum = (f: (p: TopDatapath['pmds'][number]) => number): number => dp.pmds.reduce((n, p) => n + f(p), 0);
     const lookups = sum((p) => p.lookups);
-    const caches = `EMC ${percent(
+    const caches = `simple match ${percent(
+      sum((p) => p.simple),
+      lookups,
+    )}, EMC ${percent(
       sum((p) => p.emc),
       lookups,
     )}, SMC ${percent(
@@ -171,11 +174,12 @@ export function topLines(view: TopView, color: boolean): string[] {
     );
     section(
       table(
-        ['THREAD', 'LOAD', 'PACKETS/s', 'EMC', 'SMC', 'MEGAFLOW', 'SUBTABLES', 'UPCALLS/s', 'LOST/s', 'DROPPED/s'],
+        ['THREAD', 'LOAD', 'PACKETS/s', 'SIMPLE', 'EMC', 'SMC', 'MEGAFLOW', 'SUBTABLES', 'UPCALLS/s', 'LOST/s', 'DROPPED/s'],
         dp.pmds.map((p) => [
           p.pmd < 0 ? 'main' : `pmd ${p.pmd}`,
           p.load === null ? '-' : percent(p.load, 1),
           count(p.packets),
+          percent(p.simple, p.lookups),
           percent(p.emc, p.lookups),
           percent(p.smc, p.lookups),
           percent(p.megaflow, p.lookups),
