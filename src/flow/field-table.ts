@@ -56,8 +56,8 @@ const TUNNEL: readonly FieldRow[] = [
   row('tun_ipv6_dst', at(OFS.tun_ipv6_dst), 128, 16, 'any', 'ipv6', 'none', 'rw', 'NXM_NX_TUN_IPV6_DST(110) 2.5'),
   row('tun_flags', at(OFS.tun_flags, 15), 1, 2, 'any', 'tunnel_flags', 'none', 'rw', 'NXM_NX_TUN_FLAGS(104) 2.5'),
   // ovs-ofctl hides tos and ttl: they have no number on the wire.
-  row('tun_ttl', at(OFS.tun_ttl), 8, 1, 'none', 'decimal', 'none', 'rw', ''),
-  row('tun_tos', at(OFS.tun_tos), 8, 1, 'none', 'decimal', 'none', 'rw', ''),
+  row('tun_ttl', at(OFS.tun_ttl), 8, 1, 'none', 'decimal', 'none', 'ro', ''),
+  row('tun_tos', at(OFS.tun_tos), 8, 1, 'none', 'decimal', 'none', 'ro', ''),
   row('tun_gbp_id', at(OFS.tun_gbp_id), 16, 2, 'any', 'decimal', 'none', 'rw', 'NXM_NX_TUN_GBP_ID(38) 2.4'),
   row('tun_gbp_flags', at(OFS.tun_gbp_flags), 8, 1, 'any', 'hex', 'none', 'rw', 'NXM_NX_TUN_GBP_FLAGS(39) 2.4'),
   row('tun_erspan_idx', at(OFS.tun_erspan_idx, 12), 20, 4, 'any', 'hex', 'none', 'rw', 'NXOXM_ET_ERSPAN_IDX(11) 2.10'),

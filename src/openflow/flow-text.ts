@@ -4,7 +4,7 @@ import { Match } from '../flow/match.ts';
 import { formatMatch, parseMatchField, parseProtocol, splitKeyValues } from '../flow/match-text.ts';
 import { formatTable, type Names, parsePort, parseTable } from '../flow/names.ts';
 import { actionProtocols } from './action-protocols.ts';
-import { formatActions, parseActions } from './actions/index.ts';
+import { formatActions, inspectActions, parseActions } from './actions/index.ts';
 import type { Ofpact } from './actions/types.ts';
 import { fitsMatch10, fitsMatch11, isNormal, normalizeMatch } from './match-old.ts';
 import type { FlowMod, FlowModCommand, FlowModFlags, FlowStats } from './messages.ts';
@@ -184,7 +184,9 @@ function syntax(text: string): never {
   throw new FlowSyntaxError(text);
 }
 
-function parse(text: string, command: FlowCommand, { names, warn }: FlowParseOptions): ParsedFlow {
+const logPort = (text: string): void => vlog('ofp_port').rl().warn(text);
+
+function parse(text: string, command: FlowCommand, { names, warn = logPort }: FlowParseOptions): ParsedFlow {
   const accepts = ACCEPTS[command];
   const match = new Match();
   const flags: { -readonly [K in keyof FlowModFlags]: boolean } = { ...NO_FLAGS };
@@ -264,7 +266,12 @@ function parse(text: string, command: FlowCommand, { names, warn }: FlowParseOpt
     actions = parsed.actions;
   }
   normalizeWithWarning(match, names);
-  usable &= matchProtocols(match) & actionProtocols(actions, match);
+  const { error, needs10 } = inspectActions(actions, match.key, {
+    table,
+    warn: (module, text) => vlog(module).rl().warn(text),
+  });
+  if (error) syntax(`actions are invalid with specified match (${error})`);
+  usable &= matchProtocols(match) & actionProtocols(actions, needs10);
   return {
     ok: true,
     usable,

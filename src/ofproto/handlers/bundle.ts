@@ -128,7 +128,7 @@ function commit(bridge: Bridge, conn: OfConn, bundle: OpenBundle): boolean {
   for (const bundled of bundle) {
     const { message } = bundled;
     // What is checked may need what the messages before it bring, as a rule needs its group.
-    let error = check(bridge, message);
+    let error = check(bridge, message, conn.version);
     if (!error && message.type === 'flow_mod') {
       undo.remember(message);
       error = applyFlowMod(bridge, conn, message, bundled.xid);
@@ -151,16 +151,16 @@ function commit(bridge: Bridge, conn: OfConn, bundle: OpenBundle): boolean {
   return true;
 }
 
-function check(bridge: Bridge, message: OfMessage): string | null {
+function check(bridge: Bridge, message: OfMessage, version: number): string | null {
   switch (message.type) {
     case 'flow_mod':
-      return checkFlowMod(bridge, message);
+      return checkFlowMod(bridge, message, version);
     case 'group_mod':
       return checkGroupMod(bridge, message);
     case 'port_mod':
       return checkPortMod(bridge, message);
     case 'packet_out':
-      return checkPacketOut(bridge, message);
+      return checkPacketOut(bridge, message, version);
     default:
       return 'OFPBFC_MSG_UNSUP';
   }

@@ -23,7 +23,7 @@ const COUNTED_AS = {
 
 export const flowMod: Handler<'flow_mod'> = (bridge, conn, request) => {
   const mod = request.message;
-  const error = checkFlowMod(bridge, mod) ?? applyFlowMod(bridge, conn, mod, request.xid);
+  const error = checkFlowMod(bridge, mod, conn.version) ?? applyFlowMod(bridge, conn, mod, request.xid);
   mod.match.release();
   if (error) conn.error(request, error);
 };
@@ -39,9 +39,10 @@ export function applyFlowMod(bridge: Bridge, conn: OfConn, mod: FlowMod, xid: nu
   return mod.bufferId !== NO_BUFFER && !mod.command.startsWith('delete') ? 'OFPBRC_BUFFER_UNKNOWN' : null;
 }
 
-export function checkFlowMod(bridge: Bridge, mod: FlowMod): string | null {
+export function checkFlowMod(bridge: Bridge, mod: FlowMod, version: number): string | null {
   if (mod.command.startsWith('delete')) return null;
-  return checkFlowActions(bridge, mod.actions, mod.match, mod.table);
+  const { match, table } = mod;
+  return checkFlowActions(bridge, mod.actions, { match, key: match.key, table, version });
 }
 
 export const flowStats: Handler<'flow_stats_request'> = async (bridge, conn, request) => {

@@ -20,13 +20,16 @@ export const groupMod: Handler<'group_mod'> = (bridge, conn, request) => {
   if (error) conn.error(request, error);
 };
 
+/** What packets a bucket gets is not known. */
+const BUCKET = { match: null, key: null, table: 255, version: 6 } as const;
+
 export function checkGroupMod(bridge: Bridge, mod: GroupMod): string | null {
   if (hasDuplicateIds(mod.buckets)) return 'OFPGMFC_BAD_BUCKET';
   if (mod.props && !METHODS.has(mod.props.selectionMethod)) return 'OFPBPC_BAD_VALUE';
   for (const bucket of mod.buckets) {
     // Groups that a bucket names may come later.
     const actions = bucket.actions.filter((a) => a.kind !== 'group');
-    const error = checkFlowActions(bridge, actions, null, 0);
+    const error = checkFlowActions(bridge, actions, BUCKET);
     if (error) return error;
   }
   return null;

@@ -2,7 +2,7 @@
  * Do the actions of a flow fit its match? A field may be written only where the match, and the actions before, make sure
  * that the packet has it. `OpenFlow 1.5.1 7.2.6.7`, `ovs-actions(7)`, "Action and Instruction Consistency"
  *
- * OpenFlow 1.0 knew no such rule for its own actions, and is not held to it.
+ * OpenFlow 1.0 knew no such rule for its own actions, and is not held to it; what is written like them may only be sent in it.
  */
 import type { Field, Subfield } from '../../flow/field.ts';
 import { F } from '../../flow/fields.ts';
@@ -23,11 +23,12 @@ export interface CheckOptions {
   readonly nTables?: number;
   /** Port numbers from here to `OFPP.MAX` cannot exist. */
   readonly maxPorts?: number;
+  /** Hears which field it was, by the module that the original logs it for. */
+  readonly warn?: (module: 'ofp_actions' | 'meta_flow', text: string) => void;
 }
 
 const VLAN_CFI = 0x1000;
 const OFPM_MAX = 0xffff0000;
-const OFPG_MAX = 0xffffff00;
 const isIp = (t: number): boolean => t === 0x0800 || t === 0x86dd;
 const isMpls = (t: number): boolean => t === 0x8847 || t === 0x8848;
 
@@ -35,11 +36,37 @@ const isMpls = (t: number): boolean => t === 0x8847 || t === 0x8848;
 interface State {
   readonly flow: FlowKey;
   readonly options: CheckOptions;
+  /** Something passes in OpenFlow 1.0 only. */
+  needs10: boolean;
 }
+
+/** Actions that no match can be at odds with. Most flows have no others. */
+const EASY: ReadonlySet<Ofpact['kind']> = new Set(['note', 'exit', 'conjunction', 'clear_actions', 'write_metadata']);
+
+const scratch = new FlowKey();
+
+/**
+ * The first thing that is wrong with `actions` on packets that `key` is what is known of, or null; and whether OpenFlow 1.0 is
+ * the only one that lets them pass.
+ */
+export function inspectActions(
+  actions: readonly Ofpact[],
+  key: FlowKey,
+  options: CheckOptions = {},
+): { readonly error: OfErrorName | null; readonly needs10: boolean } {
+  if (actions.every((a) => EASY.has(a.kind))) return FINE;
+  scratch.copyFrom(key);
+  const state: State = { flow: scratch, options, needs10: false };
+  const error = checkList(actions, state);
+  return { error, needs10: state.needs10 };
+}
+
+const FINE = { error: null, needs10: false } as const;
 
 /** The first thing that is wrong with `actions` under `match`, or null. */
 export function checkActions(actions: readonly Ofpact[], match: Match, options: CheckOptions = {}): OfErrorName | null {
-  return checkList(actions, { flow: match.key.clone(), options });
+  const { error, needs10 } = inspectActions(actions, match.key, options);
+  return error ?? (needs10 && (options.version ?? 6) > 1 ? 'OFPBAC_MATCH_INCONSISTENT' : null);
 }
 
 function checkList(actions: readonly Ofpact[], s: State): OfErrorName | null {
@@ -54,20 +81,25 @@ function checkPort(port: number, { maxPorts = OFPP.MAX }: CheckOptions): OfError
   return port >= maxPorts && port < OFPP.IN_PORT ? 'OFPBAC_BAD_OUT_PORT' : null;
 }
 
-function checkField(field: Field, { flow }: State): OfErrorName | null {
-  // The transport ports stand in one place, and their old actions write whichever there are.
-  return prereqsMet(field, flow) ? null : 'OFPBAC_MATCH_INCONSISTENT';
+function checkSubfield(
+  { field }: Subfield,
+  { flow, options }: State,
+  role: 'source' | 'destination',
+): OfErrorName | null {
+  if (prereqsMet(field, flow)) return null;
+  options.warn?.('meta_flow', `${role} field ${field.name} lacks correct prerequisites`);
+  return 'OFPBAC_MATCH_INCONSISTENT';
 }
-
-const checkSubfield = (sf: Subfield, s: State): OfErrorName | null => checkField(sf.field, s);
 
 function checkOne(a: Ofpact, s: State): OfErrorName | null {
   const { flow, options } = s;
   const ethType = flow.get16(OFS.eth_type);
   const hasVlan = (flow.get16(OFS.vlan_tci) & VLAN_CFI) !== 0;
   // What OpenFlow 1.0 lets pass.
-  const soft = (isWrong: boolean): OfErrorName | null =>
-    isWrong && (options.version ?? 6) > 1 ? 'OFPBAC_MATCH_INCONSISTENT' : null;
+  const soft = (isWrong: boolean): null => {
+    if (isWrong) s.needs10 = true;
+    return null;
+  };
 
   switch (a.kind) {
     case 'output':
@@ -78,24 +110,21 @@ function checkOne(a: Ofpact, s: State): OfErrorName | null {
         ? 'OFPBAC_BAD_OUT_PORT'
         : checkPort(a.port, options);
     case 'output_reg':
-      return checkSubfield(a.src, s);
-    case 'group':
-      return a.groupId > OFPG_MAX ? 'OFPBAC_BAD_OUT_GROUP' : null;
+      return checkSubfield(a.src, s, 'source');
     case 'bundle':
-      return a.dst ? checkSubfield(a.dst, s) : null;
+      return a.dst ? checkSubfield(a.dst, s, 'destination') : null;
     case 'multipath':
-      return checkSubfield(a.dst, s);
+      return checkSubfield(a.dst, s, 'destination');
     case 'set_field':
       return checkSetField(a, s);
-    case 'reg_move': {
-      const error = checkSubfield(a.src, s) ?? checkSubfield(a.dst, s);
-      return error;
-    }
+    case 'reg_move':
+      return checkSubfield(a.src, s, 'source') ?? checkSubfield(a.dst, s, 'destination');
     case 'stack_push':
+      return checkSubfield(a.subfield, s, 'source');
     case 'stack_pop':
-      return checkSubfield(a.subfield, s);
+      return checkSubfield(a.subfield, s, 'destination');
     case 'check_pkt_larger':
-      return checkSubfield(a.dst, s);
+      return checkSubfield(a.dst, s, 'destination');
     case 'set_vlan_vid':
     case 'set_vlan_pcp':
       if (!a.pushIfNeeded && !hasVlan) return soft(true);
@@ -137,7 +166,7 @@ function checkOne(a: Ofpact, s: State): OfErrorName | null {
       if (!isIp(ethType)) return 'OFPBAC_MATCH_INCONSISTENT';
       if (!a.commit && a.actions.some((x) => x.kind === 'nat' && x.nat.type !== 'none')) return 'OFPBAC_BAD_ARGUMENT';
       if (typeof a.zone !== 'number') {
-        const error = checkSubfield(a.zone, s);
+        const error = checkSubfield(a.zone, s, 'source');
         if (error) return error;
       }
       return checkList(a.actions, s);
@@ -148,7 +177,7 @@ function checkOne(a: Ofpact, s: State): OfErrorName | null {
       return error;
     }
     case 'dec_nsh_ttl':
-      return ethType === 0x894f ? null : 'OFPBAC_MATCH_INCONSISTENT';
+      return soft(ethType !== 0x894f);
     case 'encap':
       flow.set32(OFS.packet_type, a.packetType);
       if (a.packetType === 0) flow.set16(OFS.vlan_tci, 0);
@@ -165,12 +194,9 @@ function checkOne(a: Ofpact, s: State): OfErrorName | null {
       return null;
     case 'meter':
       return a.meterId === 0 || a.meterId > OFPM_MAX ? 'OFPMMFC_INVALID_METER' : null;
-    case 'write_actions': {
-      const before = flow.clone();
-      const error = checkList(a.actions, s);
-      flow.copyFrom(before);
-      return error;
-    }
+    case 'write_actions':
+      // What the packet is when the action set is carried out nobody knows here.
+      return checkList(a.actions, { ...s, flow: flow.clone() });
     case 'goto_table':
       return ((options.table ?? 255) !== 255 && a.table <= (options.table ?? 0)) || a.table >= (options.nTables ?? 255)
         ? 'OFPBIC_BAD_TABLE_ID'
@@ -181,10 +207,12 @@ function checkOne(a: Ofpact, s: State): OfErrorName | null {
 }
 
 function checkSetField(a: Extract<Ofpact, { kind: 'set_field' }>, s: State): OfErrorName | null {
-  const { flow, options } = s;
+  const { flow } = s;
   const ethType = flow.get16(OFS.eth_type);
-  const soft = (isWrong: boolean): OfErrorName | null =>
-    isWrong && (options.version ?? 6) > 1 ? 'OFPBAC_MATCH_INCONSISTENT' : null;
+  const soft = (isWrong: boolean): null => {
+    if (isWrong) s.needs10 = true;
+    return null;
+  };
   switch (a.as) {
     case 'mod_dl_src':
     case 'mod_dl_dst':
@@ -202,8 +230,11 @@ function checkSetField(a: Extract<Ofpact, { kind: 'set_field' }>, s: State): OfE
     case 'mod_tp_dst':
       return soft(!isIp(ethType) || ![6, 17, 132].includes(flow.u8[OFS.ip_proto]) || (flow.u8[OFS.ip_frag] & 2) !== 0);
   }
-  const error = checkField(a.field, s);
-  if (error) return error;
+  const lacksTag = a.field === F.vlan_vid && (flow.get16(OFS.vlan_tci) & VLAN_CFI) === 0;
+  if (lacksTag || !prereqsMet(a.field, flow)) {
+    s.options.warn?.('ofp_actions', `set_field ${a.field.name} lacks correct prerequisites`);
+    return 'OFPBAC_MATCH_INCONSISTENT';
+  }
   // A tag that is written makes the packet a tagged one.
   if ((a.field === F.vlan_tci || a.field === F.vlan_vid) && a.mask === null) {
     setBits(flow, { field: a.field, ofs: 0, nBits: a.field.nBits }, bigintOfBytes(a.value));
@@ -215,20 +246,15 @@ function checkLearn(spec: Extract<Ofpact, { kind: 'learn' }>['spec'], s: State):
   const learned = new FlowKey();
   for (const x of spec.specs) {
     if (!(x.src instanceof Uint8Array)) {
-      const error = checkSubfield(x.src, s);
+      const error = checkSubfield(x.src, s, 'source');
       if (error) return error;
     }
     if (x.dst.type === 'output') continue;
     const dst = x.dst.subfield;
-    const inner: State = { flow: learned, options: s.options };
-    if (x.dst.type === 'match') {
-      const error = checkSubfield(dst, inner);
-      if (error) return error;
-      if (x.src instanceof Uint8Array) setBits(learned, dst, bigintOfBytes(x.src));
-    } else {
-      const error = checkSubfield(dst, inner);
-      if (error) return error;
-    }
+    const inner: State = { flow: learned, options: s.options, needs10: false };
+    const error = checkSubfield(dst, inner, 'destination');
+    if (error) return error;
+    if (x.dst.type === 'match' && x.src instanceof Uint8Array) setBits(learned, dst, bigintOfBytes(x.src));
   }
   return null;
 }

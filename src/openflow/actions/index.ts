@@ -35,7 +35,7 @@ import { SPREAD_ACTIONS } from './spread.ts';
 import { TAG_ACTIONS } from './tags.ts';
 import type { Ofpact, OfpactKind } from './types.ts';
 
-export { checkActions, resolveActions } from './check.ts';
+export { checkActions, inspectActions, resolveActions } from './check.ts';
 
 /** Every action that is not an instruction. */
 export const ACTION_DEFS: readonly AnyActionDef[] = [
@@ -167,7 +167,7 @@ function checkCtActions(list: readonly Ofpact[]): void {
     if (a.kind === 'set_field' || a.kind === 'reg_move') {
       const field = a.kind === 'set_field' ? a.field : a.dst.field;
       if (field.name === 'ct_mark' || field.name === 'ct_label') continue;
-      syntax(`cannot set CT fields outside of ct action`);
+      syntax(`ct action doesn't support nested modification of ${field.name}`);
     }
     syntax(`ct action doesn't support nested action ${BY_KIND.get(a.kind)?.words[0] ?? a.kind}`);
   }

@@ -171,7 +171,9 @@ export function setFieldOfSubfield(sf: Subfield, value: bigint, as?: SetFieldFor
 
 function encodeLoads(w: Writer, a: SetField): void {
   for (const { sf, value } of runs(a)) {
-    if (sf.field.headers.every((h) => h.experimenter !== undefined)) {
+    // Fields with long headers, and those whose length the switch decides, are not loaded bit by bit.
+    const isWhole = sf.field.name.startsWith('tun_metadata');
+    if (isWhole || sf.field.headers.every((h) => h.experimenter !== undefined)) {
       encodeLoad2(w, a, 1);
       return;
     }
@@ -354,11 +356,7 @@ const setFieldDef = def({
       if (value >> BigInt(sf.nBits) !== 0n) bad('OFPBAC_BAD_SET_ARGUMENT');
       return setFieldOfSubfield(sf, value, 'load');
     }),
-    nx(33, (r) => {
-      const a = readEntry(r);
-      // Fields whose length the switch decides are not loaded bit by bit.
-      return a.field.name.startsWith('tun_metadata') ? a : { ...a, as: 'load' as const };
-    }),
+    nx(33, readEntry),
   ],
 });
 

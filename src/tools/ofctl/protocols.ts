@@ -3,7 +3,7 @@ import { formatProtocols, PROTOCOLS } from '../../openflow/flow-text.ts';
 import type { FlowMod, OfpVersion } from '../../openflow/messages.ts';
 import { formatDecoded } from '../../openflow/text.ts';
 import { decodeMessage, encodeMessage } from '../../openflow/wire.ts';
-import { fatal, settings } from './context.ts';
+import { fatal, print, settings } from './context.ts';
 
 interface Chosen {
   readonly usable: string;
@@ -15,12 +15,14 @@ let count = 1;
 
 export function chooseProtocol(usable: number, hasTable: boolean): Chosen {
   const both = usable & settings.protocols;
-  if (usable === 0) return fatal('no usable protocol');
-  if (both === 0) return fatal('no usable protocol');
+  if (both === 0) {
+    if (usable !== 0) print(`usable protocols: ${formatProtocols(usable, hasTable)}\n`);
+    return fatal('no usable protocol');
+  }
   const bit = both & -both;
   const version = (bit <= PROTOCOLS.NXM ? 1 : 2 + Math.log2(bit / PROTOCOLS.OpenFlow11)) as OfpVersion;
   const isNxm = bit === PROTOCOLS.NXM;
-  const name = isNxm ? 'NXM' : `OpenFlow1${version - 1}`;
+  const name = isNxm ? 'NXM' : `${version > 2 ? 'OXM-' : ''}OpenFlow1${version - 1}`;
   return {
     usable: formatProtocols(usable, hasTable),
     name: bit <= PROTOCOLS.NXM ? `${name}${hasTable ? '+' : '-'}table_id` : name,
