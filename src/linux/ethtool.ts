@@ -3,7 +3,17 @@ import { AF, SOCK } from './constants.ts';
 import { addressOf, check, libc } from './libc.ts';
 
 const SIOCETHTOOL = 0x8946;
-const ETHTOOL = { GSET: 1, GDRVINFO: 3, GTXCSUM: 0x16, STXCSUM: 0x17, GFLAGS: 0x25, SFLAGS: 0x26 } as const;
+const ETHTOOL = {
+  GSTRINGS: 0x1b,
+  GSSET_INFO: 0x37,
+  SFEATURES: 0x3b,
+  GSET: 1,
+  GDRVINFO: 3,
+  GTXCSUM: 0x16,
+  STXCSUM: 0x17,
+  GFLAGS: 0x25,
+  SFLAGS: 0x26,
+} as const;
 /** Bits of GFLAGS/SFLAGS. */
 export const ETH_FLAG = { TXVLAN: 1 << 7, RXVLAN: 1 << 8 } as const;
 
@@ -46,6 +56,41 @@ export const deviceFlags = {
   get: (fd: number, name: string): number | null => getValue(fd, name, ETHTOOL.GFLAGS),
   set: (fd: number, name: string, flags: number): boolean => setValue(fd, name, ETHTOOL.SFLAGS, flags),
 };
+
+const ETH_SS_FEATURES = 4;
+const STRING_BYTES = 32;
+
+/** Names of the features that devices may have, in the order of their bits. */
+function featureNames(fd: number, name: string): string[] {
+  const info = Buffer.alloc(24);
+  info.writeUInt32LE(ETHTOOL.GSSET_INFO, 0);
+  info.writeBigUInt64LE(1n << BigInt(ETH_SS_FEATURES), 8);
+  if (ethtool(fd, name, info) < 0) return [];
+  const count = info.readUInt32LE(16);
+  const strings = Buffer.alloc(12 + count * STRING_BYTES);
+  strings.writeUInt32LE(ETHTOOL.GSTRINGS, 0);
+  strings.writeUInt32LE(ETH_SS_FEATURES, 4);
+  strings.writeUInt32LE(count, 8);
+  if (ethtool(fd, name, strings) < 0) return [];
+  return Array.from({ length: count }, (_, i) =>
+    strings.toString('latin1', 12 + i * STRING_BYTES, 12 + (i + 1) * STRING_BYTES).replace(/\0.*/s, ''),
+  );
+}
+
+/** Switches off the features whose name `isUnwanted`, as `ethtool -K` does. False when the kernel would not. */
+export function disableFeatures(fd: number, name: string, isUnwanted: (feature: string) => boolean): boolean {
+  const names = featureNames(fd, name);
+  const blocks = Math.ceil(names.length / 32);
+  const request = Buffer.alloc(8 + blocks * 8);
+  request.writeUInt32LE(ETHTOOL.SFEATURES, 0);
+  request.writeUInt32LE(blocks, 4);
+  names.forEach((feature, bit) => {
+    if (!isUnwanted(feature)) return;
+    const at = 8 + (bit >> 5) * 8;
+    request.writeUInt32LE((request.readUInt32LE(at) | (1 << (bit & 31))) >>> 0, at);
+  });
+  return names.length > 0 && ethtool(fd, name, request) >= 0;
+}
 
 export interface LinkSettings {
   /** `SUPPORTED_*` and `ADVERTISED_*` bits. */

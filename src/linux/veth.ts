@@ -5,7 +5,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { CLONE_NEWNET, O } from './constants.ts';
-import { deviceFlags, ETH_FLAG, txChecksum, withControlSocket } from './ethtool.ts';
+import { deviceFlags, disableFeatures, ETH_FLAG, txChecksum, withControlSocket } from './ethtool.ts';
 import { libc } from './libc.ts';
 import { getLinkByIndexName, type LinkInfo, netnsidOf } from './link.ts';
 
@@ -70,4 +70,13 @@ export function makePeerSendFinishedPackets(link: LinkInfo): boolean {
       }),
     ) ?? false
   );
+}
+
+/**
+ * Makes the peer cut what it sends through tunnels of its own: a `virtio_net_hdr` has no words for segments within a
+ * tunnel, and the kernel would drop them. False when the peer is out of reach.
+ */
+export function makePeerSegmentTunnels(link: LinkInfo): boolean {
+  const isOfTunnels = (feature: string): boolean => /^tx-(udp_tnl|gre|ipxip\d)-/.test(feature);
+  return atPeer(link, (peer) => withControlSocket((fd) => disableFeatures(fd, peer, isOfTunnels))) ?? false;
 }

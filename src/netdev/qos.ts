@@ -66,7 +66,8 @@ export class LinuxQos {
   type = '';
   private maxRate = 0;
   private queues = new Map<number, Queue>();
-  private applied = '';
+  /** Null until the device was looked after for the first time: what another program left there goes. */
+  private applied: string | null = null;
 
   constructor(name: string) {
     this.name = name;
@@ -85,12 +86,13 @@ export class LinuxQos {
             mtu,
           ]);
     if (wanted === this.applied) return false;
+    const isFirst = this.applied === null;
     const had = this.type;
     this.applied = wanted;
     const isKnown = config !== null && (QOS_TYPES as readonly string[]).includes(config.type);
     if (config === null || !isKnown || config.type === 'linux-noop') {
       if (config !== null && !isKnown && config.type !== '') log.warn(`${this.name}: unknown QoS type ${config.type}`);
-      if (had !== '' && config?.type !== 'linux-noop') this.attempt(() => deleteRootQdisc(ifindex));
+      if ((had !== '' || isFirst) && config?.type !== 'linux-noop') this.attempt(() => deleteRootQdisc(ifindex));
       this.type = '';
       this.queues = new Map();
       return had !== '';

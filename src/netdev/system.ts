@@ -19,7 +19,7 @@ import {
   setPromiscuous,
   unmapRing,
 } from '../linux/packet-socket.ts';
-import { makePeerSendFinishedPackets } from '../linux/veth.ts';
+import { makePeerSegmentTunnels, makePeerSendFinishedPackets } from '../linux/veth.ts';
 import {
   attachXdp,
   detachXdp,
@@ -156,6 +156,7 @@ class SystemNetdev extends LinuxNetdev {
 
   private packetSpec(link: LinkInfo, tso: boolean): AfPacketSpec {
     const nRxq = Math.max(1, this.wantedRxq);
+    if (link.kind === 'veth') makePeerSegmentTunnels(link);
     const rxFds: number[] = [];
     const ringsAt: number[] = [];
     const slotsAt: number[] = [];
