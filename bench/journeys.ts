@@ -25,7 +25,7 @@ import { generator, install } from './datapath.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const FLOWS = 1000;
-const TURNS = 8;
+const TURNS = 14;
 
 /** The hooks, and what stands there without them. Each must be found. */
 const HOOKS: readonly (readonly [file: string, hook: string, without: string])[] = [
