@@ -53,6 +53,8 @@ const LINES: readonly string[] = [
   'mod-port br0 p9 down',
   'show unix:/nonexist',
   'parse-flow tcp,in_port=1,actions=mod_nw_dst:5.6.7.8,output:3',
+  'diff-flows /nofile br0',
+  'diff-flows nofile br0',
   'parse-flow actions=set_field:5->tcp_dst',
   'parse-flow ip,actions=mod_tp_dst:3',
   '-O OpenFlow13 parse-flow ip,actions=mod_tp_dst:3',

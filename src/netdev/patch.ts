@@ -23,7 +23,7 @@ export class PatchNetdev extends SoftNetdev {
 
   setConfig(options: ReadonlyMap<string, string>): string | null {
     const peer = options.get('peer');
-    if (peer === undefined || peer === '') return `${this.name}: patch type requires valid 'peer' argument`;
+    if (peer === undefined) return `${this.name}: patch type requires valid 'peer' argument`;
     if (options.size > 1) return `${this.name}: patch type takes only a 'peer' argument`;
     if (peer === this.name) return `${this.name}: patch peer must not be self`;
     if (peer !== this.peerName) {

@@ -1,5 +1,5 @@
 /** Commands on flows: dump, aggregate, add, modify, delete, replace, compare. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { fieldByName } from '../../flow/fields.ts';
 import { formatMatch } from '../../flow/match-text.ts';
 import type { Names } from '../../flow/names.ts';
@@ -34,11 +34,11 @@ import {
 import { chooseProtocol } from './protocols.ts';
 
 /** `-` is standard input. */
-export function readText(path: string): string {
+export function readText(path: string, opening = 'open failed'): string {
   try {
     return readFileSync(path === '-' ? 0 : path, 'utf8');
   } catch (error) {
-    return fatal(`${path}: open failed (${errnoText(error)})`);
+    return fatal(`${path}: ${opening} (${errnoText(error)})`);
   }
 }
 function errnoText(error: unknown): string {
@@ -133,11 +133,16 @@ interface FlowList {
   readonly hasTable: boolean;
 }
 
-function parseLines(path: string, command: FlowModCommand | null, names: Names | undefined): FlowList {
+function parseLines(
+  path: string,
+  command: FlowModCommand | null,
+  names: Names | undefined,
+  opening?: string,
+): FlowList {
   const flows: FlowMod[] = [];
   let usable = PROTOCOL_ANY;
   let hasTable = false;
-  const lines = readText(path).split('\n');
+  const lines = readText(path, opening).split('\n');
   lines.forEach((line, i) => {
     for (const text of flowLines(line)) {
       const parsed = parseFlowMod(text, command, { names });
@@ -222,8 +227,12 @@ function versionText(v: Version, names?: Names): string {
   return `${out}actions=${formatActions(v.actions, names)}`;
 }
 
-function fileFlows(path: string, names?: Names): { map: Map<string, Version>; usable: number; hasTable: boolean } {
-  const { flows, usable, hasTable } = parseLines(path, 'add', names);
+function fileFlows(
+  path: string,
+  names?: Names,
+  opening?: string,
+): { map: Map<string, Version>; usable: number; hasTable: boolean } {
+  const { flows, usable, hasTable } = parseLines(path, 'add', names, opening);
   return { map: new Map(flows.map((f) => [ruleKey(f), versionOf(f)])), usable, hasTable };
 }
 
@@ -279,11 +288,18 @@ async function replaceFlows([target, path]: readonly string[]): Promise<void> {
   c.close();
 }
 
+/** What looks like a path, or is there; anything else is a switch. */
+function isFile(source: string): boolean {
+  if (source.includes(':')) return false;
+  const found = statSync(source, { throwIfNoEntry: false });
+  return found === undefined ? /[/.]/.test(source) : !found.isSocket();
+}
+
 async function diffFlows([first, second]: readonly string[]): Promise<void> {
   const sides: Map<string, Version>[] = [];
   let names: Names | undefined;
   for (const source of [first, second]) {
-    if (/[/.]/.test(source) && !source.includes(':')) sides.push(fileFlows(source).map);
+    if (isFile(source)) sides.push(fileFlows(source, undefined, 'open').map);
     else {
       names ??= await namesToShow(source);
       const c = await connect(source);
