@@ -14,7 +14,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import fc from 'fast-check';
-import { convertDatabase } from './convert.ts';
 import { compactRecords, createDatabase, openDatabase } from './file.ts';
 import { lockPath, OvsdbLog, setFileLocker } from './log.ts';
 import { encodeRecord, LogReader } from './log-format.ts';
@@ -59,6 +58,8 @@ function commit(store: Store, ...operations: Json[]) {
   assert.ok(!(outcome instanceof Error) && outcome.kind === 'done' && outcome.txn, stringifyJson(outcome));
   store.commit(outcome.txn);
 }
+
+const path = (store: Store) => store.log!.path;
 
 function contents(store: { db: Store['db'] }): string {
   const rows = [...store.db.tables.get('A')!.rows.values()].map((row) => [row.uuid, ...row.data.slice(0, 3)]);
@@ -234,13 +235,50 @@ describe('a database file', () => {
     assert.equal(contents(again), contents(store));
 
     const overtaken = store.compact();
-    store.convert(convertDatabase(store.db, schemaFromJson({ ...schemaToJson(SCHEMA), version: '2.0.0' })));
+    const conversion = store.convert(schemaFromJson({ ...schemaToJson(SCHEMA), version: '2.0.0' }));
     commit(store, insert(7));
     await overtaken;
+    await conversion;
+    commit(store, insert(8));
     store.close();
     const converted = openDatabase(path, 'read');
     assert.equal(converted.db.schema.version, '2.0.0');
     assert.equal(contents(converted), contents(store));
+  });
+
+  test('is converted while it changes, with what changed meanwhile', async () => {
+    const store = served(create());
+    for (let n = 0; n < 40; n++) commit(store, ...Array.from({ length: 50 }, (_, i) => insert(n * 50 + i)));
+    const { s: _dropped, ...columns } = (schemaToJson(SCHEMA)['tables'] as Record<string, { columns: object }>)['A']!
+      .columns as Record<string, Json>;
+    const real = { type: { key: 'real', min: 0, max: 1 } };
+    const tables = { A: { columns: { ...columns, i: real } }, C: { columns: { c: { type: 'string' } } } };
+    const next = schemaFromJson({ name: 'T', version: '3.0.0', tables });
+    let step = 0;
+    const change = () => {
+      if (store.db.schema.version === '3.0.0') return;
+      commit(store, insert(10_000 + step));
+      commit(store, { op: 'update', table: 'A', where: [['i', '==', step]], row: { i: -step } });
+      commit(store, { op: 'delete', table: 'A', where: [['i', '==', 2 * step + 1]] });
+      step++;
+      setImmediate(change);
+    };
+    const conversion = store.convert(next);
+    change();
+    const expected = () => [...store.db.tables.get('A')!.rows.values()].map((row) => row.data[0]!.keys[0]).sort();
+    let before: unknown = null;
+    const watch = store.observe(() => (before = expected()));
+    await conversion;
+    watch[Symbol.dispose]();
+    assert.ok(step > 1, 'nothing changed meanwhile');
+    assert.deepEqual(expected(), before);
+    commit(store, insert(1));
+    store.close();
+    const again = openDatabase(path(store), 'read');
+    again.log.close();
+    assert.equal(again.damage, null);
+    assert.equal(again.db.schema.version, '3.0.0');
+    assert.equal(contents(again), contents(store));
   });
 
   test('syncs that are asked for together are done together', async () => {

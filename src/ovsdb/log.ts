@@ -307,13 +307,22 @@ export class OvsdbLog {
     });
   }
 
-  /** The same with records that take the place of whatever was appended meanwhile: `last` gives them, at once before it is done. */
-  replaceSliced(schema: JsonObject, texts: Iterable<string>, last: () => RecordBatch): Promise<void> {
+  /**
+   * The same with records that take the place of whatever was appended meanwhile: `last` gives them, at once before it is done, and
+   * `replaced` is called at once behind.
+   */
+  replaceSliced(
+    schema: JsonObject,
+    texts: Iterable<string>,
+    last: () => RecordBatch,
+    replaced: () => void,
+  ): Promise<void> {
     return this.writeAnew('.tmp', schema, texts, async (rewrite) => {
       if (this.fd < 0) throw new OvsdbError('ovsdb error', `${this.name}: closed`);
       const snapshotBytes = rewrite.end;
       rewrite.finishWith(last().bytes, this.path);
       this.adopt(rewrite, snapshotBytes);
+      replaced();
     });
   }
 

@@ -23,9 +23,19 @@ export interface ExecuteContext {
   reserved?: boolean;
   /** On whose behalf; rules of the database may apply to it. */
   client?: Client;
+  /** Takes what a select of many rows has found, whose place among the results then has nothing to say. */
+  onLargeSelect?: (index: number, select: LargeSelect) => void;
   /** Milliseconds since the request arrived. */
   elapsedMs?: number;
 }
+
+/** The result of a `select` of many rows, which never change, so that it can be put into text later. */
+export interface LargeSelect {
+  readonly rows: readonly Row[];
+  readonly toJson: (row: Row) => JsonObject;
+}
+
+const LARGE_ROWS = 300;
 
 export type ExecuteResult =
   /** `txn` is set when there is something to commit, already checked. */
@@ -87,9 +97,9 @@ interface Names {
   byName: Map<string, NamedRow> | null;
 }
 
-/** Which operation it is, for errors only. */
+/** Which operation of how many it is. */
 class Ordinal {
-  private readonly i: number;
+  readonly i: number;
   private readonly n: number;
 
   constructor(i: number, n: number) {
@@ -107,12 +117,15 @@ class Operation {
   private readonly names: Names;
   private readonly context: ExecuteContext;
   private readonly p: ObjectParser;
+  /** Counts from 1. */
+  private readonly ordinal: number;
 
   constructor(txn: Transaction, names: Names, context: ExecuteContext, json: Json, what: Ordinal) {
     this.txn = txn;
     this.names = names;
     this.context = context;
     this.p = new ObjectParser(json, what);
+    this.ordinal = what.i;
   }
 
   run(): JsonObject {
@@ -235,14 +248,20 @@ class Operation {
     const condition = this.where(table);
     const columns = this.columns(table);
     const real = columns.filter((column) => typeof column !== 'string');
-    const rows: Json[] = [];
-    for (const row of this.matching(table, condition)) {
+    const hasUuid = columns.includes('_uuid');
+    const toJson = (row: Row) => {
       const json = rowToJson(row, real);
-      if (columns.includes('_uuid')) json['_uuid'] = ['uuid', row.uuid];
+      if (hasUuid) json['_uuid'] = ['uuid', row.uuid];
       if (columns.includes('_version')) json['_version'] = ['uuid', row.version];
-      rows.push(json);
+      return json;
+    };
+    const rows = [...this.matching(table, condition)];
+    if (hasUuid && rows.length > LARGE_ROWS && this.context.onLargeSelect) {
+      this.context.onLargeSelect(this.ordinal - 1, { rows, toJson });
+      return {};
     }
-    return { rows: columns.includes('_uuid') ? rows : distinct(rows) };
+    const json = rows.map(toJson);
+    return { rows: hasUuid ? json : distinct(json) };
   }
 
   private *matching(table: Table, condition: Condition): Iterable<Row> {

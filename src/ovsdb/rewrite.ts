@@ -100,6 +100,18 @@ export class Rewrite {
       at += n;
     }
     if (end > from) fsyncSync(this.fd);
+    this.rename(path);
+  }
+
+  /** Appends some records at once and takes the place of the file `path`. */
+  finishWith(records: Uint8Array, path: string): void {
+    for (let at = 0; at < records.length; ) at += writeSync(this.fd, records, at, records.length - at, this.end + at);
+    this.end += records.length;
+    if (records.length > 0) fsyncSync(this.fd);
+    this.rename(path);
+  }
+
+  private rename(path: string): void {
     renameSync(this.path, path);
     this.done = true;
   }

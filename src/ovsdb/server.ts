@@ -9,7 +9,7 @@ import { newUuid, type Uuid } from './atom.ts';
 import { Connection } from './connection.ts';
 import { Database } from './database.ts';
 import { OvsdbError } from './error.ts';
-import { openDatabase } from './file.ts';
+import { type OpenedDatabase, openDatabase, openDatabaseSliced } from './file.ts';
 import { LockTable } from './lock-table.ts';
 import { ServerCounts } from './metrics.ts';
 import { Relay } from './relay.ts';
@@ -62,10 +62,24 @@ export class OvsdbServer {
   /** Opens a database file, or follows `relay:DB:REMOTE`, and serves it. Throws `OvsdbError`. Returns the database's name. */
   addDatabase(file: string): string {
     if (file.startsWith('relay:')) return this.addRelay(file.slice('relay:'.length));
+    this.refuseOpen(file);
+    return this.addOpened(file, openDatabase(file, 'write'));
+  }
+
+  /** The same, while others are served. */
+  async addDatabaseSliced(file: string): Promise<string> {
+    this.refuseOpen(file);
+    if (file.startsWith('relay:')) return this.addDatabase(file);
+    return this.addOpened(file, await openDatabaseSliced(file, 'write'));
+  }
+
+  private refuseOpen(file: string): void {
     for (const store of this.stores.values()) {
       if (store.log?.path === resolve(file)) throw new OvsdbError('ovsdb error', `${file}: already open`);
     }
-    const { db, log: file_, damage } = openDatabase(file, 'write');
+  }
+
+  private addOpened(file: string, { db, log: file_, damage }: OpenedDatabase): string {
     if (damage !== null) {
       log.err(damage.message);
       log.warn(`${file}: everything before byte ${file_.size} was read and is kept, what follows will be overwritten`);

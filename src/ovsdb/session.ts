@@ -8,18 +8,19 @@ import { clock } from '../base/clock.ts';
 import { isRequest, type JsonRpc, type JsonRpcMessage } from '../base/jsonrpc.ts';
 import { vlog } from '../base/vlog.ts';
 import { isId, parseUuid, ZERO_UUID } from './atom.ts';
-import { convertDatabase } from './convert.ts';
 import { OvsdbError, syntaxError } from './error.ts';
 import type { Json } from './json.ts';
 import { stringifyJson } from './json.ts';
 import type { LockClient } from './lock-table.ts';
 import { type MonitorVersion, MonitorView } from './monitor.ts';
-import { executeTransaction } from './operations.ts';
-import { type Message, Outbox } from './outbox.ts';
+import { executeTransaction, type LargeSelect } from './operations.ts';
+import { type Message, Outbox, type Place } from './outbox.ts';
 import type { Client } from './rbac.ts';
 import type { Relay } from './relay.ts';
+import { Results } from './results.ts';
 import { schemaFromJson, schemaToJson } from './schema.ts';
 import type { OvsdbServer } from './server.ts';
+import { slicedBytes } from './slices.ts';
 import type { Follower, Store } from './store.ts';
 import { Updates } from './updates.ts';
 
@@ -184,7 +185,12 @@ export class Session implements LockClient {
 
   private attempt(store: Store, params: Json[], id: string, startMs: number): void {
     this.server.turnTo(store);
+    let large: Map<number, LargeSelect> | null = null;
     const context = {
+      onLargeSelect: (index: number, select: LargeSelect) => {
+        large ??= new Map();
+        large.set(index, select);
+      },
       ownsLock: (name: string) => this.server.locks.owns(name, this),
       readOnly: this.readOnly || this.server.replication.isBackup,
       elapsedMs: Math.round(clock.nowMs() - startMs),
@@ -206,7 +212,8 @@ export class Session implements LockClient {
     }
     this.forget(id);
     this.server.counts.transactions.done++;
-    const { results, txn } = outcome;
+    const { txn } = outcome;
+    const results = new Results(id, outcome.results, large);
     const changes = txn !== null && txn.changes.size > 0;
     if (changes && store.relay !== null) {
       void this.forward(store.relay, 'transact', params, id);
@@ -216,25 +223,32 @@ export class Session implements LockClient {
     if (changes || txn?.durable || store.hasUnwritten) {
       store.submit({
         txn,
-        done: (error) => this.committed(store, id, results, error === null && txn?.durable === true, error),
+        done: (error) => this.committed(store, results, error === null && txn?.durable === true, error),
         redo: () => {
           if (!this.closed) this.attempt(store, params, id, startMs);
         },
       });
-    } else this.reply(id, stringifyJson(results));
+    } else this.replyResults(results);
   }
 
-  private committed(store: Store, id: string, results: Json[], durable: boolean, error: OvsdbError | null): void {
-    if (durable && store.log !== null) {
-      const place = this.outbox.reserve();
-      store.log.sync((failure) => {
-        if (failure !== null) results.push(failure.toJson());
-        this.outbox.fill(place, replyText(id, stringifyJson(results)));
-      });
-      return;
-    }
-    if (error !== null) results.push(error.toJson());
-    this.reply(id, stringifyJson(results));
+  private committed(store: Store, results: Results, durable: boolean, error: OvsdbError | null): void {
+    if (error !== null) results.add(error.toJson());
+    if (!durable || store.log === null) return this.replyResults(results);
+    const place = this.outbox.reserve();
+    store.log.sync((failure) => {
+      if (failure !== null) results.add(failure.toJson());
+      this.fillResults(place, results);
+    });
+  }
+
+  private replyResults(results: Results): void {
+    if (results.isLarge) this.fillResults(this.outbox.reserve(), results);
+    else this.outbox.reply(results.text());
+  }
+
+  private fillResults(place: Place, results: Results): void {
+    if (!results.isLarge) return this.outbox.fill(place, results.text());
+    void slicedBytes(results.texts()).then((parts) => this.outbox.fillLong(place, parts));
   }
 
   // Not a place in the queue: the updates that the transaction causes come first, and other requests need not wait for the source.
@@ -395,9 +409,17 @@ export class Session implements LockClient {
     }
     if (store.relay !== null) return void this.forward(store.relay, 'convert', params, id);
     if (store.log === null) throw new OvsdbError('not allowed', `conversion not allowed for database ${store.name}`);
-    store.convert(convertDatabase(store.db, schema));
-    this.reply(id, '{}');
-    this.server.databaseConverted(store);
+    const place = this.outbox.reserve();
+    store.convert(schema).then(
+      () => {
+        this.outbox.fill(place, replyText(id, '{}'));
+        this.server.databaseConverted(store);
+      },
+      (error: unknown) => {
+        if (!(error instanceof OvsdbError)) throw error;
+        this.outbox.fill(place, errorText(id, error.toJson()));
+      },
+    );
   }
 
   private reply(id: string, result: string): void {
@@ -405,7 +427,7 @@ export class Session implements LockClient {
   }
 
   private replyError(id: string, error: Json | object): void {
-    this.outbox.reply(`{"id":${id},"error":${stringifyJson(error)}}`);
+    this.outbox.reply(errorText(id, error));
   }
 
   notify(message: Message): void {
@@ -429,6 +451,10 @@ export class Session implements LockClient {
     this.outbox.close();
     this.server.sessionEnded(this);
   }
+}
+
+function errorText(id: string, error: Json | object): string {
+  return `{"id":${id},"error":${stringifyJson(error)}}`;
 }
 
 function replyText(id: string, result: string): string {

@@ -3,17 +3,20 @@
  */
 import { clock } from '../base/clock.ts';
 import { vlog } from '../base/vlog.ts';
+import type { Uuid } from './atom.ts';
 import { CommitBatch, type Submission } from './commit-batch.ts';
+import { Conversion } from './convert.ts';
 import type { Changes, Database } from './database.ts';
 import { OvsdbError } from './error.ts';
-import { compactRecords, databaseTexts } from './file.ts';
+import { changesToText, databaseTexts } from './file.ts';
 import { checkIntegrity } from './integrity.ts';
 import { stringifyJson } from './json.ts';
 import type { OvsdbLog } from './log.ts';
+import { RecordBatch } from './log-format.ts';
 import type { MonitorView } from './monitor.ts';
 import type { Relay } from './relay.ts';
 import { type DatabaseSchema, schemaToJson } from './schema.ts';
-import { slicedBytes } from './slices.ts';
+import { Slicer, slicedBytes } from './slices.ts';
 import type { Transaction } from './transaction.ts';
 import { Updates } from './updates.ts';
 
@@ -52,6 +55,7 @@ export class Store {
   private readonly waiting = new Set<() => void>();
   private readonly observers = new Set<(changes: Changes) => void>();
   private compacting: Promise<void> | null = null;
+  private converting: Promise<void> = Promise.resolve();
   private readonly initials = new Map<string, Initial>();
   private wakeScheduled = false;
   private compactedMs = clock.nowMs();
@@ -260,10 +264,38 @@ export class Store {
     return this.compacting;
   }
 
-  /** Moves to another schema with `rows`' content (see `convertDatabase`). Throws `OvsdbError`. */
-  convert(db: Database): void {
-    this.log?.replace(compactRecords(db, 'converted by ovsdb-server', clock.wallMs()));
-    this.adopt(db);
+  /** Moves to another schema, while everything goes on; one conversion after the other. Rejects with `OvsdbError`. */
+  convert(schema: DatabaseSchema): Promise<void> {
+    this.converting = this.converting.catch(() => {}).then(() => this.convertNow(schema));
+    return this.converting;
+  }
+
+  private async convertNow(schema: DatabaseSchema, isSecond = false): Promise<void> {
+    this.flush();
+    const conversion = new Conversion(this.db, schema);
+    const touched = new Map<string, Set<Uuid>>();
+    const observing = this.observe((changes) => noteTouched(touched, changes));
+    try {
+      const slicer = new Slicer();
+      for (const _ of conversion.steps()) await slicer.turn();
+      const texts = databaseTexts(conversion.to, CONVERTED, clock.wallMs());
+      const first = texts.next().value as string;
+      const last = () => {
+        this.flush();
+        const records = new RecordBatch();
+        const text = changesToText(conversion.catchUp(touched), [CONVERTED], clock.wallMs());
+        if (text !== null) records.add(text);
+        return records;
+      };
+      const adopt = () => this.adopt(conversion.to);
+      await this.log!.replaceSliced(schemaToJson(schema), chain(first, texts), last, adopt);
+    } catch (error) {
+      // What was garbage may not be so any more: a conversion of what there is now has the last word.
+      if (!(error instanceof OvsdbError) || touched.size === 0 || isSecond) throw error;
+      await this.convertNow(schema, true);
+    } finally {
+      observing[Symbol.dispose]();
+    }
   }
 
   /** Goes on with another database in the place of the present one. */
@@ -282,6 +314,17 @@ export class Store {
     this.flush();
     this.relay?.close();
     this.log?.close();
+  }
+}
+
+/** In the comments of the file. */
+const CONVERTED = 'converted by ovsdb-server';
+
+function noteTouched(touched: Map<string, Set<Uuid>>, changes: Changes): void {
+  for (const [{ schema }, rows] of changes) {
+    let uuids = touched.get(schema.name);
+    if (uuids === undefined) touched.set(schema.name, (uuids = new Set()));
+    for (const uuid of rows.keys()) uuids.add(uuid);
   }
 }
 

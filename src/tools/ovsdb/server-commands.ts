@@ -28,7 +28,7 @@ export function registerServerCommands(server: OvsdbServer, exit: () => void): v
   });
   registerCommand('ovsdb-server/list-remotes', '', 0, 0, () => lines(server.remotes.names()));
   registerCommand('ovsdb-server/add-db', 'DB', 1, 1, async ([file]) => {
-    await asCommand(() => server.addDatabase(file!));
+    await asCommand(() => server.addDatabaseSliced(file!));
     return '';
   });
   registerCommand('ovsdb-server/remove-db', 'DB', 1, 1, ([name]) => {
