@@ -26,6 +26,8 @@ export const PMD_STAT = {
   JOURNEYS_LOST: 19,
   /** `RXQ_STAT` of queues that have no place of their own. */
   RXQ: 20,
+  /** Of naps (`pmd-sleep-max`), as they were asked for. */
+  NAP_US: 22,
   /** `DROP_REASONS` counters, in the order of `DROP`. */
   DROPS: 24,
   /** Not a counter: packets that wait behind another of their flow at a breakpoint now. */

@@ -237,6 +237,7 @@ function run(data: PmdWorkerData): void {
         lastMs = f64[nowAt];
         wasBusy = false;
         f64[data.statsAt + PMD_STAT.SLEEPS]++;
+        f64[data.statsAt + PMD_STAT.NAP_US] += napUs;
         c.usleep(napUs);
       }
       continue;

@@ -221,11 +221,17 @@ function perfShow(args: string[]): string {
     text += row('- idle iterations:', idle, `${share(s('IDLE_NS'), used)} % of used cycles`);
     text += row('- busy iterations:', s('BUSY_ITERATIONS'), `${share(s('BUSY_NS'), used)} % of used cycles`);
     text += row('- sleep iterations:', s('SLEEPS'), `${share(s('SLEEPS'), s('ITERATIONS'))} % of iterations`);
+    const naps = s('NAP_US');
     text += row(
-      'Rx packets:',
-      received,
-      `${kpps(received)}, ${whole(received > 0 ? s('BUSY_NS') / received : 0)} cycles/pkt`,
+      '  Sleep time (us):',
+      naps,
+      `${whole(s('SLEEPS') > 0 ? naps / s('SLEEPS') : 0).padStart(3)} us/iteration avg.`,
     );
+    if (received === 0) {
+      text += `${row('Rx packets:', 0)}${row('Tx packets:', s('SENT'))}\n`;
+      continue;
+    }
+    text += row('Rx packets:', received, `${kpps(received)}, ${whole(s('BUSY_NS') / received)} cycles/pkt`);
     text += row('Datapath passes:', passes, `${per(passes, received)} passes/pkt`);
     text += row('- PHWOL hits:', 0, `${share(0, 1)} %`);
     text += row('- MFEX Opt hits:', 0, `${share(0, 1)} %`);

@@ -35,6 +35,7 @@ export interface Libc {
   poll(fds: number, count: number, timeoutMs: number): number;
   eventfd(initial: number, flags: number): number;
   mmap(at: number, length: number, protection: number, flags: number, fd: number, offset: number): number;
+  madvise(at: number, length: number, advice: number): number;
   sched_yield(): number;
   usleep(us: number): number;
   setns(fd: number, type: number): number;
@@ -57,6 +58,7 @@ const SIGNATURES = [
   'int poll(intptr_t, unsigned long, int)',
   'int eventfd(unsigned int, int)',
   'intptr_t mmap(intptr_t, size_t, int, int, int, int64_t)',
+  'int madvise(intptr_t, size_t, int)',
   'int sched_yield()',
   'int usleep(uint32_t)',
   'int setns(int, int)',

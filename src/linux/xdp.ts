@@ -235,3 +235,21 @@ export function unmapRings(arena: Arena, ringsAt: number): void {
     0,
   );
 }
+
+const XDP_STATISTICS = 7;
+
+export interface XdpCounts {
+  readonly rxDropped: number;
+  readonly rxInvalid: number;
+  readonly txInvalid: number;
+}
+
+/** What the kernel has counted of a socket; null when it will not say. */
+export function xdpStatistics(fd: number): XdpCounts | null {
+  const counts = Buffer.alloc(48);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(counts.length);
+  if (libc().getsockopt(fd, SOL.XDP, XDP_STATISTICS, counts, length) < 0) return null;
+  const at = (i: number): number => Number(counts.readBigUInt64LE(i * 8));
+  return { rxDropped: at(0), rxInvalid: at(1), txInvalid: at(2) };
+}

@@ -107,6 +107,17 @@ export class DummyNetdev extends SoftNetdev {
     return [this.nRxq, this.numa, this.mtu()].join();
   }
 
+  configuration(): readonly (readonly [string, string])[] {
+    if (!this.isPmd) return [];
+    const rx = String(this.nRxq);
+    return [
+      ['configured_rx_queues', rx],
+      ['configured_tx_queues', '1'],
+      ['requested_rx_queues', rx],
+      ['requested_tx_queues', '1'],
+    ];
+  }
+
   numaNode(): number {
     return this.numa;
   }

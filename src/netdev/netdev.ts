@@ -74,6 +74,8 @@ export interface Netdev extends Disposable {
 
   /** `Interface.options`. Returns what is wrong with them, or null. */
   setConfig(options: ReadonlyMap<string, string>): string | null;
+  /** What `dpctl/show` says of a device beside its type, in order. */
+  configuration?(): readonly (readonly [key: string, value: string])[];
   /** `Interface.status`, e.g. `driver_name`. */
   status(): ReadonlyMap<string, string>;
 
@@ -102,6 +104,8 @@ export interface Netdev extends Disposable {
   };
   /** IPv4 address and netmask of the device, for `in-band` and `ofproto/…`; null without. */
   stats(): NetdevStats;
+  /** Further counters for `Interface.statistics`. */
+  customStats?(): ReadonlyMap<string, number>;
   /** Packets that we could not hand to the device, where its own counters do not have them. */
   refused?(): number;
 

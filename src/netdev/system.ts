@@ -9,6 +9,7 @@
  * `afxdp` and `afxdp-nonpmd` are the same by AF_XDP or not at all, with one queue unless `n_rxq` says more.
  */
 import { readdirSync, readFileSync } from 'node:fs';
+import { vlog } from '../base/vlog.ts';
 import { LinuxError, libc } from '../linux/libc.ts';
 import { getLink, type LinkInfo } from '../linux/link.ts';
 import {
@@ -31,6 +32,7 @@ import {
   type XdpMode,
   type XdpSocket,
   XSK_RINGS_BYTES,
+  xdpStatistics,
 } from '../linux/xdp.ts';
 import { FRAME_HEADROOM, FRAME_SIZE } from '../packet/frame.ts';
 import type { AfPacketSpec } from './af-packet.ts';
@@ -40,6 +42,8 @@ import { LinuxNetdev, ORDINARY_MTU } from './linux-netdev.ts';
 import type { NetdevEnv, NetdevKind, PortSpec } from './netdev.ts';
 import { PORT_STATS_BYTES, refusedBy } from './port-stats.ts';
 import { LinuxQos } from './qos.ts';
+
+const log = vlog('netdev_afxdp');
 
 const MODES = ['best-effort', 'native', 'native-with-zerocopy', 'generic', 'off'] as const;
 type ModeOption = (typeof MODES)[number];
@@ -66,6 +70,8 @@ class SystemNetdev extends LinuxNetdev {
   private fds: number[] = [];
   private rings: { at: number; bytes: number }[] = [];
   private openQueues = 0;
+  /** Of AF_XDP, by queue. */
+  private xdpFds: number[] = [];
 
   constructor(name: string, type: SystemType, env: NetdevEnv) {
     super(name);
@@ -78,8 +84,10 @@ class SystemNetdev extends LinuxNetdev {
 
   setConfig(options: ReadonlyMap<string, string>): string | null {
     const mode = options.get('xdp-mode') ?? 'best-effort';
-    if (!MODES.includes(mode as ModeOption) || (mode === 'off' && this.type !== 'system'))
-      return `${this.name}: invalid xdp-mode '${mode}'`;
+    if (!MODES.includes(mode as ModeOption) || (mode === 'off' && this.type !== 'system')) {
+      log.err(`${this.name}: Incorrect xdp-mode (${mode}).`);
+      return `${this.name}: could not set configuration (Invalid argument)`;
+    }
     const before = this.wiring();
     this.mode = mode as ModeOption;
     const asked = Number.parseInt(options.get('n_rxq') ?? '0', 10);
@@ -110,6 +118,16 @@ class SystemNetdev extends LinuxNetdev {
     return this.otherConfig.get('tx-steering') === 'hash' ? 'hash' : 'thread';
   }
 
+  configuration(): readonly (readonly [string, string])[] {
+    if (this.type === 'system') return [];
+    return [
+      ['n_rxq', String(Math.max(1, this.openQueues))],
+      ['use-need-wakeup', String(this.needWakeup)],
+      ['xdp-mode', this.mode],
+      ...(this.xdpMode === null ? [] : [['xdp-mode-in-use', this.xdpMode] as const]),
+    ];
+  }
+
   numaNode(): number {
     try {
       return Math.max(0, Number(readFileSync(`/sys/class/net/${this.name}/device/numa_node`, 'utf8')));
@@ -127,6 +145,20 @@ class SystemNetdev extends LinuxNetdev {
     if (this.openQueues > 0) status.set('n_rxq', String(this.openQueues));
     if (this.whyNotXdp) status.set('xdp-error', this.whyNotXdp);
     return status;
+  }
+
+  /** What the kernel counts of the sockets. */
+  customStats(): ReadonlyMap<string, number> {
+    const stats = new Map<string, number>();
+    if (this.type === 'system') return stats;
+    for (const [q, fd] of this.xdpFds.entries()) {
+      const counts = xdpStatistics(fd);
+      if (counts === null) continue;
+      stats.set(`xsk_queue_${q}_rx_dropped`, counts.rxDropped);
+      stats.set(`xsk_queue_${q}_rx_invalid_descs`, counts.rxInvalid);
+      stats.set(`xsk_queue_${q}_tx_invalid_descs`, counts.txInvalid);
+    }
+    return stats;
   }
 
   portSpec(): PortSpec {
@@ -221,6 +253,7 @@ class SystemNetdev extends LinuxNetdev {
         opened.push(socket);
       }
       for (const [q, s] of opened.entries()) registerXdpSocket(this.xdp, q, s.fd);
+      this.xdpFds = opened.map((s) => s.fd);
       this.xdpMode = mode;
       return {
         kind: 'af_xdp',
@@ -243,6 +276,7 @@ class SystemNetdev extends LinuxNetdev {
   release(): void {
     for (const fd of this.fds) libc().close(fd);
     this.fds = [];
+    this.xdpFds = [];
     this.openQueues = 0;
     if (this.xdp) detachXdp(this.xdp);
     this.xdp = null;

@@ -10,6 +10,9 @@ import type { InterfaceSpec } from './config.ts';
 
 const log = vlog('bridge');
 
+/** Types of devices that the machine has by itself. */
+const KERNEL_TYPES: ReadonlySet<string> = new Set(['', 'system', 'afxdp', 'afxdp-nonpmd']);
+
 /** How `Interface.type` is carried out; with simulated devices some or all become `dummy`, without them that is null. */
 export type TypeMapper = (type: string) => string | null;
 
@@ -95,11 +98,10 @@ export class Interface {
 
   /** The device went away under us, or is there now where it was missing. */
   isStale(): boolean {
-    const isSystem = this.spec.type === '' || this.spec.type === 'system';
-    if (!isSystem) return false;
+    if (!KERNEL_TYPES.has(this.spec.type)) return false;
     // What failed once is tried again when it is another device: trying makes news itself, which must not be a reason.
     if (this.netdev === null) return kernelIndex(this.name) !== this.failedIndex;
-    return this.netdev.type === 'system' && this.netdev.ifindex() === 0;
+    return KERNEL_TYPES.has(this.netdev.type) && this.netdev.ifindex() === 0;
   }
 
   close(): void {

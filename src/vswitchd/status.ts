@@ -115,6 +115,7 @@ function statistics(bridge: Bridge, iface: Interface): Map<string, number> {
   for (const [name, value] of Object.entries(netdev?.stats() ?? {})) {
     if (typeof value === 'number' && !NOT_KEPT.has(name)) map.set(DATABASE_NAMES[name] ?? name, value);
   }
+  for (const [name, value] of netdev?.customStats?.() ?? []) map.set(name, value);
   return map;
 }
 

@@ -11,7 +11,7 @@ import { OFPP } from '../../openflow/ports.ts';
 import type { Backer } from '../backer.ts';
 import { datapathJson } from '../json/datapath.ts';
 import { megaflowJson } from '../json/megaflow.ts';
-import { portTypeText } from './dpif.ts';
+import { configurationText, portTypeText } from './dpif.ts';
 import { type Backers, datapathName, isNamed } from './find.ts';
 import { formatFlow, parseUfid } from './flow-text.ts';
 
@@ -159,7 +159,8 @@ function showDatapath(backer: Backer, withStats: boolean): string {
   for (const port of [...dpif.ports()].sort((a, b) => a.no - b.no)) {
     const isOwn = port.no === 0 && port.netdev.name === dpif.name;
     const type = portTypeText(backer, port.netdev, isOwn || backer.owner(port.no)?.port.ofport === OFPP.LOCAL);
-    text += `  port ${port.no}: ${port.netdev.name}${type === 'system' ? '' : ` (${type})`}\n`;
+    const config = configurationText(port.netdev);
+    text += `  port ${port.no}: ${port.netdev.name}${type === 'system' ? '' : ` (${type}${config})`}\n`;
     if (withStats) text += portStats(port.netdev.stats());
   }
   return text;

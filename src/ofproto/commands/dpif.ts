@@ -65,10 +65,16 @@ function showBridge(bridge: Bridge): string {
       ? `: peer=${port.peerName}`
       : port.tunnel
         ? `: ${tunnelOptionsText(port.tunnel)}`
-        : '';
+        : configurationText(port.netdev);
     text += `    ${port.name} ${port.ofport}/${port.dpPort ?? 'none'}: (${portTypeText(bridge.backer, port.netdev, port.ofport === OFPP.LOCAL)}${options})\n`;
   }
   return text;
+}
+
+/** `: key=value, …`, where a device has something to say. */
+export function configurationText(netdev: Netdev): string {
+  const list = netdev.configuration?.() ?? [];
+  return list.length === 0 ? '' : `: ${list.map(([key, value]) => `${key}=${value}`).join(', ')}`;
 }
 
 /** The device types that the original's datapaths carry internal ports out with. */
