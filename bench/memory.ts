@@ -11,6 +11,7 @@ import { TestBed } from '../src/datapath/testing.ts';
 import type { CtAction, DpAction } from '../src/flow/dp-actions.ts';
 import { FlowKey } from '../src/flow/key.ts';
 import { OFS } from '../src/flow/layout.ts';
+import { adviseHugePages } from '../src/linux/huge-pages.ts';
 import type { NetdevPort } from '../src/netdev/netdev.ts';
 import { nullKind } from '../src/netdev/null.ts';
 
@@ -262,6 +263,8 @@ function sinkOf(bed: TestBed): NetdevPort {
 /** The scene with warm caches. */
 export function makeWorld(scene: Scene): World {
   const bed = new TestBed(512);
+  // As the switch does.
+  adviseHugePages(bed.arena.u8);
   const { pmd } = bed;
   const sink = sinkOf(bed);
   const { source, packets } = sourceOf(bed, scene);

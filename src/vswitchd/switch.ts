@@ -13,6 +13,7 @@ import { memoryReporter } from '../base/memory.ts';
 import { setSslConfig } from '../base/ssl-config.ts';
 import { VERSION } from '../base/version.ts';
 import { vlog } from '../base/vlog.ts';
+import { adviseHugePages } from '../linux/huge-pages.ts';
 import { watchLinks } from '../linux/link.ts';
 import { netdevTypes } from '../netdev/index.ts';
 import type { NetdevEnv } from '../netdev/netdev.ts';
@@ -342,7 +343,10 @@ function makeEnv({ dummy }: SwitchOptions): NetdevEnv {
   const isSimulation = dummy === 'override';
   const arena = new Arena(ARENA_BYTES);
   const bytes = isSimulation ? SIMULATION_FRAME_BYTES : FRAME_BYTES;
-  return { arena, frames: { at: arena.alloc(bytes, PAGE), bytes }, byName: new Map() };
+  const frames = { at: arena.alloc(bytes, PAGE), bytes };
+  // Behind the frames: megaflows and caches. A hundred thousand flows are more pages than a processor remembers.
+  if (!isSimulation) adviseHugePages(arena.u8, frames.at + bytes);
+  return { arena, frames, byName: new Map() };
 }
 
 /** Columns that only the switch writes. */
