@@ -269,6 +269,40 @@ describe('dashboard', { skip }, () => {
     await page.locator('.change-list ins', { hasText: 'looked=again' }).waitFor(WAIT);
   });
 
+  test('ten thousand rules are a list like any other', async () => {
+    const many = uniqueName('sbm');
+    await ours(
+      'ovs-vsctl',
+      '--timeout=15',
+      'add-br',
+      many,
+      '--',
+      'set',
+      'bridge',
+      many,
+      'datapath_type=netdev',
+      'fail_mode=secure',
+    );
+    const lines = Array.from(
+      { length: 10_000 },
+      (_, i) => `table=${i % 4},priority=${i % 100},ip,nw_dst=10.${i >> 8}.${i & 255}.0/24,actions=drop\n`,
+    );
+    const added = await sb.runOurs('ovs-ofctl', ['add-flows', many, '-'], { input: lines.join('') });
+    assert.equal(added.status, 0, added.stderr);
+    await open(`#/flows?bridge=${many}`);
+    await page.locator('.tools .count', { hasText: '10.0k of 10.0k' }).waitFor(WAIT);
+    const elements = () => page.evaluate<number>(`document.querySelectorAll('*').length`);
+    assert.ok((await elements()) < 2000, `${await elements()} elements`);
+    await page.locator('.rules').focus();
+    await page.keyboard.press('End');
+    await page.locator('.rules .row.is-active', { hasText: 'nw_dst' }).waitFor(WAIT);
+    assert.match(await text('.rules .row.is-active .c-priority'), /^3$/, 'the last of table 3');
+    assert.ok((await elements()) < 2000);
+    await page.locator('input[type=search]').fill('table=2,nw_dst=10.7.0.0/16');
+    await until(async () => (await text('.tools .count')).startsWith('64 of'), 15_000, 'every fourth of 256');
+    await ours('ovs-vsctl', '--timeout=15', 'del-br', many);
+  });
+
   test('works by keyboard, in the dark, and on a phone', async () => {
     await open('#/topology');
     await page.locator('.node.is-bridge').waitFor(WAIT);

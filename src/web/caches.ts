@@ -8,7 +8,7 @@ import { Feed, repeat } from './feed.ts';
 import type { SwitchClient } from './switch.ts';
 
 const POLL_MS = 2000;
-const SHARE = 0.1;
+const SHARE = 0.2;
 const MAX_LISTED = 2000;
 const DUMP_LINE =
   /^ufid:(\S+), (.*), packets:(\d+), bytes:(\d+), used:([^,]+?)(?:, flags:[^,]*)?, dp:[^,]+, actions:(.*?)(?:, dp-extra-info:.*)?$/;

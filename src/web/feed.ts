@@ -49,6 +49,8 @@ export class Feed {
 }
 
 const AFTER_FAILURE_MS = 1000;
+/** However long it takes, what is seen is no older. */
+const MAX_PAUSE_MS = 4000;
 
 /**
  * Runs `turn` again and again, at least `ms` apart, until closed. What makes the switch work is asked the less often the longer it
@@ -72,7 +74,7 @@ export function repeat(
     }
     if (isClosed) return;
     const took = performance.now() - began;
-    timer = setTimeout(() => void run(), Math.max(pause - took, took / share - took, 20));
+    timer = setTimeout(() => void run(), Math.max(pause - took, Math.min(took / share - took, MAX_PAUSE_MS), 20));
   };
   void run();
   return {

@@ -18,7 +18,7 @@ import { Feed, repeat } from './feed.ts';
 
 const POLL_MS = 1500;
 /** Of the time, for asking and telling. */
-const SHARE = 0.1;
+const SHARE = 0.2;
 const REPLY_MS = 10_000;
 const OFPG_ANY = 0xffffffff;
 const ALL_TABLES = 0xff;

@@ -260,15 +260,14 @@ function Watch(): JSX.Element {
   );
 }
 
+const CACHES: Readonly<Record<string, string>> = { emc: 'EMC', smc: 'SMC', megaflow: 'dpcls', none: 'upcall' };
+
 const shownAt = (now: Capture, i: number): Story => now.stories[i].story;
 
 function StoryRow({ story, text }: { readonly story: Story; readonly text: string }): JSX.Element {
   const out = story.outputs.map((p) => p.name).join(', ');
   const first = story.steps.find((s) => s.step === 'lookup');
-  const cache =
-    first?.step === 'lookup'
-      ? ({ emc: 'EMC', smc: 'SMC', megaflow: 'dpcls', none: 'upcall' }[first.cache] ?? first.cache)
-      : '';
+  const cache = first?.step === 'lookup' ? (CACHES[first.cache] ?? first.cache) : '';
   return (
     <>
       <span class={`verdict-mark is-${story.verdict}`} title={story.verdict} />

@@ -211,6 +211,19 @@ function PortDetails({
           <span>packets/s out, {bits(rates[3])}</span>
         </div>
       </div>
+      <p class="links">
+        <a class="button" href={linkTo('journeys', { bridge: bridge.name, port: port.name, start: '1' })}>
+          Journeys
+        </a>
+        <a class="button" href={linkTo('flows', { bridge: bridge.name, q: `in_port=${port.name}` })}>
+          Its rules
+        </a>
+        {iface && (
+          <a class="button" href={linkTo('database', { table: 'Interface', row: iface.uuid })}>
+            Row in the database
+          </a>
+        )}
+      </p>
       {samples.length > 1 && iface?.type !== 'patch' && (
         <Chart
           label="Packets a second in and out"
@@ -241,19 +254,6 @@ function PortDetails({
           }}
         />
       ))}
-      <p class="links">
-        <a class="button" href={linkTo('journeys', { bridge: bridge.name, port: port.name, start: '1' })}>
-          Journeys from here
-        </a>
-        <a class="button" href={linkTo('flows', { bridge: bridge.name, q: `in_port=${port.name}` })}>
-          Its rules
-        </a>
-        {iface && (
-          <a class="button" href={linkTo('database', { table: 'Interface', row: iface.uuid })}>
-            Row
-          </a>
-        )}
-      </p>
     </>
   );
 }

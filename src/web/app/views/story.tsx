@@ -91,7 +91,10 @@ export function StoryView({ story, others, close }: StoryProps): JSX.Element {
           {steps.map((step, i) => {
             const text = step === null ? `received on ${story.in_port.name}` : stepTitle(step);
             return (
-              <li key={i} class={`${i === at ? 'is-here' : ''} ${step ? `is-${step.step}` : 'is-start'}`}>
+              <li
+                key={i}
+                class={`${i === at ? 'is-here' : ''} ${step ? `is-${step.step}` : 'is-start'}${step?.step === 'lookup' ? ` by-${step.cache}` : ''}`}
+              >
                 <button type="button" aria-current={i === at ? 'step' : undefined} onClick={() => setAt(i)}>
                   <span class="step-time">{duration(step?.ns ?? 0)}</span>
                   <span class="step-dot" />
@@ -175,6 +178,7 @@ export function stepTitle(step: Step): string {
   switch (step.step) {
     case 'lookup':
       if (step.cache === 'emc' || step.cache === 'smc') return `${step.cache.toUpperCase()} hit`;
+      if (step.cache === 'simple') return 'simple match hit';
       if (step.cache === 'none') return `no cache knows it${step.tried > 0 ? `, ${step.tried} subtables tried` : ''}`;
       return `megaflow hit in subtable ${step.tried}${step.subtables === null ? '' : ` of ${step.subtables}`}`;
     case 'upcall':
