@@ -373,6 +373,48 @@ init a
 del-br q -- del-br q
 clear open . bridges ssl
 show
+# A third one.
+--oneline add-br br0 -- add-port br0 p0 -- list-br -- list-ports br0 -- get bridge br0 name
+~--oneline -- --columns=name list interface
+--dry-run --oneline -- del-br br0 -- list-br
+list-br
+-- --id=@a create queue dscp=3 -- --id=@b create qos type=x queues:1=@a -- set port p0 qos=@b
+-- --id=@a create queue dscp=3
+create queue dscp=99
+clear port p0 qos -- --all destroy qos -- --all destroy queue
+set-controller br0 tcp:1.2.3.4 tcp:[::1]:6653 ssl:host:1 ptcp: unix:/x punix:/y
+get-controller br0
+--inactivity-probe=5000 set-controller br0 tcp:1.2.3.4
+--columns=target,inactivity_probe list controller
+--inactivity-probe=x set-manager ptcp:6640
+add-br vb br0 7
+--fake list-br
+--real list-br
+--real --fake list-br
+add-port vb vp
+list-ports br0
+br-set-external-id vb k v
+br-get-external-id vb
+br-get-external-id br0
+--may-exist add-br vb br0 8
+--may-exist add-br vb
+--may-exist add-port br0 vp
+--with-iface del-port br0 vp
+add-bond br0 bo a b lacp=active -- add-bond-iface bo c -- list-ifaces br0
+--with-iface del-port a
+--fake-iface add-bond br0 bo2 d e
+set port bo2 external_ids:x=y external_ids:z=w
+--if-exists get port bo2 external_ids:x external_ids:q
+~--columns=name find port 'external_ids:x{<=}z'
+~--columns=name find port 'external_ids{>=}{x=y}'
+--columns=name find port 'name~bo'
+add bridge br0 flood_vlans 5000
+set bridge br0 external_ids='{a="b, c",d=e}'
+remove bridge br0 external_ids a=x
+remove bridge br0 external_ids a d=e
+-- --id=@p get port bo2 -- --id=@m create mirror name=m0 select-dst-port=@p output-port=@p -- set bridge br0 mirrors=@m
+-- --id=@p get port bo2 -- --id=@p get port bo
+del-br br0 -- list-br
 `
   .split('\n')
   .slice(1, -1);
