@@ -10,64 +10,25 @@
  */
 import { isRequest, type JsonRpcMessage } from '../base/jsonrpc.ts';
 import { OVSDB_PORT } from '../base/remote.ts';
-import { JsonRpcSession, type Peer } from '../base/session.ts';
-import type { Stream } from '../base/stream.ts';
+import { JsonRpcSession } from '../base/session.ts';
 import { vlog } from '../base/vlog.ts';
 import { Calls } from './calls.ts';
 import { monitorReplica, replyErrorText } from './idl-monitor.ts';
-import { Replica, type ReplicaTable, type RowChange, type TableRequests, type UpdateFormat } from './idl-replica.ts';
+import { type IdlFailure, type IdlOptions, peersOf, type Remote } from './idl-options.ts';
+import { Replica, type ReplicaTable, type RowChange, type UpdateFormat } from './idl-replica.ts';
 import { Transaction } from './idl-txn.ts';
 import { isObject, type Json, jsonText, parseJson, stringifyJson } from './json.ts';
-import { parseRemoteList, shuffled } from './remote-list.ts';
 import { type DatabaseSchema, schemaFromJson } from './schema.ts';
 import { ServerStatus, STATUS_COLUMNS } from './server-status.ts';
 import { OvsdbError, ZERO_UUID } from './types.ts';
 
+export type { IdlFailure, IdlOptions, Opener, Remote } from './idl-options.ts';
 export type { Row, RowChange, RowView, TableRequests } from './idl-replica.ts';
 export { ReplicaTable } from './idl-replica.ts';
 export { type CommitResult, Transaction, type Value } from './idl-txn.ts';
 
 const log = vlog('ovsdb_idl');
 const serverLog = vlog('ovsdb_cs');
-
-export interface IdlOptions {
-  readonly database: string;
-  readonly tables: TableRequests;
-  /** Name of a database lock to hold while connected. */
-  readonly lock?: string;
-  /**
-   * What the client knows the database by. Tables and columns that the server lacks read as if empty.
-   */
-  readonly assumedSchema?: DatabaseSchema;
-  /**
-   * Asks for contents at once, believing that the server has all of `assumedSchema`, and for what it has only if it turns out that it has not. Saves
-   * two round trips, for clients that soon end.
-   */
-  readonly eager?: boolean;
-  /** Only accept the leader of a cluster. Default true. */
-  readonly leaderOnly?: boolean;
-  /** Try several remotes in random order. Default true. */
-  readonly shuffle?: boolean;
-  /** Idle time after which the server is probed; 0 never. Default: 5000, and 0 for local sockets. */
-  readonly probeIntervalMs?: number;
-  /** Longest time between attempts to connect. Default 8000. */
-  readonly maxBackoffMs?: number;
-}
-
-/** Makes a stream to a server, or rejects with the reason. */
-export type Opener = () => Promise<Stream>;
-
-/** One or more remotes separated by commas, a list of them, or a function that makes connections. */
-export type Remote = string | readonly string[] | Opener;
-
-/** An attempt to connect has failed, or a connection ended. */
-export interface IdlFailure {
-  readonly remote: string;
-  /** Null for a regular end, empty for a server that would not do. */
-  readonly error: string | null;
-  /** Whether all remotes have failed since one was in sync. */
-  readonly isLast: boolean;
-}
 
 const MIN_BACKOFF_MS = 1000;
 const SERVER = '_Server';
@@ -427,11 +388,4 @@ export class Idl {
       for (const listener of [...this.changeListeners]) listener(changes);
     });
   }
-}
-
-function peersOf(remote: Remote, shuffle: boolean): { clusterId: string | null; peers: readonly Peer[] } {
-  if (typeof remote === 'function') return { clusterId: null, peers: [{ name: 'in-process', open: remote }] };
-  const { clusterId, remotes } =
-    typeof remote === 'string' ? parseRemoteList(remote) : { clusterId: null, remotes: remote };
-  return { clusterId, peers: shuffle ? shuffled(remotes) : remotes };
 }
