@@ -41,8 +41,9 @@ export interface Thread {
   readonly load: number | null;
   readonly packets: number;
   readonly lookups: number;
+  /** `simple` and `smc` are absent from switches that have no such cache. */
+  readonly simple?: number;
   readonly emc: number;
-  /** Absent from switches that have none. */
   readonly smc?: number;
   readonly megaflow: number;
   readonly upcall: number;

@@ -81,14 +81,17 @@ export async function dashboard(args: readonly string[]): Promise<void> {
   }
 }
 
-/** For `signalbox up`: on loopback, for the switch in this process. */
-export function serveOwnDashboard(port: number): Promise<Dashboard & { readonly url: string }> {
+/**
+ * For `signalbox up`: on loopback, for the switch in this process. `target` is its socket's path: to read one's own pidfile is to lose
+ * the lock on it.
+ */
+export function serveOwnDashboard(port: number, target: string): Promise<Dashboard & { readonly url: string }> {
   const options: DashboardOptions = {
     address: '127.0.0.1',
     port,
     token: null,
     allowsChanges: false,
-    target: 'ovs-vswitchd',
+    target,
     pages: packagePath('dist/web'),
   };
   return serveDashboard(options).then((running) => ({

@@ -87,7 +87,9 @@ export async function up(args: readonly string[]): Promise<void> {
   }
   if (dashboardPort !== null) {
     const { serveOwnDashboard } = await import('./dashboard.ts');
-    const at = await serveOwnDashboard(dashboardPort).catch((error: Error) => ovsFatal(PROGRAM, error.message));
+    const at = await serveOwnDashboard(dashboardPort, unixctl.path ?? SWITCH).catch((error: Error) =>
+      ovsFatal(PROGRAM, error.message),
+    );
     say(`  dashboard ${at.url}`);
   }
   say('');

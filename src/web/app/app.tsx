@@ -119,7 +119,7 @@ function Numbers(): JSX.Element {
   const top = useTopic<TopData>('top');
   if (!top) return <div class="numbers" />;
   const now = sampleOf(top);
-  const decided = now.emc + now.smc + now.megaflow + now.upcall;
+  const decided = now.simple + now.emc + now.smc + now.megaflow + now.upcall;
   return (
     <div class="numbers" aria-live="off">
       <Figure name="packets/s" value={count(now.packets)} />

@@ -6,6 +6,7 @@ const KEPT = 240;
 
 export interface Sample {
   readonly at: number;
+  readonly simple: number;
   readonly emc: number;
   readonly smc: number;
   readonly megaflow: number;
@@ -24,6 +25,7 @@ export function sampleOf(top: TopData): Sample {
   const sum = (f: (p: (typeof pmds)[number]) => number): number => pmds.reduce((n, p) => n + f(p), 0);
   return {
     at: top.time / 1000,
+    simple: sum((p) => p.simple ?? 0),
     emc: sum((p) => p.emc),
     smc: sum((p) => p.smc ?? 0),
     megaflow: sum((p) => p.megaflow),

@@ -12,6 +12,7 @@ import { VirtualList } from '../parts/virtual-list.tsx';
 import { setParams, useRoute } from '../route.ts';
 
 const STAGES = [
+  { key: 'simple', name: 'Simple', color: '--simple', about: 'port and type' },
   { key: 'emc', name: 'EMC', color: '--emc', about: 'exact match' },
   { key: 'smc', name: 'SMC', color: '--smc', about: 'signature match' },
   { key: 'megaflow', name: 'dpcls', color: '--megaflow', about: 'megaflows' },
@@ -23,15 +24,17 @@ export function CachesView(): JSX.Element {
   const caches = useTopic<CachesData>('caches');
   const samples = samplesSoFar();
   const now = samples.at(-1);
-  const decided = now ? STAGES.reduce((n, s) => n + now[s.key], 0) : 0;
+  // Few ports' rules are so simple; where none are, there is nothing to show.
+  const stages = samples.some((s) => s.simple > 0) ? STAGES : STAGES.slice(1);
+  const decided = now ? stages.reduce((n, s) => n + now[s.key], 0) : 0;
   const pmds = top?.datapaths.flatMap((dp) => dp.pmds.map((pmd) => ({ dp: dp.name, ...pmd }))) ?? [];
   const loadOf = (load: number | null): string => (load === null ? '–' : percent(load, 1));
   return (
     <div class="caches">
       <section class="panel">
         <h2>Where packets are decided</h2>
-        <div class="stages">
-          {STAGES.map(({ key, name, color, about }) => (
+        <div class="stages" style={{ '--n': stages.length }}>
+          {stages.map(({ key, name, color, about }) => (
             <div key={key} class="stage" style={{ '--c': `var(${color})` }}>
               <span class="stage-name">
                 <i />
@@ -44,7 +47,7 @@ export function CachesView(): JSX.Element {
           ))}
         </div>
         <div class="bar" role="img" aria-label="Shares of the caches">
-          {STAGES.map(({ key, color }) => (
+          {stages.map(({ key, color }) => (
             <i
               key={key}
               style={{
@@ -58,7 +61,7 @@ export function CachesView(): JSX.Element {
           label="Lookups a second, by what answered them"
           stacked
           times={samples.map((s) => s.at)}
-          series={STAGES.map(({ key, name, color }) => ({ label: name, color, values: samples.map((s) => s[key]) }))}
+          series={stages.map(({ key, name, color }) => ({ label: name, color, values: samples.map((s) => s[key]) }))}
           height={220}
           unit="/s"
         />
