@@ -44,6 +44,7 @@ function constant(line: string): string {
     .replace(/\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b/g, 'MAC')
     .replace(/\d+\.\d\/s +\d+/g, 'RATE')
     .replace(/pmd \d+/g, 'pmd N')
+    .replace(/tp_src=\d+/g, 'tp_src=N')
     .replace(/ +/g, ' ');
 }
 

@@ -229,9 +229,7 @@ function ctChanges(before: CtWords, after: CtWords): string[] {
 function wrapped(before: Uint8Array, after: Uint8Array): string[] {
   const outer = new FlowKey();
   extractFlow(after, outer);
-  const text = formatFlow(outer)
-    .replace(/(^|,)in_port=[^,]*/, '')
-    .replace(/^,/, '');
+  const text = formatFlow(outer).replace(/,(in_port=[^,]*|vlan_tci=0x0000)/g, '');
   return [`outer headers: ${text}`, `length: ${before.length} -> ${after.length}`];
 }
 
