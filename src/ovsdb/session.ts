@@ -7,12 +7,12 @@
 import { clock } from '../base/clock.ts';
 import { isRequest, type JsonRpc, type JsonRpcMessage } from '../base/jsonrpc.ts';
 import { vlog } from '../base/vlog.ts';
-import { isId, parseUuid, ZERO_UUID } from './atom.ts';
+import { isId } from './atom.ts';
 import { OvsdbError, syntaxError } from './error.ts';
 import type { Json } from './json.ts';
 import { stringifyJson } from './json.ts';
 import type { LockClient } from './lock-table.ts';
-import { type MonitorVersion, MonitorView } from './monitor.ts';
+import type { MonitorVersion } from './monitor.ts';
 import { executeTransaction, type LargeSelect } from './operations.ts';
 import { type Message, Outbox, type Place } from './outbox.ts';
 import type { Client } from './rbac.ts';
@@ -20,33 +20,11 @@ import type { Relay } from './relay.ts';
 import { Results } from './results.ts';
 import { schemaFromJson, schemaToJson } from './schema.ts';
 import type { OvsdbServer } from './server.ts';
+import { SessionMonitors } from './session-monitors.ts';
 import { slicedBytes } from './slices.ts';
-import type { Follower, Store } from './store.ts';
-import { Updates } from './updates.ts';
+import type { Store } from './store.ts';
 
 const log = vlog('ovsdb_jsonrpc_server');
-
-/** Initial contents of more rows than these are sent in slices. */
-const LARGE_ROWS = 300;
-
-class SessionMonitor implements Follower {
-  readonly session: Session;
-  readonly store: Store;
-  /** JSON text of the identifier that the client chose. */
-  id: string;
-  view: MonitorView;
-
-  constructor(session: Session, store: Store, id: string, view: MonitorView) {
-    this.session = session;
-    this.store = store;
-    this.id = id;
-    this.view = view;
-  }
-
-  onUpdates(updates: Updates): void {
-    this.session.notify(updates.bytes(this.view.version, this.id));
-  }
-}
 
 interface Trigger {
   readonly store: Store;
@@ -62,7 +40,7 @@ export class Session implements LockClient {
   readonly locks = new Map<string, 'lock' | 'steal'>();
   dbChangeAware = false;
   locksLost = 0;
-  private readonly monitors = new Map<string, SessionMonitor>();
+  private readonly monitors: SessionMonitors;
   private readonly triggers = new Map<string, Trigger>();
   private readonly outbox: Outbox;
   private closed = false;
@@ -71,6 +49,7 @@ export class Session implements LockClient {
     this.server = server;
     this.rpc = rpc;
     this.outbox = new Outbox(rpc, server.maxBacklog, (bytes) => this.drop(bytes));
+    this.monitors = new SessionMonitors(this.outbox);
     this.readOnly = readOnly;
     this.client = { role, id: rpc.stream.peerId ?? null };
   }
@@ -138,7 +117,8 @@ export class Session implements LockClient {
       case 'monitor_cond_since':
         return this.monitor(method, params, 3, id);
       case 'monitor_cond_change':
-        return this.monitorCondChange(params);
+        this.monitors.change(params);
+        return '{}';
       case 'monitor_cancel':
         return this.monitorCancel(params, id);
       case 'lock':
@@ -283,68 +263,14 @@ export class Session implements LockClient {
   }
 
   private monitor(method: string, params: Json[], version: MonitorVersion, id: string): string | undefined {
-    const store = this.store(method, params);
-    if (params.length !== (version === 3 ? 4 : 3)) throw syntaxError(params, 'invalid parameters');
-    if (version === 3) {
-      const last = params[3];
-      if (typeof last !== 'string') throw syntaxError(last, 'last-txn-id must be string');
-      if (parseUuid(last) === null) throw syntaxError(last, 'last-txn-id must be UUID format.');
-    }
-    const monitorId = stringifyJson(params[1]);
-    if (this.monitors.has(monitorId)) throw syntaxError(params[1], 'duplicate monitor ID');
-    const view = MonitorView.fromJson(store.db, version, params[2]);
-    const monitor = new SessionMonitor(this, store, monitorId, view);
-    this.monitors.set(monitorId, monitor);
-    store.follow(view, monitor);
-    if (view.size > LARGE_ROWS) return this.sendInitial(monitor, id);
-    const initial = stringifyJson(view.initial());
-    // A standalone database keeps no history of transactions, so that nothing is ever found.
-    return version === 3 ? `[false,"${ZERO_UUID}",${initial}]` : initial;
-  }
-
-  /** The reply is made in slices; whatever comes for this client meanwhile waits behind it. */
-  private sendInitial({ store, view }: SessionMonitor, id: string): undefined {
-    const place = this.outbox.reserve();
-    void store.initial(view).then((bytes) => {
-      const [open, close] = view.version === 3 ? [`[false,"${ZERO_UUID}",`, ']'] : ['', ''];
-      const parts = [Buffer.from(`{"id":${id},"result":${open}`), ...bytes, Buffer.from(`${close},"error":null}`)];
-      this.outbox.fillLong(place, parts);
-    });
-  }
-
-  private monitorCondChange(params: Json[]): string {
-    if (params.length !== 3) throw syntaxError(params, 'invalid parameters');
-    const oldId = stringifyJson(params[0]);
-    const newId = stringifyJson(params[1]);
-    const monitor = this.monitors.get(oldId);
-    if (monitor === undefined) throw syntaxError(params[0], 'unknown monitor session');
-    if (newId !== oldId && this.monitors.has(newId)) throw syntaxError(params[1], 'duplicate monitor ID');
-    const { store, view } = monitor;
-    const next = view.withConditions(store.db, params[2]);
-    const updates = next.transition(view);
-    store.unfollow(view, monitor);
-    this.monitors.delete(oldId);
-    monitor.id = newId;
-    monitor.view = next;
-    this.monitors.set(newId, monitor);
-    store.follow(next, monitor);
-    if (updates !== null) monitor.onUpdates(new Updates([stringifyJson(updates)]));
-    return '{}';
+    return this.monitors.add(this.store(method, params), params, version, id);
   }
 
   private monitorCancel(params: Json[], id: string): string | undefined {
-    const monitor = params.length === 1 ? this.monitors.get(stringifyJson(params[0])) : undefined;
-    if (monitor === undefined) {
-      this.replyError(id, params.length === 1 ? 'unknown monitor' : 'invalid parameters');
-      return undefined;
-    }
-    this.dropMonitor(monitor);
-    return '{}';
-  }
-
-  private dropMonitor(monitor: SessionMonitor): void {
-    monitor.store.unfollow(monitor.view, monitor);
-    this.monitors.delete(monitor.id);
+    const wrong = this.monitors.cancel(params);
+    if (wrong === null) return '{}';
+    this.replyError(id, wrong);
+    return undefined;
   }
 
   /** The database is going away or changing its shape: tells a client that knows of such things, drops one that does not. */
@@ -354,11 +280,7 @@ export class Session implements LockClient {
       this.rpc.close();
       return;
     }
-    for (const monitor of [...this.monitors.values()]) {
-      if (monitor.store !== store) continue;
-      this.dropMonitor(monitor);
-      this.notify(`{"id":null,"method":"monitor_canceled","params":[${monitor.id}]}`);
-    }
+    this.monitors.endAll(store);
     for (const [id, trigger] of [...this.triggers]) {
       if (trigger.store !== store) continue;
       this.forget(id);
@@ -444,7 +366,7 @@ export class Session implements LockClient {
   end(): void {
     if (this.closed) return;
     this.closed = true;
-    for (const monitor of [...this.monitors.values()]) this.dropMonitor(monitor);
+    this.monitors.close();
     for (const id of [...this.triggers.keys()]) this.forget(id);
     for (const name of this.locks.keys()) this.server.locks.unlock(name, this);
     this.locks.clear();
