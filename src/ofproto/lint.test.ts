@@ -8,6 +8,9 @@ import type { DpAction } from '../flow/dp-actions.ts';
 import { FIELDS } from '../flow/fields.ts';
 import { FlowKey } from '../flow/key.ts';
 import { FLOW_WORDS } from '../flow/layout.ts';
+import type { Match } from '../flow/match.ts';
+import { normalizeMatch } from '../flow/match-field.ts';
+import { parseMatch } from '../flow/match-text.ts';
 import { getField, isFieldMaskExact, prereqsMet } from '../flow/subfield.ts';
 import type { Ofpact } from '../openflow/actions/types.ts';
 import { type Finding, lint, ruleText } from '../openflow/lint/index.ts';
@@ -154,4 +157,32 @@ test('what is said to do nothing can be left out', () => {
     }
   }
   assert.ok(seen.redundant >= 3 && seen['no-effect'] > 50, JSON.stringify(seen));
+});
+
+function isNormal(match: Match): boolean {
+  const normal = match.clone();
+  normalizeMatch(normal);
+  return normal.equals(match);
+}
+
+test('a packet that is said to go round does', () => {
+  let loops = 0;
+  for (let seed = 1; seed <= 4 * NETWORKS; seed++) {
+    const { bridge, rules, findings } = worldOf(seed);
+    for (const f of findings) {
+      // Those of other tables may be packets that no packet becomes.
+      if (f.kind !== 'loop' || f.table !== 0 || f.rule === null) continue;
+      // What says more than a match can has no text.
+      if (![f.rule, ...f.related].every((i) => isNormal(rules[i].match))) continue;
+      const parsed = parseMatch(f.packet ?? '');
+      assert.ok(parsed.ok, String(f.packet));
+      loops++;
+      const { error } = run(bridge, new RecircTable(), parsed.match.key);
+      assert.ok(
+        error === 'Recursion too deep' || error === 'Too many resubmits',
+        `seed ${seed}: ${f.packet}: ${error}`,
+      );
+    }
+  }
+  assert.ok(loops > 5, `${loops}`);
 });

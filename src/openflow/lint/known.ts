@@ -34,11 +34,11 @@ export function constantWrite(a: Ofpact): Write | null {
   return { key, mask };
 }
 
-/** The tag that an action writes: its bits and their values, and whether packets without a tag get one. */
+/** The tag that an action writes: its bits and their values, and whether packets without a tag get one; null depends. */
 interface TagWrite {
   readonly bits: number;
   readonly value: number;
-  readonly pushes: boolean;
+  readonly pushes: boolean | null;
 }
 
 export function vlanWrite(a: Ofpact): TagWrite | null {
@@ -48,7 +48,7 @@ export function vlanWrite(a: Ofpact): TagWrite | null {
   const key = new FlowKey();
   setField(key, a.field, a.value);
   const bits = a.field === F.vlan_tci ? 0xffff : a.field === F.vlan_pcp || a.field === F.dl_vlan_pcp ? 0xe000 : 0x0fff;
-  return { bits, value: key.get16(OFS.vlan_tci) & bits, pushes: false };
+  return { bits, value: key.get16(OFS.vlan_tci) & bits, pushes: null };
 }
 
 /** Is every bit of the write known to be as it is written? */
@@ -122,7 +122,7 @@ function putTag(known: Match, { bits, value, pushes }: TagWrite, touched?: FlowM
   const hadTag = (known.mask.get16(OFS.vlan_tci) & known.key.get16(OFS.vlan_tci) & PRESENT) !== 0;
   if (!hadTag) {
     forget(known, OFS.vlan_tci & ~3, 4, touched);
-    if (!pushes) return;
+    if (pushes !== true) return;
   }
   known.key.set16(OFS.vlan_tci, (known.key.get16(OFS.vlan_tci) & ~bits) | value | PRESENT);
   known.mask.set16(OFS.vlan_tci, known.mask.get16(OFS.vlan_tci) | bits | PRESENT);

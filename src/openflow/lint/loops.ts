@@ -4,11 +4,12 @@
  * with the packet.
  */
 
+import { F } from '../../flow/fields.ts';
 import { FlowKey } from '../../flow/key.ts';
 import { FLOW_WORDS, OFS } from '../../flow/layout.ts';
 import type { Match } from '../../flow/match.ts';
 import { formatMatch } from '../../flow/match-text.ts';
-import { getBits, setBits } from '../../flow/subfield.ts';
+import { getBits, setBits, wholeField } from '../../flow/subfield.ts';
 import type { Ofpact } from '../actions/types.ts';
 import type { FlowStats } from '../messages.ts';
 import { OFPP } from '../ports.ts';
@@ -23,6 +24,10 @@ const MAX_RESUBMITS = 4096;
 const MAX_PATH = 12;
 const SEARCH_BUDGET = 200_000;
 const RUN_BUDGET = 20_000_000;
+
+const TAG_PRESENT = 0x1000;
+const CT_FIELDS = [F.ct_state, F.ct_zone, F.ct_mark, F.ct_label];
+const isIp = (key: FlowKey): boolean => [0x0800, 0x86dd].includes(key.get16(OFS.eth_type));
 
 export function lintLoops(input: LintInput, graph: TableGraph): Finding[] {
   const cyclic = cyclicTables(graph);
@@ -47,6 +52,7 @@ export function lintLoops(input: LintInput, graph: TableGraph): Finding[] {
       const search: Search = { flows, graph, sorted, cyclic, budget, candidates: [] };
       follow(search, [rule], start, start.clone(), new FlowKey());
       const seen = search.candidates
+        .flatMap(packetsOf)
         .map((m) => runAround(flows, sorted, m, table, budget))
         .find((loop) => loop !== null);
       if (!seen?.rules.includes(rule)) continue;
@@ -147,6 +153,21 @@ function meet(start: Match, known: Match, touched: FlowKey, match: Match): boole
   return true;
 }
 
+/** As packets are: what is in a tag is in a tag. With a TTL that lasts, too, where it may have any. */
+function packetsOf(start: Match): Match[] {
+  const { key, mask } = start;
+  const tci = key.get16(OFS.vlan_tci);
+  if ((tci & ~TAG_PRESENT) !== 0 && (mask.get16(OFS.vlan_tci) & TAG_PRESENT) === 0) {
+    key.set16(OFS.vlan_tci, tci | TAG_PRESENT);
+    mask.set16(OFS.vlan_tci, mask.get16(OFS.vlan_tci) | TAG_PRESENT);
+  }
+  if (!isIp(key) || mask.u8[OFS.ip_ttl] !== 0) return [start];
+  const lasting = start.clone();
+  lasting.key.u8[OFS.ip_ttl] = 0xff;
+  lasting.mask.u8[OFS.ip_ttl] = 0xff;
+  return [start, lasting];
+}
+
 // ---- sending one round -----------------------------------------------------------------------------------------------
 
 interface Run {
@@ -169,7 +190,6 @@ function runAround(
   budget: Run['budget'],
 ): { rules: number[]; packet: string } | null {
   const key = start.key.clone();
-  if (start.mask.u8[OFS.ip_ttl] === 0) key.u8[OFS.ip_ttl] = MAX_DEPTH;
   const run: Run = { flows, sorted, budget, key, stack: [], resubmits: 0, loop: null, isOver: false };
   enter(run, table);
   return run.loop === null ? null : { rules: run.loop, packet: formatMatch(start) };
@@ -203,22 +223,45 @@ function lookup(run: Run, table: number): number | null {
   return null;
 }
 
-const TAG_PRESENT = 0x1000;
-
-function writeTag(key: FlowKey, tag: NonNullable<ReturnType<typeof vlanWrite>>): void {
+/** False when it is not known what becomes of the packet. */
+function writeTag(key: FlowKey, tag: NonNullable<ReturnType<typeof vlanWrite>>): boolean {
   const tci = key.get16(OFS.vlan_tci);
-  if ((tci & TAG_PRESENT) !== 0 || tag.pushes) key.set16(OFS.vlan_tci, (tci & ~tag.bits) | tag.value | TAG_PRESENT);
+  const hasTag = (tci & TAG_PRESENT) !== 0;
+  if (hasTag || tag.pushes === true) key.set16(OFS.vlan_tci, (tci & ~tag.bits) | tag.value | TAG_PRESENT);
+  return hasTag || tag.pushes !== null;
 }
 
-/** Does what decides about further lookups; what it does not know changes nothing. */
+/** Of these it is not known here what becomes of the packet. */
+const UNKNOWN: ReadonlySet<Ofpact['kind']> = new Set([
+  'multipath',
+  'bundle',
+  'stack_push',
+  'stack_pop',
+  'push_mpls',
+  'pop_mpls',
+  'set_mpls_label',
+  'set_mpls_tc',
+  'set_mpls_ttl',
+  'dec_mpls_ttl',
+  'encap',
+  'decap',
+  'dec_nsh_ttl',
+  'delete_field',
+]);
+
+/** Does what decides about further lookups, and ends the run at what it cannot do. */
 function carryOut(run: Run, actions: readonly Ofpact[], table: number): void {
   const { key } = run;
   for (const a of actions) {
     if (run.isOver || a.kind === 'exit') return;
+    if (UNKNOWN.has(a.kind) || (a.kind === 'controller' && a.pause)) {
+      run.isOver = true;
+      return;
+    }
     const write = constantWrite(a);
     const tag = vlanWrite(a);
     if (write !== null) for (let w = 0; w < FLOW_WORDS; w++) key.w[w] = (key.w[w] & ~write.mask.w[w]) | write.key.w[w];
-    else if (tag !== null) writeTag(key, tag);
+    else if (tag !== null) run.isOver ||= !writeTag(key, tag);
     else if (a.kind === 'resubmit') {
       const port = key.get32(OFS.in_port);
       if (a.inPort !== OFPP.IN_PORT) key.set32(OFS.in_port, a.inPort);
@@ -236,10 +279,12 @@ function carryOut(run: Run, actions: readonly Ofpact[], table: number): void {
       key.set16(OFS.vlan2_tci, 0);
     } else if (a.kind === 'push_vlan') {
       key.set16(OFS.vlan2_tci, key.get16(OFS.vlan_tci));
-      key.set16(OFS.vlan_tci, key.get16(OFS.vlan_tci) | TAG_PRESENT);
+      key.set16(OFS.vlan_tci, TAG_PRESENT);
     } else if (a.kind === 'dec_ttl') {
+      if (!isIp(key)) continue;
       if (key.u8[OFS.ip_ttl] <= 1) return;
       key.u8[OFS.ip_ttl]--;
     } else if (a.kind === 'check_pkt_larger') setBits(key, a.dst, 0n);
+    else if (a.kind === 'ct_clear') for (const f of CT_FIELDS) setBits(key, wholeField(f), 0n);
   }
 }
