@@ -26,12 +26,18 @@ export class Switch implements AsyncDisposable {
     this.env = { ...process.env, ...where };
   }
 
-  static async start(make: Make, vswitchdOptions: readonly string[] = ['--disable-system']): Promise<Switch> {
+  /** `config` is of `Open_vSwitch`, as `ovs-vsctl set` takes it, and there before the switch starts. */
+  static async start(
+    make: Make,
+    vswitchdOptions: readonly string[] = ['--disable-system'],
+    config: readonly string[] = [],
+  ): Promise<Switch> {
     const s = new Switch(make);
     s.run('ovsdb-tool', 'create', join(s.dir, 'conf.db'), SCHEMA);
     s.spawn('ovsdb-server', `--remote=punix:${s.dir}/db.sock`, join(s.dir, 'conf.db'));
     await until(() => existsSync(join(s.dir, 'db.sock')), 'ovsdb-server');
     s.run('ovs-vsctl', '--no-wait', 'init');
+    if (config.length > 0) s.run('ovs-vsctl', '--no-wait', 'set', 'open', '.', ...config);
     s.spawn('ovs-vswitchd', ...vswitchdOptions, `unix:${s.dir}/db.sock`);
     await until(() => s.tryRun('ovs-appctl', '-t', s.control(), 'version').status === 0, 'ovs-vswitchd');
     return s;

@@ -1,6 +1,7 @@
 /**
  * veth → switch → veth: one sender, 64-byte UDP, 1 and 1000 flows, through the original's AF_PACKET ports, our AF_PACKET ports
- * and our AF_XDP ports, one after the other on the same veth pairs. Counts what arrives at the far end.
+ * and our AF_XDP ports, one after the other on the same veth pairs. Counts what arrives at the far end. Then TCP by iperf3 from
+ * namespace to namespace, with and without segmentation offload in user space.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -79,6 +80,31 @@ async function forward(make: 'original' | 'signalbox', options: string[]): Promi
   }
 }
 
+/** Gigabits a second that one TCP stream carries. */
+async function stream(make: 'original' | 'signalbox', config: string[] = []): Promise<number> {
+  setUp();
+  for (const [i, ns] of NS.entries()) {
+    ip('-n', ns, 'addr', 'add', `10.94.0.${i + 1}/24`, 'dev', `sbe${i}`);
+    // The original forwards unfinished checksums as they are, so its users switch them off.
+    if (make === 'original') ip('netns', 'exec', ns, 'ethtool', '-K', `sbe${i}`, 'tx', 'off');
+  }
+  await using s = await Switch.start(make, ['--disable-system'], config);
+  const ports = [0, 1].flatMap((i) => ['--', 'add-port', BRIDGE, `sbp${i}`]);
+  s.run('ovs-vsctl', 'add-br', BRIDGE, '--', 'set', 'bridge', BRIDGE, 'datapath_type=netdev', ...ports);
+  ip('netns', 'exec', NS[0], 'ping', '-c', '3', '-i', '0.2', '-w', '5', '10.94.0.2');
+  const rates: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const server = spawn('ip', ['netns', 'exec', NS[1], 'iperf3', '-s', '-1', '--forceflush'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    await new Promise((resolve) => server.stdout.once('data', resolve));
+    const out = ip('netns', 'exec', NS[0], 'iperf3', '-J', '-c', '10.94.0.2', '-t', String(SECONDS));
+    rates.push(JSON.parse(out).end.sum_received.bits_per_second / 1e9);
+    server.kill();
+  }
+  return median(rates);
+}
+
 try {
   const original = await forward('original', []);
   const packet = await forward('signalbox', ['options:xdp-mode=off']);
@@ -91,6 +117,16 @@ try {
       ['Signalbox, AF_PACKET', ...packet.map(mpps), packet.map((v, i) => ratio(v, original[i])).join(', ')],
       ['Signalbox, AF_XDP', ...xdp.map(mpps), xdp.map((v, i) => ratio(v, original[i])).join(', ')],
     ],
+  );
+  const tcp = [
+    ['Open vSwitch, AF_PACKET', await stream('original')],
+    ['Signalbox', await stream('signalbox')],
+    ['Signalbox, userspace-tso-enable', await stream('signalbox', ['other_config:userspace-tso-enable=true'])],
+  ] as const;
+  console.log('\nTCP, one stream, namespace to namespace\n');
+  printTable(
+    ['', 'Gbit/s', 'against the original'],
+    tcp.map(([name, rate]) => [name, rate.toFixed(2), ratio(rate, tcp[0][1])]),
   );
 } finally {
   tearDown();
