@@ -8,7 +8,10 @@
  */
 import { coverage } from '../base/coverage.ts';
 import { vlog } from '../base/vlog.ts';
-import { type ReplicaTable, Row, RowView } from './idl-replica.ts';
+import { type CommitResult, outcome } from './idl-outcome.ts';
+import { type ReplicaTable, Row, type RowView } from './idl-replica.ts';
+import { TransactionView } from './idl-txn-view.ts';
+import { emptyLike, toAtom, toDatum, unique, type Value } from './idl-values.ts';
 import type { Json, JsonObject } from './json.ts';
 import { isObject, jsonText } from './json.ts';
 import type { ColumnSchema } from './schema.ts';
@@ -21,7 +24,6 @@ import {
   datumToJson,
   datumUnion,
   EMPTY_SET,
-  makeMap,
   makeSet,
   newUuid,
   scalarDatum,
@@ -33,28 +35,6 @@ const COUNT = {
 };
 
 const log = vlog('ovsdb_idl');
-
-export type CommitStatus = 'success' | 'unchanged' | 'try again' | 'aborted' | 'not locked' | 'error';
-
-export interface CommitResult {
-  readonly status: CommitStatus;
-  /** The server's error as JSON text, for `error`. */
-  readonly error?: string;
-  /** The value after `increment()`. */
-  readonly incremented?: number | bigint;
-  /** The UUID the server gave to a row of `insert()`. */
-  insertedUuid(row: Row): Uuid | null;
-}
-
-/** What a column can be set to: a datum, plain atoms, rows for references, null for empty. */
-export type Value =
-  | Datum
-  | Atom
-  | Row
-  | null
-  | readonly (Atom | Row)[]
-  | ReadonlyMap<Atom, Atom | Row>
-  | Readonly<Record<string, Atom | Row>>;
 
 /** How a transaction reaches the server. Resolves to the reply's `result`, or to an error. */
 export interface TransactPort {
@@ -395,34 +375,6 @@ export class Transaction {
   }
 }
 
-class TransactionView extends RowView {
-  private readonly transaction: Transaction;
-  private readonly row: Row;
-
-  constructor(transaction: Transaction, row: Row) {
-    super();
-    this.transaction = transaction;
-    this.row = row;
-  }
-
-  get(column: string): Datum {
-    return this.transaction.get(this.row, column);
-  }
-
-  protected lookUp(table: string, uuid: Uuid): Row | undefined {
-    return this.transaction.lookUp(table, uuid);
-  }
-
-  protected columnSchema(column: string): ColumnSchema {
-    return this.row.table.column(column);
-  }
-}
-
-function outcome(status: CommitStatus): CommitResult {
-  coverage(`txn_${status.replaceAll(' ', '_')}`).inc();
-  return { status, insertedUuid: () => null };
-}
-
 function byUuid(row: Row): Json {
   return [['_uuid', '==', ['uuid', row.uuid]]];
 }
@@ -438,33 +390,7 @@ function selectedValue(select: Json | undefined, column: string): number | bigin
   return typeof value === 'number' || typeof value === 'bigint' ? value : undefined;
 }
 
-function emptyLike(type: ColumnType): Datum {
-  return { keys: [], values: type.value === null ? null : [] };
-}
-
 /** `set` less the keys of `other`. */
 function without(set: Datum, other: Datum): Datum {
   return datumSubtract(set, { keys: other.keys, values: null });
-}
-
-function unique(atoms: readonly Atom[]): Atom[] {
-  return [...new Set(atoms)];
-}
-
-function toAtom(value: Atom | Row): Atom {
-  return value instanceof Row ? value.uuid : value;
-}
-
-export function toDatum(type: ColumnType, value: Value): Datum {
-  if (value === null) return emptyLike(type);
-  if (typeof value !== 'object') return scalarDatum(value);
-  if (value instanceof Row) return scalarDatum(value.uuid);
-  if (Array.isArray(value)) return makeSet(unique((value as readonly (Atom | Row)[]).map(toAtom)));
-  if (value instanceof Map) return makeMap([...value].map(([key, v]) => [key as Atom, toAtom(v as Atom | Row)]));
-  if (isDatum(value)) return value;
-  return makeMap(Object.entries(value as Record<string, Atom | Row>).map(([key, v]) => [key, toAtom(v)]));
-}
-
-function isDatum(value: object): value is Datum {
-  return 'keys' in value && 'values' in value && Array.isArray(value.keys);
 }

@@ -23,9 +23,11 @@ import { ServerStatus, STATUS_COLUMNS } from './server-status.ts';
 import { OvsdbError, ZERO_UUID } from './types.ts';
 
 export type { IdlFailure, IdlOptions, Opener, Remote } from './idl-options.ts';
+export type { CommitResult } from './idl-outcome.ts';
 export type { Row, RowChange, RowView, TableRequests } from './idl-replica.ts';
 export { ReplicaTable } from './idl-replica.ts';
-export { type CommitResult, Transaction, type Value } from './idl-txn.ts';
+export { Transaction } from './idl-txn.ts';
+export type { Value } from './idl-values.ts';
 
 const log = vlog('ovsdb_idl');
 const serverLog = vlog('ovsdb_cs');
