@@ -59,6 +59,8 @@ const OPTIONS: readonly OptionSpec[] = [
   { long: 'no-db-change-aware' },
   { long: 'leader-only' },
   { long: 'no-leader-only' },
+  { long: 'record', arg: 'optional' },
+  { long: 'replay', arg: 'optional' },
   ...HELP_OPTIONS,
   ...DAEMON_OPTIONS,
   ...VLOG_OPTIONS,
@@ -212,6 +214,10 @@ function applyOption(id: string, value: string): boolean {
     case 'db-change-aware':
     case 'no-db-change-aware':
       settings.dbChangeAware = id === 'db-change-aware';
+      break;
+    case 'record':
+    case 'replay':
+      ovsFatal(PROGRAM, `--${id} is not supported: sessions can be neither recorded nor replayed`);
       break;
     case 'timeout':
       startTimeout(value);
