@@ -151,6 +151,27 @@ describe('monitors', () => {
     server.close();
   });
 
+  test('a large select says what small ones say, in its place among results and replies', async () => {
+    const server = memoryServer();
+    const client = new Client(server);
+    await client.transact(...Array.from({ length: 700 }, (_, i) => insert(i)));
+    const select = (where: Json, columns: Json = ['_uuid', 'i', 's']) => ({ op: 'select', table: 'A', where, columns });
+    const large = client.transact(select([]), insert(700), select([['i', '<', 1]], ['i']), select([]));
+    const echo = client.call('echo', 'after');
+    type Rows = { rows: JsonObject[] }[];
+    const [before, , one, after] = (await large) as Rows;
+    await echo;
+    assert.deepEqual(one, { rows: [{ i: 0 }] });
+    assert.deepEqual([before!.rows.length, after!.rows.length], [700, 701]);
+    for (const row of after!.rows) {
+      const [{ rows }] = (await client.transact(select([['_uuid', '==', row['_uuid']!]]))) as [Rows[0]];
+      assert.deepEqual(rows, [row]);
+    }
+    const replies = client.heard.filter((m) => typeof m === 'string').slice(1, 3);
+    assert.deepEqual(replies, ['reply 1', 'reply 2']);
+    server.close();
+  });
+
   test('large contents come whole and in order, with what changes meanwhile behind them', async () => {
     const server = memoryServer();
     const writer = new Client(server);
