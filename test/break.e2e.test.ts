@@ -5,65 +5,21 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import type { HeldState } from '../src/ofproto/journey/break-state.ts';
-import { Netns, uniqueName, type Veth, veth } from './support/netns.ts';
-import { BIN, missing, notRoot, ROOT, Sandbox, until } from './support/sandbox.ts';
+import { type Host, type HostNet, hostNet, pairUp } from './support/host-net.ts';
+import { BIN, missing, notRoot, ROOT, until } from './support/sandbox.ts';
 
 const skip = notRoot || missing('ip');
 const NODE = join(ROOT, 'scripts/node26');
 const PROGRAM = join(ROOT, 'test/support/udp-sequence.ts');
 
-interface Host {
-  readonly ns: Netns;
-  readonly port: Veth;
-  readonly address: string;
-}
-
-interface Net extends AsyncDisposable {
-  readonly sb: Sandbox;
-  readonly bridge: string;
-  readonly hosts: Host[];
-  ours(program: string, ...args: string[]): Promise<string>;
-}
-
 /** Pairs of hosts, 1 to 2 and 3 to 4, whose packets a rule for each port sends to the other. */
-async function network(): Promise<Net> {
-  const sb = await Sandbox.create();
-  const hosts: Host[] = [];
-  const net: Net = {
-    sb,
-    bridge: uniqueName('sbk'),
-    hosts,
-    async ours(program, ...args) {
-      const r = await sb.ours(program, ...args);
-      assert.equal(r.status, 0, `${program} ${args.join(' ')}: ${r.stderr}`);
-      return r.stdout;
-    },
-    async [Symbol.asyncDispose]() {
-      await sb[Symbol.asyncDispose]();
-      for (const h of hosts) {
-        await h.port[Symbol.asyncDispose]();
-        await h.ns[Symbol.asyncDispose]();
-      }
-    },
-  };
-  await sb.createDb();
-  await sb.startOurs('ovsdb-server');
-  await sb.startOurs('ovs-vswitchd', ['--disable-system']);
-  for (let i = 1; i <= 4; i++) {
-    const ns = await Netns.create();
-    const address = `10.93.0.${i}`;
-    hosts.push({ ns, address, port: await veth(ns, `${address}/24`) });
-  }
-  const ports = hosts.map((h) => `-- add-port ${net.bridge} ${h.port.outer}`).join(' ');
-  const line = `set open_vswitch . other_config:pmd-cpu-mask=3 -- add-br ${net.bridge} -- set bridge ${net.bridge} datapath_type=netdev fail_mode=secure ${ports}`;
-  await net.ours('ovs-vsctl', '--timeout=15', ...line.split(' '));
-  for (const [i, { port }] of hosts.entries()) {
-    const to = hosts[i ^ 1].port.outer;
+async function network(): Promise<HostNet> {
+  const net = await hostNet(4, 'set open_vswitch . other_config:pmd-cpu-mask=3');
+  for (const [i, { port }] of net.hosts.entries()) {
+    const to = net.hosts[i ^ 1].port.outer;
     await net.ours('ovs-ofctl', 'add-flow', net.bridge, `in_port=${port.outer},actions=output:${to}`);
   }
-  const macs = await Promise.all(hosts.map((h) => h.ns.must('cat', '/sys/class/net/eth0/address')));
-  for (const [i, { ns }] of hosts.entries())
-    await ns.must('ip', 'neigh', 'replace', hosts[i ^ 1].address, 'lladdr', macs[i ^ 1].trim(), 'dev', 'eth0');
+  await pairUp(net.hosts);
   return net;
 }
 
@@ -103,7 +59,7 @@ const send = (from: Host, to: Host, port: number, count: number, perMs: number, 
 
 const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
-async function held(net: Net): Promise<HeldState[]> {
+async function held(net: HostNet): Promise<HeldState[]> {
   const text = await net.ours('ovs-appctl', 'journey/break-show', '--format=json');
   const lines = text.trim().split('\n');
   return lines.map((l) => JSON.parse(l) as HeldState).filter((l) => l.type === 'held');

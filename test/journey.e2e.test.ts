@@ -5,7 +5,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Step, Story } from '../src/ofproto/journey/story.ts';
-import { Netns, uniqueName, type Veth, veth } from './support/netns.ts';
+import { type HostNet, hostNet, pairUp } from './support/host-net.ts';
+import { Netns } from './support/netns.ts';
 import { BIN, haveProgram, missing, must, notRoot, ROOT, Sandbox, until } from './support/sandbox.ts';
 
 /** Stories that are held against their packets; 10 000 with SIGNALBOX_JOURNEYS=10000. */
@@ -14,55 +15,8 @@ const SECONDS = Math.ceil(STORIES / 50);
 
 const skip = notRoot || missing('ip', 'ping');
 
-interface Host {
-  readonly ns: Netns;
-  readonly port: Veth;
-  readonly address: string;
-}
-
-interface Net extends AsyncDisposable {
-  readonly sb: Sandbox;
-  readonly bridge: string;
-  readonly hosts: Host[];
-  ours(program: string, ...args: string[]): Promise<string>;
-}
-
-async function network(n: number, settings = ''): Promise<Net> {
-  const sb = await Sandbox.create();
-  const hosts: Host[] = [];
-  const net: Net = {
-    sb,
-    bridge: uniqueName('sbj'),
-    hosts,
-    async ours(program, ...args) {
-      const r = await sb.ours(program, ...args);
-      assert.equal(r.status, 0, `${program} ${args.join(' ')}: ${r.stderr}`);
-      return r.stdout;
-    },
-    async [Symbol.asyncDispose]() {
-      await sb[Symbol.asyncDispose]();
-      for (const h of hosts) {
-        await h.port[Symbol.asyncDispose]();
-        await h.ns[Symbol.asyncDispose]();
-      }
-    },
-  };
-  await sb.createDb();
-  await sb.startOurs('ovsdb-server');
-  await sb.startOurs('ovs-vswitchd', ['--disable-system']);
-  for (let i = 1; i <= n; i++) {
-    const ns = await Netns.create();
-    const address = `10.92.0.${i}`;
-    hosts.push({ ns, address, port: await veth(ns, `${address}/24`) });
-  }
-  const ports = hosts.map((h) => `-- add-port ${net.bridge} ${h.port.outer}`).join(' ');
-  const line = `${settings} -- add-br ${net.bridge} -- set bridge ${net.bridge} datapath_type=netdev fail_mode=secure ${ports}`;
-  await net.ours('ovs-vsctl', '--timeout=15', ...line.trim().replace(/^-- /, '').split(' '));
-  return net;
-}
-
 /** Runs `signalbox journey` while `during` makes packets. */
-async function journey(net: Net, args: readonly string[], during: () => Promise<unknown>): Promise<Buffer> {
+async function journey(net: HostNet, args: readonly string[], during: () => Promise<unknown>): Promise<Buffer> {
   const env = { ...process.env, ...net.sb.env };
   const child = spawn(join(BIN, 'signalbox'), ['journey', '--timeout=8', ...args], {
     env,
@@ -93,7 +47,7 @@ const stories = (out: Buffer): Story[] =>
 const kinds = (story: Story): Step['step'][] => story.steps.map((s) => s.step);
 
 test('a ping is an upcall and then hits; drops say why; the same as text, JSON and capture', { skip }, async () => {
-  await using net = await network(2);
+  await using net = await hostNet(2);
   const [a, b] = net.hosts;
   await net.ours('ovs-vsctl', 'set', 'open_vswitch', '.', 'other_config:emc-insert-inv-prob=1');
   await net.ours('ovs-ofctl', 'add-flow', net.bridge, 'priority=1,actions=NORMAL');
@@ -140,7 +94,7 @@ test('a ping is an upcall and then hits; drops say why; the same as text, JSON a
 });
 
 test('every story is its own packet, whatever the load on two PMDs', { skip }, async () => {
-  await using net = await network(4, '-- set open_vswitch . other_config:pmd-cpu-mask=3');
+  await using net = await hostNet(4, '-- set open_vswitch . other_config:pmd-cpu-mask=3');
   const { hosts } = net;
   // Pairs: 1 to 2 and 3 to 4, whose ports are on different PMDs.
   await Promise.all(
@@ -149,10 +103,7 @@ test('every story is its own packet, whatever the load on two PMDs', { skip }, a
       return net.ours('ovs-ofctl', 'add-flow', net.bridge, rule);
     }),
   );
-  // Neighbors by hand: nothing but pings.
-  const macs = await Promise.all(hosts.map((h) => h.ns.must('cat', '/sys/class/net/eth0/address')));
-  for (const [i, { ns }] of hosts.entries())
-    await ns.must('ip', 'neigh', 'replace', hosts[i ^ 1].address, 'lladdr', macs[i ^ 1].trim(), 'dev', 'eth0');
+  await pairUp(hosts);
   const flood = (i: number, j: number) =>
     hosts[i].ns.exec(
       'ping',
