@@ -200,7 +200,7 @@ export function openXdpSocket(
     address.writeUInt16LE((zeroCopy ? XDP_ZEROCOPY : XDP_COPY) | (needWakeup ? XDP_USE_NEED_WAKEUP : 0), 2);
     address.writeUInt32LE(ifindex, 4);
     address.writeUInt32LE(queue, 8);
-    check(c.bind(fd, address, address.length), 'binding AF_XDP socket');
+    bindPatiently(fd, address);
     return { fd, rx, tx, fill, completion, ringsAt };
   } catch (e) {
     const code = errno();
@@ -208,6 +208,18 @@ export function openXdpSocket(
     unmapRings(arena, ringsAt);
     if (e instanceof LinuxError) throw e;
     throw new LinuxError(e instanceof Error ? e.message : String(e), code);
+  }
+}
+
+/** A socket that was closed just now is gone a little later: its queue is busy until then. */
+const BUSY_TRIES = 50;
+const BUSY_WAIT_MS = 2;
+const EBUSY = 16;
+
+function bindPatiently(fd: number, address: Buffer): void {
+  for (let tries = 0; libc().bind(fd, address, address.length) < 0; tries++) {
+    if (errno() !== EBUSY || tries === BUSY_TRIES) throw new LinuxError('binding AF_XDP socket');
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_WAIT_MS);
   }
 }
 
