@@ -183,8 +183,9 @@ export class Backer implements OfprotoBacker {
     const dpKey = ukey.flow?.key;
     const entry = dpKey && this.flowOf(dpKey);
     if (!entry || entry.bridge !== ukey.bridge) return null;
-    ukey.key.set32(OFS.in_port, entry.flow.get32(OFS.in_port));
-    return this.translate({ bridge: entry.bridge, flow: ukey.key, packet: null, tcpFlags: ukey.tcpFlags });
+    const flow = ukey.key;
+    flow.set32(OFS.in_port, entry.flow.get32(OFS.in_port));
+    return this.translate({ bridge: entry.bridge, flow, packet: null, tcpFlags: ukey.tcpFlags });
   }
 
   /** For a flow that somebody else put in the datapath. */

@@ -4,23 +4,25 @@
  */
 import { clock } from '../base/clock.ts';
 import type { DpFlow, DpFlowStats, Dpif } from '../dpif/dpif.ts';
-import type { FlowKey, FlowMask } from '../flow/key.ts';
+import { FlowKey, type FlowMask } from '../flow/key.ts';
 import { OFS } from '../flow/layout.ts';
+import { type PackedKey, packKey, unpackKey } from '../flow/packed-key.ts';
 import type { Rule } from './rule.ts';
 import type { FlowTable } from './tables.ts';
 import { creditEffects } from './xlate/effects.ts';
 import type { XlateBridge, XlateEffect, XlateResult } from './xlate/types.ts';
 
 const NO_MACS: readonly string[] = [];
+const NO_MASK: FlowMask = new FlowKey();
+const scratchKey = new FlowKey();
 const scratch: DpFlowStats = { packets: 0, bytes: 0, usedMs: 0, tcpFlags: 0 };
 
 export class Ukey {
-  /** Null until installed and after removal. */
-  flow: DpFlow | null = null;
-  /** The flow it was made from, in slow-path layout. */
-  readonly key: FlowKey;
   readonly bridge: XlateBridge;
-  mask: FlowMask;
+  private installed: DpFlow | null = null;
+  private readonly packed: PackedKey;
+  /** Until it is installed: then its megaflow has the mask. */
+  private ownMask: FlowMask | null;
   effects: readonly XlateEffect[] = [];
   hasNormal = false;
   /** What the translation asked MAC tables for. */
@@ -40,12 +42,32 @@ export class Ukey {
   tcpFlags = 0;
 
   constructor(key: FlowKey, bridge: XlateBridge, result: XlateResult, nowMs: number) {
-    this.key = key;
+    this.packed = packKey(key);
     this.bridge = bridge;
-    this.mask = result.mask;
+    this.ownMask = result.mask;
     this.createdMs = nowMs;
     this.lookedMs = nowMs;
     this.take(result);
+  }
+
+  /** Null until installed and after removal. */
+  get flow(): DpFlow | null {
+    return this.installed;
+  }
+
+  set flow(flow: DpFlow | null) {
+    this.installed = flow;
+    this.ownMask = null;
+  }
+
+  /** The flow it was made from, in slow-path layout; a new key each time. */
+  get key(): FlowKey {
+    return unpackKey(this.packed);
+  }
+
+  /** What the megaflow looks at; nothing is known of it once it is gone. */
+  get mask(): FlowMask {
+    return this.ownMask ?? this.installed?.mask ?? NO_MASK;
   }
 
   /** Remembers what a translation did, `mask` apart: that of the installed megaflow stays. */
@@ -68,7 +90,7 @@ export class Ukey {
     }
     this.tables = tables;
     this.macs = macs ?? NO_MACS;
-    const isFresh = this.key.w[1] === 0;
+    const isFresh = unpackKey(this.packed, scratchKey).w[1] === 0;
     this.firstTable = isFresh && firstUses === 1 ? tables[0] : null;
   }
 
@@ -83,7 +105,7 @@ export class Ukey {
     if (table !== this.firstTable) return true;
     const { index, mask } = rule.shape;
     const { values } = rule;
-    const f = this.key.w;
+    const f = unpackKey(this.packed, scratchKey).w;
     const m = this.mask.w;
     for (let j = 0; j < index.length; j++) {
       const i = index[j];
