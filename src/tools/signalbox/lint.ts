@@ -10,6 +10,7 @@ import type { OfMessage, OfMessageOf, OfMessageType } from '../../openflow/messa
 import { OFPG_ALL, OFPG_ANY, OFPM_ALL } from '../../openflow/messages-ext.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import { type Connection, connect, fatal, portsOf, prepareFlowDump, settings, tryConnect } from '../ofctl/context.ts';
+import { parseVersions } from '../openflow-versions.ts';
 
 const PROGRAM = 'signalbox';
 /** As of `grep`, `diff`: 1 says that there is something, 2 that it could not look. */
@@ -62,7 +63,8 @@ export async function lint(args: readonly string[]): Promise<void> {
   if (format !== 'text' && format !== 'json') fatal(`--format: ${format}: not text or json`);
   if (operands.length !== 1) fatal(`'lint' command takes exactly 1 argument, a bridge (lint --help says more)`);
   const [bridge] = operands;
-  settings.versions = versionsOf(given.get('protocols'));
+  const protocols = given.get('protocols');
+  settings.versions = protocols === undefined ? ALL_VERSIONS : parseVersions(PROGRAM, protocols);
   settings.protocols = PROTOCOL_ANY;
   const isNamed = given.has('names') || (!given.has('no-names') && format === 'text' && process.stdout.isTTY === true);
 
@@ -79,17 +81,6 @@ export async function lint(args: readonly string[]): Promise<void> {
   writeAll(1, text);
   const { error, warning } = countFindings(all.findings);
   process.exit(error + warning > 0 ? STATUS.findings : STATUS.clean);
-}
-
-function versionsOf(text: string | undefined): number {
-  if (text === undefined) return ALL_VERSIONS;
-  let versions = 0;
-  for (const word of text.split(/[,\s]+/).filter((w) => w !== '')) {
-    const m = /^(?:OpenFlow1|1\.)([0-5])$/i.exec(word);
-    if (m === null) return fatal(`Unknown OpenFlow version: "${word}"`);
-    versions |= 1 << (Number(m[1]) + 1);
-  }
-  return versions;
 }
 
 /** Asks for all that `lint` wants to know. What this version of OpenFlow cannot tell stays unknown. */
