@@ -385,7 +385,7 @@ async function follow(session: Session, method: 'monitor' | 'monitor_cond' | 'mo
 
 async function lock({ rpc, args }: Session, method: 'lock' | 'steal' | 'unlock'): Promise<void> {
   const done = new Promise<void>((_, reject) =>
-    rpc.onClose((error) => reject(new Error(error ?? 'connection closed by peer'))),
+    rpc.onClose((error) => reject(new Error(`${rpc.name}: receive failed (${error ?? 'End of file'})`))),
   );
   rpc.onNotify((name) => say(name));
   const result = await rpc.call(method, [args[0]!]);

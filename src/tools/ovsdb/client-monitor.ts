@@ -73,7 +73,7 @@ export async function monitor(
     }
   };
   const closed = new Promise<never>((_, reject) =>
-    rpc.onClose((error) => reject(new Error(`${server}: ${error ?? 'connection closed by peer'}`))),
+    rpc.onClose((error) => reject(new Error(`${rpc.name}: receive failed (${error ?? 'End of file'})`))),
   );
   rpc.onNotify((name, params) => {
     if (/^update[23]?$/.test(name)) show(params[params.length - 1], false);

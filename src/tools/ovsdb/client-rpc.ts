@@ -88,6 +88,10 @@ export class ClientRpc {
     return promise;
   }
 
+  get name(): string {
+    return this.rpc.name;
+  }
+
   onNotify(cb: (method: string, params: Json[]) => void): void {
     this.notifyCb = cb;
   }
