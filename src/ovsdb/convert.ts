@@ -58,7 +58,7 @@ export class Conversion {
     for (const [table, changes] of txn.changes) {
       let n = 0;
       for (const [uuid, change] of changes) {
-        this.to.replace(table, uuid, change.new);
+        this.to.replace(table, uuid, change);
         if (n++ % ROWS_PER_STEP === 0) yield;
       }
     }

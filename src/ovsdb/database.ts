@@ -138,15 +138,15 @@ export class Database {
   }
 
   /**
-   * Makes a row what a file says that it is, null for none. `leave` is called first, and for all rows that change together, since one may
-   * take the place in an index that was another's.
+   * Makes a row what a file says that it is. `leave` is called first, and for all rows that change together, since one may take the place in
+   * an index that was another's.
    */
-  replace(table: Table, uuid: Uuid, row: Row | null): void {
-    this.put(table, uuid, { old: table.rows.get(uuid) ?? null, new: row });
+  replace(table: Table, uuid: Uuid, change: RowChange): void {
+    this.put(table, uuid, change);
   }
 
-  leave(table: Table, uuid: Uuid, row: Row | null): void {
-    if (table.indexes.length > 0) this.dropIndexes(table, uuid, { old: table.rows.get(uuid) ?? null, new: row });
+  leave(table: Table, uuid: Uuid, change: RowChange): void {
+    if (table.indexes.length > 0) this.dropIndexes(table, uuid, change);
   }
 
   private put(table: Table, uuid: Uuid, change: RowChange): void {

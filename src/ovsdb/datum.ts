@@ -326,31 +326,38 @@ export function datumDiff(from: Datum, to: Datum): Datum {
   return { keys, values };
 }
 
+// An array that grew by itself keeps room for more, which every row of a database would pay for.
+const keyScratch: Atom[] = [];
+const valueScratch: Atom[] = [];
+
 /** Undoes `datumDiff`: applies a difference to `from`. Where there is at most one value or pair, the difference is the new one. */
 export function datumApplyDiff(type: ColumnType, from: Datum, diff: Datum): Datum {
   if (type.max === 1) return diff;
-  const keys: Atom[] = [];
-  const values: Atom[] | null = type.value === null ? null : [];
+  const keys = keyScratch;
+  const values = type.value === null ? null : valueScratch;
+  let n = 0;
   let i = 0;
   let j = 0;
   while (i < from.keys.length || j < diff.keys.length) {
     const order = i === from.keys.length ? 1 : j === diff.keys.length ? -1 : compareAtoms(from.keys[i]!, diff.keys[j]!);
     if (order < 0) {
-      keys.push(from.keys[i]!);
-      values?.push(from.values![i]!);
+      keys[n] = from.keys[i]!;
+      if (values !== null) values[n] = from.values![i]!;
+      n++;
       i++;
     } else if (order > 0) {
-      keys.push(diff.keys[j]!);
-      values?.push(diff.values![j]!);
+      keys[n] = diff.keys[j]!;
+      if (values !== null) values[n] = diff.values![j]!;
+      n++;
       j++;
     } else {
       if (values !== null && from.values![i] !== diff.values![j]) {
-        keys.push(diff.keys[j]!);
-        values.push(diff.values![j]!);
+        keys[n] = diff.keys[j]!;
+        values[n++] = diff.values![j]!;
       }
       i++;
       j++;
     }
   }
-  return { keys, values };
+  return { keys: keys.slice(0, n), values: values === null ? null : values.slice(0, n) };
 }

@@ -15,7 +15,7 @@ import type { Database, Table } from './database.ts';
 import { type Datum, datumApplyDiff, emptyDatum, scalarDatum, standsWhole } from './datum.ts';
 import { parseJson } from './json.ts';
 import { type LogReader, type RecordPlace, WINDOW_SIZE } from './log-format.ts';
-import { defaultData, makeRow, type Row } from './row.ts';
+import { defaultData, makeRow, type Row, type RowChange } from './row.ts';
 import type { ColumnSchema } from './schema.ts';
 import { type BaseType, checkAtom } from './types.ts';
 
@@ -76,10 +76,11 @@ export class RecordReader {
   private isDiff = false;
   private readonly seenTables = new Set<Table>();
   private readonly seenRows = new Set<Uuid>();
-  /** What the record changes: of the row `uuids[i]` of `tables[i]` it leaves `news[i]`, null for a deletion. */
+  /** What the record changes: of the row `uuids[i]` of `tables[i]`, `olds[i]`, it makes `news[i]`; null for none. */
   private count = 0;
   private tables: Table[] = [];
   private uuids: Uuid[] = [];
+  private olds: (Row | null)[] = [];
   private news: (Row | null)[] = [];
   /**
    * Rows that were there before are made when it is known whether their columns are differences: the columns of `news[updateRows[i]]` begin
@@ -88,7 +89,6 @@ export class RecordReader {
   private updateCount = 0;
   private updateRows: number[] = [];
   private updateStarts: number[] = [];
-  private updateOlds: Row[] = [];
   private valueCount = 0;
   private columns: ColumnSchema[] = [];
   private values: Datum[] = [];
@@ -184,10 +184,10 @@ export class RecordReader {
     if (!isLarge) return;
     this.tables = [];
     this.uuids = [];
+    this.olds = [];
     this.news = [];
     this.updateRows = [];
     this.updateStarts = [];
-    this.updateOlds = [];
     this.columns = [];
     this.values = [];
   }
@@ -263,11 +263,11 @@ export class RecordReader {
     const { count } = this;
     if (isUpdate) {
       this.updateRows[this.updateCount] = count;
-      this.updateStarts[this.updateCount] = firstValue;
-      this.updateOlds[this.updateCount++] = old!;
+      this.updateStarts[this.updateCount++] = firstValue;
     }
     this.tables[count] = table;
     this.uuids[count] = old?.uuid ?? uuid;
+    this.olds[count] = old ?? null;
     this.news[count] = row;
     this.count++;
     if (isLast) this.state = 'after table';
@@ -310,7 +310,7 @@ export class RecordReader {
   /** Makes the rows that were there before what they are now. */
   private finishUpdates(): void {
     for (let i = 0; i < this.updateCount; i++) {
-      const old = this.updateOlds[i]!;
+      const old = this.olds[this.updateRows[i]!]!;
       const data = old.data.slice();
       const end = i + 1 < this.updateCount ? this.updateStarts[i + 1]! : this.valueCount;
       for (let at = this.updateStarts[i]!; at < end; at++) {
@@ -326,22 +326,30 @@ export class RecordReader {
   }
 
   private commit(): void {
-    const { db, tables, uuids, news, count } = this;
-    for (let i = 0; i < count; i++) db.leave(tables[i]!, uuids[i]!, news[i]!);
-    for (let i = 0; i < count; i++) db.replace(tables[i]!, uuids[i]!, news[i]!);
+    if (this.count === 1) {
+      const change = this.change(0);
+      this.db.leave(this.tables[0]!, this.uuids[0]!, change);
+      this.db.replace(this.tables[0]!, this.uuids[0]!, change);
+      return;
+    }
+    for (const _ of this.commitInSteps());
   }
 
   private *commitInSteps(): Generator<void> {
-    const { db, tables, uuids, news, count } = this;
+    const { db, tables, uuids, count } = this;
     for (let i = 0; i < count; i++) {
-      db.leave(tables[i]!, uuids[i]!, news[i]!);
+      db.leave(tables[i]!, uuids[i]!, this.change(i));
       if (i % ROWS_PER_STEP === 0) yield;
     }
     for (let i = 0; i < count; i++) {
-      db.replace(tables[i]!, uuids[i]!, news[i]!);
+      db.replace(tables[i]!, uuids[i]!, this.change(i));
       if (i % ROWS_PER_STEP === 0) yield;
     }
     this.reset();
+  }
+
+  private change(i: number): RowChange {
+    return { old: this.olds[i]!, new: this.news[i]! };
   }
 
   private expect(byte: number): void {
