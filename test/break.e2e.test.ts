@@ -100,9 +100,17 @@ test('packets of other flows are neither lost nor reordered while some wait, on 
   const some = (await watched.numbers()).slice(1);
   assert.ok(some.length >= 3, `${some.length} went on`);
   assert.deepEqual(some, upTo(some.length));
+  // Other threads take over: what waited in the old ones goes on, what comes now waits in the new ones.
+  await net.ours('ovs-vsctl', '--timeout=15', 'set', 'open_vswitch', '.', 'other_config:pmd-cpu-mask=1');
+  await until(async () => (await watched.numbers()).length === 201, 10_000, 'all that waited goes on');
+  const queues = (): Promise<string> => net.ours('ovs-appctl', 'dpif-netdev/pmd-rxq-show');
+  await until(async () => /^(?!.*core_id 1:).*(port: .*){4}/s.test(await queues()), 10_000, 'the other threads poll');
+  assert.deepEqual(await held(net), []);
+  await send(a, b, 7001, 1, 1, 200);
+  await until(async () => (await held(net)).length === 1, 5000, 'it waits');
   await net.ours('ovs-appctl', 'journey/break-delete', 'all');
-  await until(async () => (await watched.numbers()).length === 201, 5000, 'all go on');
-  assert.deepEqual((await watched.numbers()).slice(1), upTo(200), 'in their order');
+  await until(async () => (await watched.numbers()).length === 202, 5000, 'it goes on');
+  assert.deepEqual((await watched.numbers()).slice(1), upTo(201), 'in their order');
 });
 
 test('signalbox break: a script edits and steps; a client that is gone leaves nothing behind', { skip }, async () => {

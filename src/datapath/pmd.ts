@@ -1069,6 +1069,8 @@ export function makePmd(options: PmdOptions) {
       emcInsertBelow = inverse <= 0 ? -1 : 0xffffffff / inverse;
     },
     close(): void {
+      // Nobody stops any more what goes on now.
+      teller = null;
       holder?.releaseAll();
       holder?.releaseAway();
       for (const q of activeTx.slice()) removePort(q.no);

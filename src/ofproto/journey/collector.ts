@@ -113,7 +113,11 @@ export class JourneyCollector {
     if (!this.isHeard) {
       this.isHeard = true;
       this.source.onJourneys((news) => this.hear(news));
-      this.source.onRestart(() => this.breaks.restarted());
+      this.source.onRestart(() => {
+        this.breaks.restarted();
+        // New threads count their journeys anew.
+        for (const p of [...this.pending.values()]) if (p.waits <= 0) this.giveUp(p);
+      });
     }
     this.open.add(session);
     this.toldIn.clear();
