@@ -20,6 +20,8 @@ export async function buildPages(out: string): Promise<void> {
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
       reportCompressedSize: false,
+      // How long the plugins take is no warning to whoever runs this.
+      rolldownOptions: { checks: { pluginTimings: false } },
     },
   });
 }

@@ -124,6 +124,10 @@ describe('dashboard', { skip }, () => {
     await details.waitFor(WAIT);
     assert.match(await details.innerText(), /drop-rule[\s\S]*cookie=0xbad/);
     assert.equal(await details.locator('canvas').count(), 1, 'a chart of its traffic');
+    await details.getByText("a recent one's journey").click();
+    await page.locator('.story .drop-line', { hasText: 'cookie=0xbad' }).first().waitFor(WAIT);
+    await page.goBack();
+    await details.waitFor(WAIT);
     await page.keyboard.press('Escape');
     await details.waitFor({ state: 'detached' });
   });

@@ -25,7 +25,7 @@ export function CachesView(): JSX.Element {
   const samples = samplesSoFar();
   const now = samples.at(-1);
   // Few ports' rules are so simple; where none are, there is nothing to show.
-  const stages = samples.some((s) => s.simple > 0) ? STAGES : STAGES.slice(1);
+  const stages: readonly (typeof STAGES)[number][] = samples.some((s) => s.simple > 0) ? STAGES : STAGES.slice(1);
   const decided = now ? stages.reduce((n, s) => n + now[s.key], 0) : 0;
   const pmds = top?.datapaths.flatMap((dp) => dp.pmds.map((pmd) => ({ dp: dp.name, ...pmd }))) ?? [];
   const loadOf = (load: number | null): string => (load === null ? '–' : percent(load, 1));

@@ -1,13 +1,15 @@
 /** What is known of one thing in the topology, beside the drawing. */
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
+import type { Story } from '../../../ofproto/journey/story.ts';
 import type { DropRow, NetBridge, NetData, NetInterface, NetPort, TopData } from '../../api.ts';
+import { capture } from '../capture.ts';
 import { bits, count } from '../format.ts';
 import { Chart } from '../parts/chart.tsx';
 import { samplesSoFar } from '../parts/history.ts';
 import { Icon } from '../parts/icons.tsx';
 import { VirtualList } from '../parts/virtual-list.tsx';
-import { linkTo, setParams, useRoute } from '../route.ts';
+import { go, linkTo, setParams, useRoute } from '../route.ts';
 import type { NetNode } from './net-layout.ts';
 import { ratesOf } from './port-rates.ts';
 
@@ -105,10 +107,23 @@ function Drops({ rows }: { readonly rows: readonly DropRow[] }): JSX.Element | n
               {row.text}
               {row.port ? ` (from ${row.port})` : ''}
             </p>
+            {row.journey && <RecentJourney story={row.journey} />}
           </li>
         ))}
       </ul>
     </section>
+  );
+}
+
+function RecentJourney({ story }: { readonly story: Story }): JSX.Element {
+  const open = (): void => {
+    capture.add(story);
+    go('journeys', { open: String(story.journey) });
+  };
+  return (
+    <button type="button" class="link" onClick={open}>
+      a recent one's journey
+    </button>
   );
 }
 
@@ -220,7 +235,7 @@ function PortDetails({
         </a>
         {iface && (
           <a class="button" href={linkTo('database', { table: 'Interface', row: iface.uuid })}>
-            Row in the database
+            Database
           </a>
         )}
       </p>

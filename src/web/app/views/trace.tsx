@@ -68,6 +68,10 @@ export function TraceView(): JSX.Element {
   const [error, setError] = useState('');
   const [isBusy, setBusy] = useState(false);
   const [isText, setText] = useState(false);
+  // What was asked for before the bridges are known; a link from a journey brings its packet along, and asks at once.
+  const waiting = useRef<{ readonly packet: string | undefined } | null>(
+    params.get('packet') === null ? null : { packet: undefined },
+  );
   const bridges = net?.bridges ?? [];
   const bridge = bridges.find((b) => b.name === params.get('bridge')) ?? bridges[0];
   const ports = bridge?.ports.flatMap((p) => p.interfaces) ?? [];
@@ -82,13 +86,16 @@ export function TraceView(): JSX.Element {
           ...(KINDS[kind] ?? []).map(({ name }) => (values[name] ? `${name}=${values[name].trim()}` : '')),
         ]
       : []),
-    values['more']?.trim() ?? '',
+    way === 'fields' ? (values['more']?.trim() ?? '') : '',
   ]
     .filter((part) => part !== '')
     .join(',');
 
   const run = async (packet?: string): Promise<void> => {
-    if (!bridge) return;
+    if (!bridge) {
+      waiting.current = { packet };
+      return;
+    }
     setBusy(true);
     try {
       const bytes = packet ?? (way === 'hex' ? hex.replace(/0x|[\s:]/g, '') : undefined);
@@ -110,12 +117,11 @@ export function TraceView(): JSX.Element {
       setBusy(false);
     }
   };
-  const isReady = useRef(false);
   useEffect(() => {
-    // A link from a journey brings its packet along.
-    if (isReady.current || !bridge || params.get('packet') === null) return;
-    isReady.current = true;
-    void run();
+    if (!bridge || waiting.current === null) return;
+    const { packet } = waiting.current;
+    waiting.current = null;
+    void run(packet);
   });
 
   return (
@@ -221,7 +227,7 @@ export function TraceView(): JSX.Element {
         )}
         <div class="form-end">
           {way !== 'pcap' && (
-            <button type="submit" class="button is-main" disabled={isBusy || !bridge}>
+            <button type="submit" class="button is-main" disabled={isBusy}>
               Trace
             </button>
           )}
