@@ -11,7 +11,7 @@ import { existsSync, globSync, mkdtempSync, readdirSync, readFileSync, rmSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Turn } from './measure.ts';
-import { ATTACK, framesOf, type Scene } from './memory.ts';
+import { ATTACK, ATTACK_FLOWS, framesOf, type Scene } from './memory.ts';
 import { until } from './support.ts';
 
 const PROGRAM = '/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk';
@@ -83,17 +83,17 @@ function capture(frames: readonly Uint8Array[]): Buffer {
 function rules(scene: Scene): string[] {
   if (scene.kind === 'attack')
     return [
-      `priority=30,udp,nw_src=10.0.0.1,actions=output:out`,
-      `priority=20,udp,tp_src=${ATTACK.source},actions=output:out`,
-      `priority=10,udp,tp_dst=${ATTACK.destination},actions=output:out`,
-      'priority=0,actions=output:out',
+      `priority=30,udp,nw_src=10.0.0.1,actions=output:2`,
+      `priority=20,udp,tp_src=${ATTACK.source},actions=output:2`,
+      `priority=10,udp,tp_dst=${ATTACK.destination},actions=output:2`,
+      'priority=0,actions=output:2',
     ];
-  if (scene.kind !== 'flows' || scene.cache === 'simple') return ['in_port=in,actions=output:out'];
+  if (scene.kind !== 'flows' || scene.cache === 'simple') return ['in_port=1,actions=output:2'];
   const list: string[] = [];
   for (let m = 0; m < scene.masks; m++) {
     const bits = (m * 4).toString(16).padStart(4, '0');
     const match = m === 0 ? '' : `dl_src=00:00:00:00:00:00/00:00:${bits.slice(0, 2)}:${bits.slice(2)}:00:00,`;
-    list.push(`table=${m + 1},priority=1,${match}actions=output:out`);
+    list.push(`table=${m + 1},priority=1,${match}actions=output:2`);
   }
   for (let x = 0; x < scene.flows; x++)
     list.push(
@@ -175,7 +175,7 @@ export class DpdkSwitch implements AsyncDisposable {
   private async forward(scene: Scene): Promise<void> {
     const file = join(this.dir, 'in.pcap');
     writeFileSync(file, capture(framesOf(scene)));
-    const port = (name: string, args: string): string[] => [
+    const port = (name: string, no: number, args: string): string[] => [
       '--',
       'add-port',
       BRIDGE,
@@ -185,6 +185,7 @@ export class DpdkSwitch implements AsyncDisposable {
       'Interface',
       name,
       'type=dpdk',
+      `ofport_request=${no}`,
       `options:dpdk-devargs=${args}`,
     ];
     this.vsctl(
@@ -196,31 +197,40 @@ export class DpdkSwitch implements AsyncDisposable {
       BRIDGE,
       'datapath_type=netdev',
       'fail_mode=secure',
-      ...port('out', 'net_null0,no-rx=1'),
+      ...port('out', 2, 'net_null0,no-rx=1'),
     );
-    this.run('ovs-ofctl', 'del-flows', BRIDGE);
     const list = join(this.dir, 'rules');
-    this.vsctl(...port('in', `net_pcap0,rx_pcap=${file},infinite_rx=1`).slice(1));
     writeFileSync(list, `${rules(scene).join('\n')}\n`);
     this.run('ovs-ofctl', '--bundle', 'add-flows', BRIDGE, list);
+    // It would begin with 10 000 and allow itself a thousand more twice a second.
+    this.appctl('upcall/set-flow-limit', '1000000');
+    // The packets come last, or what they did before there were rules would be megaflows too.
+    this.vsctl(...port('in', 1, `net_pcap0,rx_pcap=${file},infinite_rx=1`).slice(1));
     await until(() => this.pmdThread() !== '', 'the PMD thread');
     this.thread = this.pmdThread();
-    // It would begin with 10 000 and allow itself a thousand more twice a second.
-    this.run('ovs-appctl', '-t', join(this.dir, 'vswitchd.ctl'), 'upcall/set-flow-limit', '1000000');
-    // Until no packet misses any more.
+    const wanted =
+      scene.kind === 'attack'
+        ? scene.victim
+          ? 1
+          : ATTACK_FLOWS
+        : scene.kind === 'flows' && scene.cache !== 'simple'
+          ? scene.flows
+          : 1;
+    // Until all flows are there and no packet misses any more.
     let missed = -1;
     await until(
       () => {
         const now = this.stat('miss with success upcall') + this.stat('miss with failed upcall');
-        const isQuiet = now === missed && this.stat('packets received') > 0;
+        const flows = Number(/current (\d+)/.exec(this.appctl('upcall/show'))?.[1] ?? 0);
+        const isReady = now === missed && flows >= wanted;
         missed = now;
-        if (!isQuiet) execFileSync('sleep', ['0.3']);
-        return isQuiet;
+        if (!isReady) execFileSync('sleep', ['0.3']);
+        return isReady;
       },
       'flows',
-      120_000,
+      180_000,
     );
-    this.run('ovs-appctl', '-t', join(this.dir, 'vswitchd.ctl'), 'dpif-netdev/pmd-stats-clear');
+    this.appctl('dpif-netdev/pmd-stats-clear');
     await new Promise((resolve) => setTimeout(resolve, 300));
   }
 
@@ -230,13 +240,13 @@ export class DpdkSwitch implements AsyncDisposable {
   }
 
   private stat(name: string): number {
-    const text = this.run('ovs-appctl', '-t', join(this.dir, 'vswitchd.ctl'), 'dpif-netdev/pmd-stats-show');
+    const text = this.appctl('dpif-netdev/pmd-stats-show');
     return Number(new RegExp(`${name}: (\\d+)`).exec(text)?.[1] ?? 0);
   }
 
   /** The share of `cache`'s hits, and subtables asked by megaflow hits. */
   hits(): string {
-    const text = this.run('ovs-appctl', '-t', join(this.dir, 'vswitchd.ctl'), 'dpif-netdev/pmd-stats-show');
+    const text = this.appctl('dpif-netdev/pmd-stats-show');
     const of = (name: string): number => Number(new RegExp(`${name}: ([\\d.]+)`).exec(text)?.[1] ?? 0);
     const names = ['simple match hits', 'emc hits', 'smc hits', 'megaflow hits'];
     const all = names.reduce((n, name) => n + of(name), 0);
@@ -270,6 +280,10 @@ export class DpdkSwitch implements AsyncDisposable {
       maxBuffer: 1 << 28,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
+  }
+
+  private appctl(...args: string[]): string {
+    return this.run('ovs-appctl', '-t', join(this.dir, 'vswitchd.ctl'), ...args);
   }
 
   private vsctl(...args: string[]): void {

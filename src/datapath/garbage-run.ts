@@ -7,7 +7,30 @@ import { TestBed } from './testing.ts';
 
 const ROUNDS = 10_000;
 
-function measure(emcInverse: number, actions: readonly DpAction[]): { packets: number; bytes: number } {
+/** Which cache answers; `index` is for flows of many masks. */
+type Cache = 'simple' | 'emc' | 'smc' | 'megaflow' | 'index';
+
+/** One flow for all 64 kinds of packets, or, with the index, one for each, of eight masks. */
+function install(bed: TestBed, cache: Cache, actions: readonly DpAction[]): void {
+  for (let x = 0; x < (cache === 'index' ? 64 : 1); x++) {
+    const key = new FlowKey();
+    const mask = new FlowKey();
+    key.w[0] = byteSwap32(1);
+    mask.w[0] = -1;
+    if (cache !== 'simple') {
+      key.set8(OFS.ip_proto, 17);
+      mask.set8(OFS.ip_proto, 0xff);
+    }
+    if (cache === 'index') {
+      key.set16(OFS.tp_src, x);
+      mask.set16(OFS.tp_src, 0xffff);
+      mask.set16(OFS.eth_src + 2, x & 7);
+    }
+    bed.flow(key, mask, actions);
+  }
+}
+
+function measure(cache: Cache, actions: readonly DpAction[]): { packets: number; bytes: number } {
   const bed = new TestBed(64);
   const { pmd, arena, pool } = bed;
   bed.hasRealClock = true;
@@ -41,12 +64,9 @@ function measure(emcInverse: number, actions: readonly DpAction[]): { packets: n
     close(): void {},
   };
   pmd.addPort(1, port);
-  pmd.setEmcInsertInverseProbability(emcInverse);
-  const key = new FlowKey();
-  const mask = new FlowKey();
-  key.w[0] = byteSwap32(1);
-  mask.w[0] = -1;
-  bed.flow(key, mask, actions);
+  pmd.setEmcInsertInverseProbability(cache === 'emc' ? 1 : 0);
+  pmd.setSmc(cache === 'smc');
+  install(bed, cache, actions);
   for (let i = 0; i < 2 * ROUNDS; i++) pmd.run();
   // `--expose-gc` is on the command line that starts this.
   (globalThis as unknown as { gc(): void }).gc();
@@ -86,16 +106,19 @@ export function garbageRun(): Record<string, { packets: number; bytes: number }>
     },
   };
   return {
-    emc: measure(1, [{ kind: 'output', port: 1 }]),
-    megaflow: measure(0, [{ kind: 'output', port: 1 }]),
-    actions: measure(1, [
+    simple: measure('simple', [{ kind: 'output', port: 1 }]),
+    emc: measure('emc', [{ kind: 'output', port: 1 }]),
+    smc: measure('smc', [{ kind: 'output', port: 1 }]),
+    megaflow: measure('megaflow', [{ kind: 'output', port: 1 }]),
+    index: measure('index', [{ kind: 'output', port: 1 }]),
+    actions: measure('emc', [
       { kind: 'set', header: 'ipv4', key, mask },
       { kind: 'push_vlan', tpid: 0x8100, tci: 0x1001 },
       { kind: 'output', port: 1 },
       { kind: 'pop_vlan' },
       { kind: 'output', port: 1 },
     ]),
-    conntrack: measure(1, [
+    conntrack: measure('emc', [
       { kind: 'ct', ct },
       { kind: 'output', port: 1 },
     ]),

@@ -11,7 +11,7 @@ const { garbageRun } = await import(${JSON.stringify(new URL('./garbage-run.ts',
 console.log(JSON.stringify(garbageRun()));
 `;
 
-it('makes no garbage: EMC hits, megaflow hits, actions that change packets, connection tracking', async () => {
+it('makes no garbage: hits of each cache, megaflows of many masks, actions that change packets, connection tracking', async () => {
   const args = ['--expose-gc', '--input-type=module', '-e', PROGRAM];
   const { stdout } = await promisify(execFile)(process.execPath, args, {
     cwd: fileURLToPath(new URL('.', import.meta.url)),
