@@ -63,8 +63,8 @@ export function askDatabase(): Asked {
     readSwitch(new AskedRow('Open_vSwitch', asked) as unknown as Row);
   }
   // Handed on whole, and read by those they concern.
-  const datapath = sources('src/ofproto/backer.ts', 'src/dpif/netdev.ts');
-  for (const [, key] of datapath.matchAll(/(?:config\.get\(|number\(config, )'([a-z-]+)'/g)) {
+  const datapath = sources('src/ofproto/backer.ts', 'src/dpif/netdev.ts', 'src/dpif/pmd-config.ts');
+  for (const [, key] of datapath.matchAll(/(?:config\.get\(|number\((?:config, )?)'([a-z-]+)'/g)) {
     asked.keys.add(`Open_vSwitch.other_config:${key}`);
   }
   const devices = sources('src/netdev/*.ts');
