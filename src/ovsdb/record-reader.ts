@@ -65,7 +65,7 @@ type State = 'start' | 'member' | 'row' | 'after table' | 'end' | 'done';
 
 export class RecordReader {
   private readonly db: Database;
-  private buffer: Uint8Array = Buffer.alloc(1);
+  private buffer: Buffer = Buffer.alloc(1);
   private pos = 0;
   /** Everything before it is read and need not be read again. */
   private good = 0;
@@ -521,7 +521,7 @@ export class RecordReader {
       if (c < 0x20 || (c === BACKSLASH && buffer[at + 1]! < 0x20)) throw NOT_PLAIN;
       at += c === BACKSLASH ? 2 : 1;
     }
-    const quoted = Buffer.from(buffer.buffer, buffer.byteOffset + start - 1, at - start + 2).toString('utf8');
+    const quoted = buffer.toString('utf8', start - 1, at + 1);
     this.pos = at + 1;
     try {
       return parseJson(quoted) as string;
@@ -544,8 +544,7 @@ export class RecordReader {
   }
 
   private text(start: number, end: number): string {
-    const { buffer } = this;
-    return Buffer.from(buffer.buffer, buffer.byteOffset + start, end - start).toString('latin1');
+    return this.buffer.toString('latin1', start, end);
   }
 }
 
