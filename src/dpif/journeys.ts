@@ -3,7 +3,8 @@
 import { DROP_REASONS } from '../datapath/drop-reason.ts';
 import { FLOW_ID } from '../datapath/flow-entry.ts';
 import { BREAK } from '../datapath/hold.ts';
-import { FILTER_HEAD, MAX_FILTERS, WANT, WANT_STOPS_SHIFT } from '../datapath/journey.ts';
+import { WANT, WANT_STOPS_SHIFT } from '../datapath/journey.ts';
+import { FILTER_HEAD, MAX_FILTERS } from '../datapath/journey-filter.ts';
 import { readRecord } from '../datapath/journey-record.ts';
 import type { PmdHost } from '../datapath/pmd-host.ts';
 import { PMD_STAT } from '../datapath/pmd-stats.ts';

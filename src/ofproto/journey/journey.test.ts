@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { clock } from '../../base/clock.ts';
 import { runCommand } from '../../base/commands.ts';
+import { parseMeter } from '../../openflow/meter-text.ts';
 import type { Backer } from '../backer.ts';
 import type { Bridge } from '../bridge.ts';
 import { formatUfid } from '../commands/flow-text.ts';
@@ -163,6 +164,25 @@ describe('journeys', () => {
     flow('priority=99,udp,nw_dst=10.0.0.9,actions=output:2');
     assert.equal(give('p1', udp(9)).length, 1);
     assert.deepEqual(session.fetch(), []);
+  });
+
+  it('tells what a meter lets pass and what it drops, and what connection tracking decides', () => {
+    const parsed = parseMeter('meter=1,pktps,burst,bands=type=drop,rate=1,burst_size=1', 'add');
+    assert.ok(parsed.ok);
+    assert.equal(bridge.meters.add(parsed.meter), null);
+    flow('udp,actions=meter:1,ct(commit,zone=5,exec(load:7->NXM_NX_CT_MARK[])),ct(zone=5,table=1)');
+    flow('table=1,udp,actions=output:2');
+    using session = look();
+    assert.equal(give('p1', udp(2)).length, 1);
+    const passed = one(session.fetch());
+    const actions = stepsOf(passed, 'action');
+    assert.deepEqual(
+      actions.map((s) => s.action.replace(/\(.*/, '')),
+      ['meter', 'ct', 'ct'],
+    );
+    assert.deepEqual(actions[1].changes, ['ct_state: 0 -> new|trk', 'ct_zone: 0 -> 5', 'ct_mark: 0x0 -> 0x7']);
+    assert.deepEqual(give('p1', udp(2)), []);
+    assert.deepEqual(one(session.fetch()).drop, { name: 'meter', text: 'a meter dropped it' });
   });
 
   it('tells only packets that match, and those of a port or bridge', () => {
