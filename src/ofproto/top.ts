@@ -100,26 +100,30 @@ export function registerTop(backers: Backers): void {
 
 /** What happens in the next `ms` milliseconds, with up to `lines` megaflows and rules of each datapath. */
 export async function look(backers: readonly Backer[], ms: number, lines: number): Promise<TopView> {
-  const before = backers.map(sample);
+  // Without lines nobody asks for single megaflows and rules, of which there may be a million.
+  const take = (backer: Backer): Sample => sample(backer, lines > 0);
+  const before = backers.map(take);
   const started = performance.now();
   await new Promise((resolve) => setTimeout(resolve, ms));
   const seconds = Math.max((performance.now() - started) / 1000, 1e-3);
-  const datapaths = backers.map((backer, i) => view(backer, before[i], sample(backer), seconds, lines));
+  const datapaths = backers.map((backer, i) => view(backer, before[i], take(backer), seconds, lines));
   return { time: new Date().toISOString(), seconds, datapaths };
 }
 
-function sample(backer: Backer): Sample {
+function sample(backer: Backer, withEach: boolean): Sample {
   const { dpif } = backer;
-  backer.revalidator.pushStats();
   const flows = new Map<DpFlow, readonly [number, number]>();
-  for (const flow of dpif.flows()) {
-    dpif.flowStats(flow, stats);
-    flows.set(flow, [stats.packets, stats.bytes]);
-  }
   const rules = new Map<Rule, readonly [number, number]>();
-  for (const bridge of backer.bridges)
-    for (const table of bridge.tables.tables)
-      for (const rule of table.classifier) rules.set(rule, [rule.packets, rule.bytes]);
+  if (withEach) {
+    backer.revalidator.pushStats();
+    for (const flow of dpif.flows()) {
+      dpif.flowStats(flow, stats);
+      flows.set(flow, [stats.packets, stats.bytes]);
+    }
+    for (const bridge of backer.bridges)
+      for (const table of bridge.tables.tables)
+        for (const rule of table.classifier) rules.set(rule, [rule.packets, rule.bytes]);
+  }
   const ports = new Map<number, readonly number[]>();
   for (const { no, netdev } of dpif.ports()) {
     const s = netdev.stats();
@@ -152,7 +156,7 @@ function view(backer: Backer, before: Sample, now: Sample, seconds: number, line
         drops,
       };
     }),
-    n_megaflows: now.flows.size,
+    n_megaflows: lines > 0 ? now.flows.size : [...backer.dpif.flows()].length,
     megaflows: busiest(now.flows, before.flows, rate, lines).map(([flow, packets, bytes]) => {
       const entry = backer.flowOf(flow.key);
       const key = flow.user instanceof Ukey ? flow.user.key : (entry?.flow ?? flow.key);
@@ -164,7 +168,10 @@ function view(backer: Backer, before: Sample, now: Sample, seconds: number, line
         actions: formatDpActions(flow.actions, (no) => backer.dpif.portByNo(no)?.netdev.name),
       };
     }),
-    n_rules: now.rules.size,
+    n_rules: [...backer.bridges].reduce(
+      (n, b) => n + b.tables.tables.reduce((sum, t) => sum + t.classifier.size, 0),
+      0,
+    ),
     rules: ruleViews(backer, busiest(now.rules, before.rules, rate, lines)),
   };
 }

@@ -52,14 +52,6 @@ export interface Thread {
   readonly subtables_per_hit: number;
 }
 
-export interface BusyMegaflow {
-  readonly ufid: string;
-  readonly packets: number;
-  readonly bytes: number;
-  readonly match: string;
-  readonly actions: string;
-}
-
 export interface TopData {
   readonly time: number;
   readonly seconds: number;
@@ -68,7 +60,6 @@ export interface TopData {
     readonly pmds: readonly Thread[];
     readonly n_megaflows: number;
     readonly n_rules: number;
-    readonly megaflows: readonly BusyMegaflow[];
   }[];
   /** By the datapath's name of the port; those without traffic are left out. */
   readonly ports: Readonly<Record<string, PortRates>>;
@@ -151,6 +142,8 @@ export type FlowsData =
       readonly error: string | null;
       readonly rules: readonly RuleRow[];
       readonly total: number;
+      /** Of those that were chosen, how many are left out because they are too many. */
+      readonly left: number;
     }
   | {
       readonly kind: 'change';
@@ -158,6 +151,7 @@ export type FlowsData =
       readonly removed: readonly number[];
       readonly hits: readonly RuleHit[];
       readonly total: number;
+      readonly left: number;
     };
 
 // ---- subtables and their megaflows ----

@@ -50,7 +50,7 @@ export class Feed {
 
 const AFTER_FAILURE_MS = 1000;
 /** However long it takes, what is seen is no older. */
-const MAX_PAUSE_MS = 4000;
+const MAX_PAUSE_MS = 20_000;
 
 /**
  * Runs `turn` again and again, at least `ms` apart, until closed. What makes the switch work is asked the less often the longer it

@@ -22,6 +22,8 @@ const SHARE = 0.2;
 const REPLY_MS = 10_000;
 const OFPG_ANY = 0xffffffff;
 const ALL_TABLES = 0xff;
+/** More than a person reads; who has more searches. */
+const MAX_SHOWN = 50_000;
 
 /** How a query chooses rules: those that say at least as much, as `ovs-ofctl dump-flows` does, or all that such a packet may hit. */
 export type QueryMode = 'says' | 'hits';
@@ -42,10 +44,12 @@ export function flowsFeed(bridge: string, query: string, mode: QueryMode): Feed 
     let lastAt = 0;
     let nextId = 1;
     let error: string | null = null;
+    let shown = 0;
+    let left = 0;
 
     const all = (): FlowsData => {
       const rules = [...known.values()].filter((k) => k.isShown).map((k) => k.row);
-      return { kind: 'all', error, rules, total: known.size };
+      return { kind: 'all', error, rules, total: known.size, left };
     };
 
     const turn = async (): Promise<void> => {
@@ -56,7 +60,7 @@ export function flowsFeed(bridge: string, query: string, mode: QueryMode): Feed 
         selects = typeof choice === 'string' ? () => false : choice;
         error = typeof choice === 'string' ? choice : null;
         known.clear();
-        round = 0;
+        [round, shown, left] = [0, 0, 0];
       }
       const stats = await connection.flows();
       const now = Date.now();
@@ -76,23 +80,34 @@ export function flowsFeed(bridge: string, query: string, mode: QueryMode): Feed 
           continue;
         }
         const row = rowOf(f, nextId++, now, names);
-        const isShown = (selects as Selection)(f, row);
+        const isChosen = (selects as Selection)(f, row);
+        const isShown = isChosen && shown < MAX_SHOWN;
+        if (isShown) shown++;
+        else if (isChosen) left++;
         known.set(key, { row, isShown, seen: round });
         if (isShown) added.push(row);
       }
       for (const [key, { row, isShown, seen }] of known) {
         if (seen === round) continue;
         known.delete(key);
-        if (isShown) removed.push(row.id);
+        if (!isShown) continue;
+        shown--;
+        removed.push(row.id);
       }
       if (round === 1) publish(all());
       else if (added.length + removed.length + hits.length > 0)
-        publish({ kind: 'change', added, removed, hits, total: known.size } satisfies FlowsData);
+        publish({ kind: 'change', added, removed, hits, total: known.size, left } satisfies FlowsData);
     };
     const turns = repeat({ ms: POLL_MS, share: SHARE }, turn, (problem) => {
       connection?.close();
       connection = null;
-      publish({ kind: 'all', error: `${bridge}: ${problem.message}`, rules: [], total: 0 } satisfies FlowsData);
+      publish({
+        kind: 'all',
+        error: `${bridge}: ${problem.message}`,
+        rules: [],
+        total: 0,
+        left: 0,
+      } satisfies FlowsData);
     });
     return {
       snapshot: () => (round > 0 ? all() : undefined),

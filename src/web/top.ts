@@ -4,7 +4,6 @@ import type { PortRates, TopData } from './api.ts';
 import { Feed, repeat } from './feed.ts';
 import type { SwitchClient } from './switch.ts';
 
-const LINES = 60;
 /** The switch waits that long between its two looks. */
 const SECONDS = '1';
 
@@ -16,7 +15,7 @@ export function topFeed(to: SwitchClient): Feed {
       { ms: 0 },
       async () => {
         // The first picture comes soon.
-        const text = await to.ask('top/show', `--seconds=${isFirst ? '0.2' : SECONDS}`, `--lines=${LINES}`);
+        const text = await to.ask('top/show', `--seconds=${isFirst ? '0.2' : SECONDS}`, '--lines=0');
         isFirst = false;
         publish((last = topData(JSON.parse(text) as TopView)));
       },
@@ -38,8 +37,8 @@ export function topData(view: TopView): TopData {
       if (rates.some((n) => n > 0)) ports[p.name] = rates as unknown as PortRates;
     }
   }
-  const datapaths = view.datapaths.map(({ name, pmds, n_megaflows, n_rules, megaflows }) => {
-    return { name, pmds, n_megaflows, n_rules, megaflows };
+  const datapaths = view.datapaths.map(({ name, pmds, n_megaflows, n_rules }) => {
+    return { name, pmds, n_megaflows, n_rules };
   });
   return { time: Date.parse(view.time), seconds: view.seconds, datapaths, ports };
 }

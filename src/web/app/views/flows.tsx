@@ -38,11 +38,12 @@ export function FlowsView(): JSX.Element {
 
   const rules = useRef(new Map<number, RuleRow>());
   const news = useRef(new Map<number, number>());
-  const state = useRef({ error: null as string | null, total: 0, isKnown: false, order: 0, bridge: '' });
+  const state = useRef({ error: null as string | null, total: 0, left: 0, isKnown: false, order: 0, bridge: '' });
   const topic = bridge === null ? null : `flows:${bridge}?${new URLSearchParams({ q: query, mode })}`;
   const version = useChanges<FlowsData>(topic, (data) => {
     const s = state.current;
     s.total = data.total;
+    s.left = data.left;
     if (data.kind === 'all') {
       s.error = data.error;
       s.isKnown = true;
@@ -99,7 +100,7 @@ export function FlowsView(): JSX.Element {
   }, [sorted, isLately, latelyTurn, onlyTable, marks, isOnlyPath, isLately ? version : 0]);
   const [active, setActive] = useState(-1);
   const chosen = items[active]?.kind === 'rule' ? (items[active] as Extract<Item, { kind: 'rule' }>).rule : null;
-  const most = useMemo(() => Math.max(1, ...sorted.map((r) => r.rate)), [sorted, version]);
+  const most = useMemo(() => sorted.reduce((n, r) => Math.max(n, r.rate), 1), [sorted, version]);
   const first = marks && items.findIndex((item) => item.kind === 'rule' && marks.byRule.has(item.rule.id));
   const shownPath = useRef<unknown>(null);
   useEffect(() => {
@@ -158,6 +159,9 @@ export function FlowsView(): JSX.Element {
           <p class="error" role="alert">
             {state.current.error}
           </p>
+        )}
+        {state.current.left > 0 && (
+          <p class="remark">{count(state.current.left)} more are left out: search to see them.</p>
         )}
         {path && marks && (
           <div class="path-bar">
