@@ -36,6 +36,10 @@ class AskedRow extends RowView {
     return map;
   }
 
+  rowsOf(table: string): Row[] {
+    return [this.lookUp(table)];
+  }
+
   protected lookUp(table: string): Row {
     return new AskedRow(table, this.asked) as unknown as Row;
   }
@@ -108,11 +112,7 @@ ${tables.join('\n\n')}`;
 }
 
 /** Read, but only to warn that it does nothing or for what is to come. */
-const IGNORED: ReadonlySet<string> = new Set([
-  'Port.lacp',
-  'Bridge.stp_enable',
-  'Bridge.rstp_enable',
-]);
+const IGNORED: ReadonlySet<string> = new Set(['Port.lacp', 'Bridge.stp_enable', 'Bridge.rstp_enable']);
 
 /** Which function of the switch writes a table's status. */
 const WRITERS: Readonly<Record<string, string>> = {

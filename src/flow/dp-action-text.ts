@@ -130,6 +130,17 @@ function formatUserspace(u: UserspaceAction): string {
         `userspace(pid=0,controller(reason=${u.reason},dont_send=${u.dontSend ? 1 : 0},continuation=${u.continuation ? 1 : 0}` +
         `,recirc_id=${u.recircId},rule_cookie=${sharpHex(u.ruleCookie)},controller_id=${u.controllerId},max_len=${u.maxLen}))`
       );
+    case 'sflow':
+      return `userspace(pid=0,sFlow(vid=${u.vlanTci & 0xfff},pcp=${u.vlanTci >>> 13},output=${u.output}),actions)`;
+    case 'ipfix':
+      return `userspace(pid=0,ipfix(output_port=${u.outputPort}))`;
+    case 'flow_sample': {
+      const way = u.direction === 'default' ? '' : `,${u.direction}`;
+      return (
+        `userspace(pid=0,flow_sample(probability=${u.probability},collector_set_id=${u.collectorSetId}` +
+        `,obs_domain_id=${u.obsDomainId},obs_point_id=${u.obsPointId},output_port=${u.outputPort}${way}))`
+      );
+    }
     case 'opaque':
       return `userspace(pid=0,userdata(${Buffer.from(u.data).toString('hex')}))`;
   }
@@ -338,10 +349,37 @@ function parseUserspace(args: string): DpAction | null {
       return { kind: 'userspace', userspace: { type: 'slow_path', reasons } };
     }
     if (call?.name === 'controller') return parseController(call.args);
+    if (call?.name === 'sFlow' || call?.name === 'ipfix' || call?.name === 'flow_sample') {
+      return parseSampled(call.name, call.args);
+    }
     if (call?.name !== 'userdata' || !/^([0-9a-f]{2})*$/i.test(call.args)) return null;
     data = new Uint8Array(Buffer.from(call.args, 'hex'));
   }
   return { kind: 'userspace', userspace: { type: 'opaque', data } };
+}
+
+function parseSampled(name: 'sFlow' | 'ipfix' | 'flow_sample', args: string): DpAction | null {
+  const words = args.split(',');
+  const direction = words.find((word) => word === 'ingress' || word === 'egress') ?? 'default';
+  const a = named(words.filter((word) => word.includes('=')).join(','));
+  const get = (key: string): number => number(a?.get(key), 4) ?? Number.NaN;
+  const outputPort = get('output_port');
+  const userspace: UserspaceAction =
+    name === 'sFlow'
+      ? { type: 'sflow', vlanTci: get('vid') | (get('pcp') << 13), output: get('output') }
+      : name === 'ipfix'
+        ? { type: 'ipfix', outputPort }
+        : {
+            type: 'flow_sample',
+            probability: get('probability'),
+            collectorSetId: get('collector_set_id'),
+            obsDomainId: get('obs_domain_id'),
+            obsPointId: get('obs_point_id'),
+            outputPort,
+            direction: direction as 'default' | 'ingress' | 'egress',
+          };
+  const isWhole = !Object.values(userspace).some((value) => typeof value === 'number' && Number.isNaN(value));
+  return isWhole ? { kind: 'userspace', userspace } : null;
 }
 
 function parseController(args: string): DpAction | null {

@@ -109,6 +109,19 @@ export type UserspaceAction =
       readonly controllerId: number;
       readonly maxLen: number;
     }
+  /** A sampled packet for sFlow; `output` as its datagrams say where a packet went. */
+  | { readonly type: 'sflow'; readonly vlanTci: number; readonly output: number }
+  /** A sampled packet for a bridge's IPFIX; `outputPort` is 0xffffffff where it came in. */
+  | { readonly type: 'ipfix'; readonly outputPort: number }
+  | {
+      readonly type: 'flow_sample';
+      readonly probability: number;
+      readonly collectorSetId: number;
+      readonly obsDomainId: number;
+      readonly obsPointId: number;
+      readonly outputPort: number;
+      readonly direction: 'default' | 'ingress' | 'egress';
+    }
   | { readonly type: 'opaque'; readonly data: Uint8Array };
 
 /** Reasons in a `slow_path` userspace action; text names as in `ovs-dpctl dump-flows`. */

@@ -28,6 +28,7 @@ import { cfmStatus, startCfm, stopCfm } from './cfm-port.ts';
 import { DEFAULT_PREFIXES } from './classifier.ts';
 import type { OfConn } from './conn.ts';
 import { ConnMgr, FAIL_OPEN_PRIORITY, isPassive } from './connmgr.ts';
+import { Exporters, type ExportersConfig } from './export/exporters.ts';
 import type { FlowEvent, Origin } from './flow-monitor.ts';
 import type { Group } from './group.ts';
 import { inBandRules } from './in-band.ts';
@@ -88,6 +89,7 @@ export class Bridge implements Ofproto, XlateBridge {
   readonly backer: Backer;
   readonly tables = new FlowTables();
   readonly macs = new MacLearning<XlateBundle>();
+  readonly exporters = new Exporters(this);
   mcast: McastSnooping<XlateBundle> | null = null;
   spanningTree: SpanningTree | null = null;
   readonly groups = new Map<number, Group>();
@@ -477,6 +479,10 @@ export class Bridge implements Ofproto, XlateBridge {
     else this.updateInBand();
   }
 
+  setExporters(config: ExportersConfig): void {
+    this.exporters.configure(config);
+  }
+
   setStp(setup: StpSetup | null): void {
     if (!setup) {
       this.spanningTree?.close();
@@ -639,6 +645,7 @@ export class Bridge implements Ofproto, XlateBridge {
     if (this.isDestroyed) return;
     this.isDestroyed = true;
     this.setStp(null);
+    this.exporters.close();
     this.connmgr.close();
     for (const port of this.sortedPorts()) await this.portDel(port.ofport);
     this.tables.listener = {};

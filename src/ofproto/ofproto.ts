@@ -10,6 +10,7 @@ import type { Subfield } from '../flow/field.ts';
 import type { Netdev } from '../netdev/netdev.ts';
 import type { BfdConfig } from './bfd.ts';
 import type { CfmConfig } from './cfm.ts';
+import type { ExportersConfig } from './export/exporters.ts';
 import type { LacpConfig } from './lacp.ts';
 import type { StpSetup } from './spanning-tree.ts';
 
@@ -157,6 +158,7 @@ export interface Ofproto {
   /** Does the port hear its LACP partner? Null where LACP is not spoken. */
   lacpCurrent(ofport: number): boolean | null;
 
+  setExporters(config: ExportersConfig): void;
   /** Null for none. */
   setStp(setup: StpSetup | null): void;
   /** What protocols report of the bridge, and of a port: columns of the database with their values. */

@@ -121,6 +121,7 @@ export class UpcallHandler {
     try {
       if (isTranslated(upcall)) waits = this.translate(upcall);
       else if (upcall.userspace?.type === 'controller') this.toController(upcall, upcall.userspace);
+      else this.toExporter(upcall);
     } catch (cause) {
       log.rl(5).err(`upcall failed: ${cause instanceof Error ? (cause.stack ?? cause.message) : cause}`);
     }
@@ -179,6 +180,13 @@ export class UpcallHandler {
     ukey.flow = put;
     revalidator.installed(ukey);
     return put;
+  }
+
+  private toExporter(upcall: Upcall): void {
+    const { userspace } = upcall;
+    if (userspace?.type !== 'sflow' && userspace?.type !== 'ipfix' && userspace?.type !== 'flow_sample') return;
+    const entry = this.backer.flowOf(upcall.key);
+    entry?.bridge.exporters.received(upcall, entry.flow, userspace);
   }
 
   private toController(upcall: Upcall, action: Extract<UserspaceAction, { type: 'controller' }>): void {

@@ -117,6 +117,11 @@ export class Row extends RowView {
     return this.datums[this.columnSchema(column).index];
   }
 
+  /** All rows of another table, in no order. */
+  rowsOf(table: string): Iterable<Row> {
+    return this.table.replica.tables.get(table)?.rows() ?? [];
+  }
+
   protected lookUp(table: string, uuid: Uuid): Row | undefined {
     return this.table.replica.tables.get(table)?.get(uuid);
   }

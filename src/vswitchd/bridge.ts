@@ -113,6 +113,7 @@ export class Bridge {
       this.ofproto.setBfd(ofport, bfdConfig(one.bfd ?? new Map()));
       this.ofproto.setCfm(ofport, cfmConfig(one));
     }
+    this.ofproto.setExporters(spec.exporters);
     this.ofproto.setStp(stpSetup(spec, (name) => this.interfaces.get(name)?.ofport ?? null));
     this.ofproto.setMirrors(spec.mirrors.map(({ config }) => config));
   }

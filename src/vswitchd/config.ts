@@ -12,6 +12,7 @@ import { parseSubfield } from '../flow/subfield.ts';
 import type { Policing } from '../netdev/netdev.ts';
 import type { QosConfig } from '../netdev/qos.ts';
 import { PREFIX_FIELDS } from '../ofproto/classifier.ts';
+import type { ExportersConfig } from '../ofproto/export/exporters.ts';
 import type { LacpConfig } from '../ofproto/lacp.ts';
 import { MCAST_DEFAULT_AGING_S, MCAST_DEFAULT_SIZE } from '../ofproto/mcast-snooping.ts';
 import type {
@@ -25,6 +26,7 @@ import type {
   PortVlanConfig,
 } from '../ofproto/ofproto.ts';
 import type { Row, RowView } from '../ovsdb/idl.ts';
+import { readExporters } from './exporters.ts';
 
 const log = vlog('bridge');
 
@@ -70,6 +72,7 @@ export interface BridgeSpec {
   /** `other_config:hwaddr`, else null. */
   readonly hwaddr: Uint8Array | null;
   readonly stp: boolean;
+  readonly exporters: ExportersConfig;
   readonly rstp: boolean;
   readonly otherConfig: ReadonlyMap<string, string>;
   readonly controllerRows: readonly Row[];
@@ -144,6 +147,7 @@ function readBridge(row: Row): BridgeSpec {
     datapathId: parseDatapathId(otherConfig.get('datapath-id')),
     hwaddr: parseMac(otherConfig.get('hwaddr')),
     stp: row.boolean('stp_enable'),
+    exporters: readExporters(row),
     rstp: row.boolean('rstp_enable'),
     otherConfig,
     controllerRows,

@@ -1,8 +1,9 @@
 /** Queues of devices that have QoS. OpenFlow 1.3.5 7.2.2, 7.3.5.10 */
 import { clock } from '../../base/clock.ts';
-import type { QueueConfig, QueueStats } from '../../openflow/messages-ext.ts';
+import type { IpfixStats, QueueConfig, QueueStats } from '../../openflow/messages-ext.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import type { Bridge } from '../bridge.ts';
+import type { Ipfix } from '../export/ipfix.ts';
 import type { OfPort } from '../ofport.ts';
 import type { Handler } from './index.ts';
 
@@ -55,11 +56,35 @@ export const queueGetConfig: Handler<'queue_get_config_request'> = (bridge, conn
   conn.reply(request, { type: 'queue_get_config_reply', more: false, portNo, queues });
 };
 
-/** There is no IPFIX exporter to have statistics. */
 export const ipfixStats: Handler<'ipfix_bridge_stats_request' | 'ipfix_flow_stats_request'> = (
-  _bridge,
+  bridge,
   conn,
   request,
 ) => {
-  conn.error(request, 'NXST_NOT_CONFIGURED');
+  const { bridgeIpfix, flowIpfix } = bridge.exporters;
+  const isBridge = request.message.type === 'ipfix_bridge_stats_request';
+  const all: (readonly [id: number, exporter: Ipfix])[] = isBridge
+    ? bridgeIpfix
+      ? [[0, bridgeIpfix]]
+      : []
+    : [...flowIpfix];
+  if (all.length === 0) return conn.error(request, 'NXST_NOT_CONFIGURED');
+  const type = isBridge ? 'ipfix_bridge_stats_reply' : 'ipfix_flow_stats_reply';
+  conn.reply(request, { type, more: false, stats: all.map(([id, exporter]) => statsOfIpfix(id, exporter)) });
 };
+
+function statsOfIpfix(collectorSetId: number, { stats, collectors, currentFlows }: Ipfix): IpfixStats {
+  return {
+    flows: stats.totalFlows,
+    currentFlows,
+    packets: stats.sampled,
+    ipv4Packets: stats.ipv4,
+    ipv6Packets: stats.ipv6,
+    errorPackets: 0,
+    ipv4ErrorPackets: 0,
+    ipv6ErrorPackets: 0,
+    txPackets: collectors.sent,
+    txErrors: collectors.errors,
+    collectorSetId,
+  };
+}

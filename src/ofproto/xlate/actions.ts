@@ -23,6 +23,7 @@ import { bundle, multipath } from './hash.ts';
 import { learn } from './learn.ts';
 import { checkPktLarger, clone, conjunctionOnly, finTimeout } from './misc.ts';
 import { clearConntrack, output, outputReason } from './output.ts';
+import { sample } from './sampling.ts';
 import { freeze, orderActionSet, xlateTable } from './table.ts';
 import { decMplsTtl, popMpls, popVlan, pushMpls, pushVlan, setMpls, setVlanPcp, setVlanVid } from './tags.ts';
 
@@ -141,6 +142,7 @@ const HANDLERS: { readonly [K in OfpactKind]?: Handler<K> } = {
   dec_nsh_ttl: decNshTtl,
   delete_field: deleteField,
   debug_recirc: (ctx) => freeze(ctx, null),
+  sample,
   debug_slow: (ctx) => {
     ctx.slow |= SlowReason.action;
   },

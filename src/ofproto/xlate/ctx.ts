@@ -67,6 +67,10 @@ export class Ctx {
   nshMetadata: Uint8Array | null = null;
   /** How often the packet got or lost an outer header in the datapath. */
   reshaped = 0;
+  /** Where the sample for sFlow stands, to be completed in the end. */
+  sflow: { readonly at: number; readonly probability: number } | null = null;
+  /** NORMAL or FLOOD sent to all. */
+  hasFlooded = false;
   /** Mirrors of this bridge that have had their copy, as bits. */
   mirrored = 0;
   /** While a mirror sends: bytes that are kept, 0 for all. */

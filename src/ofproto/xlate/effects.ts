@@ -39,7 +39,7 @@ export function creditEffects(effects: readonly XlateEffect[], stats: EffectStat
         e.bridge.macs?.learn(e.mac, e.vlan, e.bundle, e.isGratuitousArp, e.bundle.ports.length > 1, usedMs);
         break;
       case 'tell':
-        e.tell(packets, bytes, usedMs);
+        e.tell(packets, bytes, usedMs, stats.tcpFlags);
         break;
       case 'mirror':
         e.mirror.credit(packets, bytes);

@@ -57,6 +57,7 @@ export function normal(ctx: Ctx): void {
     ctx.effects.push({ kind: 'learn_mac', bridge, mac, vlan: inside.vid, bundle: inBundle, isGratuitousArp });
   }
   const flood = (): void => {
+    ctx.hasFlooded = true;
     for (const bundle of bridge.bundles()) {
       if (bundle === inBundle || !bundle.isFloodable || bridge.mirrors?.isOutput(bundle)) continue;
       if (carries(ctx, bundle, inside)) send(ctx, bundle, inside);

@@ -12,6 +12,7 @@ import { type Ctx, MAX_DEPTH, onCopy } from './ctx.ts';
 import { mirrorSent } from './mirror.ts';
 import { normal } from './normal.ts';
 import { takenByProtocol } from './protocols.ts';
+import { sampleSent } from './sampling.ts';
 import { finishFreezing, runActionSet, xlateTable } from './table.ts';
 import { outputTunnel, terminate } from './tunnel.ts';
 import { PortConfig, type XlatePort } from './types.ts';
@@ -54,6 +55,7 @@ export function outputReason(ctx: Ctx): number {
 }
 
 function flood(ctx: Ctx, all: boolean): void {
+  ctx.hasFlooded = true;
   const inPort = ctx.flow.get32(OFS.in_port);
   for (const port of ctx.bridge.ports()) {
     if (port.ofport === inPort) continue;
@@ -84,6 +86,7 @@ export function sendTo(ctx: Ctx, ofport: number, truncate = 0): void {
   } else if (port.dpPort !== null) {
     if (truncate > 0) ctx.actions.push({ kind: 'trunc', maxLen: truncate });
     commitActions(ctx);
+    sampleSent(ctx, port.dpPort);
     if (ctx.mirrorSnaplen > 0) ctx.actions.push({ kind: 'trunc', maxLen: ctx.mirrorSnaplen });
     const tunnelPort = terminate(ctx, port);
     ctx.actions.push(

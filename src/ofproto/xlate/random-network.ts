@@ -241,6 +241,15 @@ function randomAction(r: Random, table: number, depth = 0): Ofpact {
         { kind: 'decap', packetType: null },
         { kind: 'decap', packetType: 0 },
         { kind: 'dec_nsh_ttl' },
+        {
+          kind: 'sample',
+          probability: 1000,
+          collectorSetId: 1,
+          obsDomainId: randomSubfield(r, MATCHED, 16),
+          obsPointId: 3,
+          samplingPort: r.of([1, 77, OFPP.NONE]),
+          direction: r.of(['default', 'ingress', 'egress']),
+        },
         { kind: 'exit' },
       ]);
     case 17:
@@ -311,6 +320,15 @@ export function randomNetwork(r: Random): TestBridge {
       br0.mcast.join(group, r.of([0, 5]), br0.port(r.of([1, 2, 4]))?.bundle ?? assert.fail(), 0);
     }
     if (r.chance(50)) br0.mcast.heardQuery(r.of([0, 5]), br0.port(3)?.bundle ?? assert.fail(), 0);
+  }
+  if (r.chance(40)) {
+    br0.exporters = {
+      sflow: r.of([null, 0xffffffff, 1000]),
+      ipfix: r.of([null, { probability: 1000, input: r.chance(50), output: r.chance(50) }]),
+      samplesFlows: r.chance(50),
+      netflow: r.of([null, () => {}]),
+      ifindex: (port) => 1000 + port,
+    };
   }
   br0.meters.set(1, 7);
   for (let id = 1; id <= 3; id++) br0.groups.set(id, randomGroup(r, id));

@@ -9,6 +9,7 @@ import { mayReceive } from './output.ts';
 import { ETH_TYPE, FRAG_LATER, isFromTunnel, isIpAny, isMplsType, VLAN_CFI } from './prereq.ts';
 import { takenByProtocol } from './protocols.ts';
 import { type FrozenState, thawRegisters } from './recirc.ts';
+import { endSampling, sampleReceived } from './sampling.ts';
 import { finishFreezing, runActionSet, xlateTable } from './table.ts';
 import { arriveByTunnel, unwrapLast } from './tunnel.ts';
 import type { XlateInput, XlateResult } from './types.ts';
@@ -58,12 +59,17 @@ function start(ctx: Ctx): void {
   // The first lookup does not deepen the recursion.
   ctx.table = -1;
   const mayBegin = (): boolean =>
-    !takenByProtocol(ctx, port) && mirrorReceived(ctx, port) && (port?.spanning?.learns ?? true);
+    !takenByProtocol(ctx, port) && beginSample(ctx) && mirrorReceived(ctx, port) && (port?.spanning?.learns ?? true);
   xlateTable(ctx, { table: 0, inPort, honorsMiss: true, mayPacketIn: true, mayBegin });
   ctx.table = 0;
   // NORMAL and `learn` have seen it, which is all that a port that is still learning may do.
   if (port?.spanning?.forwards === false && port.spanning.learns) disableForwarding(ctx);
 }
+
+const beginSample = (ctx: Ctx): true => {
+  sampleReceived(ctx);
+  return true;
+};
 
 function disableForwarding(ctx: Ctx): void {
   ctx.actions.length = 0;
@@ -135,6 +141,7 @@ function endMask(wc: FlowKey, flow: FlowKey): void {
 
 function result(ctx: Ctx): XlateResult {
   const { wc, input } = ctx;
+  endSampling(ctx);
   endMask(wc, input.flow);
   unwrapLast(ctx);
   return {

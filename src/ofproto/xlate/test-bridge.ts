@@ -7,7 +7,7 @@ import type { PortVlanConfig } from '../ofproto.ts';
 import { Rule } from '../rule.ts';
 import { FlowTables } from '../tables.ts';
 import type { XlateMirrors } from './mirror.ts';
-import type { XlateBond, XlateBridge, XlateBundle, XlateGroup, XlatePort } from './types.ts';
+import type { XlateBond, XlateBridge, XlateBundle, XlateExporters, XlateGroup, XlatePort } from './types.ts';
 
 export type TestPort = {
   -readonly [K in keyof XlatePort]: XlatePort[K];
@@ -34,6 +34,7 @@ export class TestBridge implements XlateBridge {
   readonly meters = new Map<number, number>();
   mirrors: XlateMirrors | null = null;
   mcast: McastSnooping<XlateBundle> | null = null;
+  exporters: XlateExporters | null = null;
   private readonly portMap = new Map<number, TestPort>();
   private readonly bundleList: XlateBundle[] = [];
 

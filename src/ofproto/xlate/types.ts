@@ -106,12 +106,26 @@ export interface XlateGroup {
   credit(bucket: number, packets: number, bytes: number): void;
 }
 
+/** What a bridge exports of its packets. Probabilities are of 2^32 - 1. */
+export interface XlateExporters {
+  readonly sflow: number | null;
+  readonly ipfix: { readonly probability: number; readonly input: boolean; readonly output: boolean } | null;
+  /** Does anybody collect what `sample` actions say? */
+  readonly samplesFlows: boolean;
+  readonly netflow:
+    | ((flow: FlowKey, outPort: number, packets: number, bytes: number, usedMs: number, tcpFlags: number) => void)
+    | null;
+  /** Of a port of the datapath, 0 for none. */
+  ifindex(dpPort: number): number;
+}
+
 export interface XlateBridge {
   readonly name: string;
   readonly tables: FlowTables;
   readonly macs: MacLearning<XlateBundle> | null;
   /** Absent or null where multicast is not snooped. */
   readonly mcast?: McastSnooping<XlateBundle> | null;
+  readonly exporters?: XlateExporters | null;
   readonly forwardBpdu: boolean;
   /** Do controllers of OpenFlow 1.2 or before want the packets that miss? */
   readonly wantsPacketInOnMiss: boolean;
@@ -152,7 +166,7 @@ export type XlateEffect =
     }
   /** Nothing to do: what the translation asked the bridge's MAC table for, and so depends on. `macKey` */
   | { readonly kind: 'mac_lookup'; readonly key: string }
-  | { readonly kind: 'tell'; readonly tell: (packets: number, bytes: number, usedMs: number) => void }
+  | { readonly kind: 'tell'; readonly tell: (packets: number, bytes: number, usedMs: number, tcpFlags: number) => void }
   | { readonly kind: 'mirror'; readonly mirror: XlateMirror }
   | { readonly kind: 'group'; readonly group: XlateGroup; readonly bucket: number }
   | { readonly kind: 'fin_timeout'; readonly rule: Rule; readonly idle: number; readonly hard: number }
