@@ -102,13 +102,13 @@ export class Remotes {
   /**
    * Throws `Error` in the original's words. A listener that cannot be opened is an error too, unless it may be opened `eventually`.
    */
-  async add(text: string, eventually = false): Promise<void> {
+  async add(text: string, eventually = false, options: ConnectionOptions = {}): Promise<void> {
     if (this.byText.has(text)) return;
     if (text.startsWith('db:')) {
       this.byText.set(text, DatabaseRemotes.parse(this.server, text));
       return;
     }
-    const endpoint = new RemoteEndpoint(this.server, text, {});
+    const endpoint = new RemoteEndpoint(this.server, text, options);
     this.byText.set(text, endpoint);
     if (eventually) return endpoint.openEventually();
     try {

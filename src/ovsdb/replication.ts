@@ -8,6 +8,7 @@ import { vlog } from '../base/vlog.ts';
 import { OvsdbError } from './error.ts';
 import type { Json, JsonObject } from './json.ts';
 import { mirrorRequests, resetTransaction, updateTransaction } from './mirror.ts';
+import { parseRemoteList } from './remote-list.ts';
 import { type DatabaseSchema, schemaFromJson } from './schema.ts';
 import type { OvsdbServer } from './server.ts';
 import type { Store } from './store.ts';
@@ -40,7 +41,7 @@ export class Replication {
     const { source } = this;
     this.stop();
     const upstream = new Upstream(
-      [source],
+      parseRemoteList(source).remotes,
       {
         connected: () => void this.begin(upstream),
         notified: (method, params) => this.notified(upstream, method, params),

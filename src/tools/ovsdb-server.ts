@@ -35,6 +35,7 @@ import { setFileLocker } from '../ovsdb/log.ts';
 import { registerOvsdbMetrics } from '../ovsdb/metrics.ts';
 import { OvsdbServer } from '../ovsdb/server.ts';
 import { connectionHelp } from './connection-help.ts';
+import { ConfigFile } from './ovsdb/config-file.ts';
 import { DatabaseKeys } from './ovsdb/database-keys.ts';
 import { registerServerCommands } from './ovsdb/server-commands.ts';
 
@@ -46,6 +47,7 @@ const OPTIONS: readonly OptionSpec[] = [
   { long: 'unixctl', arg: 'required' },
   { long: 'run', arg: 'required' },
   { long: 'no-dbs' },
+  { long: 'config-file', arg: 'required' },
   { long: 'sync-from', arg: 'required' },
   { long: 'sync-exclude-tables', arg: 'required' },
   { long: 'active' },
@@ -76,6 +78,7 @@ Syncing options:
   --active                with --sync-from, start in active mode
 
 Other options:
+  --config-file=FILE      read databases and remotes from FILE
   --run COMMAND           run COMMAND as subprocess then exit
   --unixctl=SOCKET        override default control socket name
   --disable-file-column-diff
@@ -89,6 +92,7 @@ interface Settings {
   unixctl: string | null;
   run: string | null;
   noDbs: boolean;
+  configFile: string | null;
   /** `--active`: know the active server, but do not become its backup. */
   active: boolean;
   syncFrom: string | null;
@@ -108,6 +112,7 @@ async function main(argv: readonly string[]): Promise<void> {
     unixctl: null,
     run: null,
     noDbs: false,
+    configFile: null,
     active: false,
     syncFrom: null,
     syncExclude: '',
@@ -117,7 +122,12 @@ async function main(argv: readonly string[]): Promise<void> {
     if (keys.take(option.id, option.value) || applySslOption(option)) continue;
     applyOption(settings, option.id, option.value ?? '');
   }
-  const databases = operands.length > 0 || settings.noDbs ? operands : [join(ovsDbdir(), 'conf.db')];
+  const isBare = settings.noDbs || settings.configFile !== null;
+  const databases = operands.length > 0 || isBare ? operands : [join(ovsDbdir(), 'conf.db')];
+  if (settings.configFile !== null && (operands.length > 0 || namesConfiguration(settings))) {
+    ovsFatal(PROGRAM, '--config-file says which databases and remotes there are, so the command line cannot');
+  }
+  const configFile = settings.configFile === null ? null : new ConfigFile(server, settings.configFile);
 
   setFileLocker(lockFile);
   daemonStart(PROGRAM, { lockFile });
@@ -133,6 +143,7 @@ async function main(argv: readonly string[]): Promise<void> {
     server.replication.excludedText = settings.syncExclude;
     if (!settings.active) server.replication.connect();
     for (const remote of settings.remotes) await server.remotes.add(remote, true);
+    await configFile?.load();
   } catch (error) {
     const { message } = error as Error;
     // What is wrong with a column has a line of its own in the original.
@@ -148,7 +159,7 @@ async function main(argv: readonly string[]): Promise<void> {
     // Answers on their way are given a moment.
     setTimeout(() => process.exit(status), 10);
   };
-  registerServerCommands(server, exit);
+  registerServerCommands(server, exit, configFile);
   registerOvsdbMetrics(server);
   registerMetricsCommand();
   registerCommonCommands();
@@ -156,6 +167,11 @@ async function main(argv: readonly string[]): Promise<void> {
 
   daemonComplete();
   if (settings.run !== null) runUntilDone(settings.run, exit);
+}
+
+function namesConfiguration(settings: Settings): boolean {
+  const { remotes, noDbs, active, syncFrom, syncExclude } = settings;
+  return remotes.length > 0 || noDbs || active || syncFrom !== null || syncExclude !== '';
 }
 
 function applyOption(settings: Settings, id: string, value: string): void {
@@ -184,6 +200,9 @@ function applyOption(settings: Settings, id: string, value: string): void {
       break;
     case 'no-dbs':
       settings.noDbs = true;
+      return;
+    case 'config-file':
+      settings.configFile = value;
       return;
     case 'disable-file-column-diff':
       disableColumnDiffs();

@@ -138,7 +138,8 @@ export class Sandbox implements AsyncDisposable {
   private async start(path: string, program: string, args: readonly string[], options: StartOptions): Promise<Daemon> {
     const all = ['--pidfile', '--log-file', ...(options.console ? [] : ['-vconsole:off']), ...args];
     const named = args.some((arg) => !arg.startsWith('-'));
-    if (program === 'ovsdb-server') {
+    const isConfigured = args.some((arg) => arg.startsWith('--config-file'));
+    if (program === 'ovsdb-server' && !isConfigured) {
       if (!args.some((arg) => arg.startsWith('--remote'))) all.push(`--remote=punix:${this.path('db.sock')}`);
       if (!named) all.push(this.path('conf.db'));
     } else if (program === 'ovs-vswitchd' && !named) {

@@ -1,13 +1,18 @@
 /** What `ovs-appctl -t ovsdb-server` may ask, as `ovsdb-server(1)`, "RUNTIME MANAGEMENT COMMANDS", says. */
-import { registerCommand, UnixctlError } from '../../base/commands.ts';
+import { listCommands, registerCommand, UnixctlError } from '../../base/commands.ts';
 import { vlog } from '../../base/vlog.ts';
 import { OvsdbError } from '../../ovsdb/error.ts';
 import type { OvsdbServer } from '../../ovsdb/server.ts';
+import type { ConfigFile } from './config-file.ts';
 import { registerTableLogCommands } from './table-log.ts';
 
 const log = vlog('ovsdb_server');
 
-export function registerServerCommands(server: OvsdbServer, exit: () => void): void {
+/** What a configuration file says only the file changes. */
+const CONFIGURED =
+  /^ovsdb-server\/(?:add|remove)-(?:db|remote)$|^ovsdb-server\/(?:set|connect|disconnect)-(?:active|sync)/;
+
+export function registerServerCommands(server: OvsdbServer, exit: () => void, configFile: ConfigFile | null): void {
   registerCommand('exit', '', 0, 0, () => {
     // The answer goes first.
     setImmediate(exit);
@@ -58,6 +63,16 @@ export function registerServerCommands(server: OvsdbServer, exit: () => void): v
   });
   registerTableLogCommands(server);
   registerReplicationCommands(server);
+  if (configFile === null) return;
+  registerCommand('ovsdb-server/reload', '', 0, 0, async () => {
+    await asCommand(() => configFile.load());
+    return '';
+  });
+  for (const { name, usage, minArgs, maxArgs } of listCommands().filter((one) => CONFIGURED.test(one.name))) {
+    registerCommand(name, usage, minArgs, maxArgs, () => {
+      throw new UnixctlError('the server has a configuration file: change it, and use ovsdb-server/reload');
+    });
+  }
 }
 
 function registerReplicationCommands({ replication }: OvsdbServer): void {
