@@ -253,11 +253,20 @@ export class Dpcls {
     for (const [, port] of this.portFlows()) {
       const { subtables, index } = port;
       let total = 0;
-      for (const s of subtables) {
+      let most = 0;
+      for (let t = 0; t < subtables.length; t++) {
+        const s = subtables[t];
         if (index !== null) s.hits += index.hits[s.id];
         total += s.hits;
+        if (s.hits > subtables[most].hits) most = t;
       }
-      if (subtables.length > 1) subtables.sort((a, b) => b.hits - a.hits);
+      if (index === null) subtables.sort((a, b) => b.hits - a.hits);
+      else if (most > 0) {
+        // Thousands are not worth an order when only the first is asked.
+        const first = subtables[0];
+        subtables[0] = subtables[most];
+        subtables[most] = first;
+      }
       port.front = 0;
       // A subtable before the index costs each packet a step, and saves those of its own what the index would take.
       if (index !== null && port.found > 0) {
