@@ -21,7 +21,7 @@ import {
 import { promisify } from 'node:util';
 import { type JsonObject, stringifyJson } from './json.ts';
 import { encodeBody, headerText } from './log-format.ts';
-import { pieces, Slicer } from './slices.ts';
+import { PIECE_LENGTH, pieces, Slicer } from './slices.ts';
 
 const writeAsync = promisify(write);
 const readAsync = promisify(read);
@@ -56,8 +56,11 @@ export class Rewrite {
     const hash = createHash('sha1');
     const slicer = new Slicer();
     let at = room;
+    // One buffer for all pieces: the collector counts buffers, and would look through the database for every few dozen megabytes of them.
+    const scratch = Buffer.allocUnsafeSlow(4 * PIECE_LENGTH);
     const put = async (text: string) => {
-      const bytes = Buffer.from(text);
+      const fits = 3 * text.length <= scratch.length;
+      const bytes = fits ? scratch.subarray(0, scratch.write(text)) : Buffer.from(text);
       hash.update(bytes);
       await this.writeAt(bytes, at);
       at += bytes.length;
