@@ -1,6 +1,6 @@
 /** `signalbox lint` over OpenFlow: of our switch and of the original, with exit statuses and both forms of output. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { FINDINGS } from '../src/openflow/lint/index.ts';
@@ -60,6 +60,26 @@ test('the schema has all kinds of findings', () => {
   assert.deepEqual(schema.properties.findings.items.properties.kind.enum, Object.keys(FINDINGS));
   const guide = readFileSync(join(ROOT, 'docs/lint.md'), 'utf8');
   for (const kind of Object.keys(FINDINGS)) assert.ok(guide.includes(`\`${kind}\``), kind);
+});
+
+test('a file of flows', async () => {
+  await using sb = await Sandbox.create();
+  const file = sb.path('flows');
+  writeFileSync(file, `# comment\n${RULES.join('\n')}\n\npriority=30,in_port=1,tcp actions=output:7\n`);
+  const text = await sb.ours('signalbox', 'lint', `--file=${file}`);
+  assert.equal(text.status, 1, text.stderr);
+  assert.match(text.stdout, /^warning: replaced\n {2}priority=30,tcp,in_port=1 actions=resubmit\(,2\)\n/m);
+  assert.match(text.stdout, /^warning: shadowed\n {2}cookie=0x40, /m);
+  assert.doesNotMatch(text.stdout, /loop|missing-port/);
+  writeFileSync(file, 'delete table=0\n');
+  const other = await sb.ours('signalbox', 'lint', `--file=${file}`);
+  assert.deepEqual(
+    [other.status, other.stderr],
+    [2, `signalbox: ${file}: lint is for flows to be added, not for "delete"\n`],
+  );
+  writeFileSync(file, 'tcp,actions=fly\n');
+  const wrong = await sb.ours('signalbox', 'lint', `--file=${file}`);
+  assert.deepEqual([wrong.status, wrong.stderr], [2, `signalbox: ${file}:1: unknown action fly\n`]);
 });
 
 test('our switch', async () => {

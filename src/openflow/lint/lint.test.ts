@@ -153,6 +153,13 @@ const spec: fc.Arbitrary<Spec> = fc.record({
   bits: fc.tuple(fc.nat(63), fc.nat(63)),
   port: fc.integer({ min: 1, max: 3 }),
 });
+/** A switch has no two rules of the same priority and match. */
+const specs = (maxLength: number) =>
+  fc.uniqueArray(spec, {
+    minLength: 1,
+    maxLength,
+    selector: ({ priority, bits: [value, mask] }) => `${priority} ${value & mask} ${mask}`,
+  });
 const rulesOf = (specs: readonly Spec[]): Rule[] =>
   specs.map(({ priority, bits, port }) => ({ priority, match: matchOfBits(...bits), port }));
 
@@ -169,8 +176,8 @@ function winner(rules: readonly Rule[], p: FlowKey, without = -1): readonly Rule
 
 test('a rule is shadowed exactly when rules of higher priority match all its packets', () => {
   fc.assert(
-    fc.property(fc.array(spec, { minLength: 1, maxLength: 10 }), (specs) => {
-      const rules = rulesOf(specs);
+    fc.property(specs(10), (list) => {
+      const rules = rulesOf(list);
       const { findings, gaveUp } = lint({ ...inputOf(), flows: rules.map(stats) });
       assert.deepEqual(gaveUp, []);
       const shadowed = new Set(findings.filter((f) => f.kind === 'shadowed').map((f) => f.rule));
@@ -192,8 +199,8 @@ test('a rule is shadowed exactly when rules of higher priority match all its pac
 
 test('without a redundant rule the same is done with every packet', () => {
   fc.assert(
-    fc.property(fc.array(spec, { minLength: 1, maxLength: 8 }), (specs) => {
-      const rules = rulesOf(specs);
+    fc.property(specs(8), (list) => {
+      const rules = rulesOf(list);
       const { findings } = lint({ ...inputOf(), flows: rules.map(stats) });
       for (const { kind, rule: i } of findings) {
         if (kind !== 'redundant' || i === null) continue;
@@ -261,6 +268,13 @@ test('what cannot be covers the rest: untagged and tagged, tracked and not, frag
       'priority=1,ip,actions=drop',
     ),
     ['shadowed 2 (0 1)'],
+  );
+});
+
+test('of rules with the same table, priority and match the last stays', () => {
+  assert.deepEqual(
+    said('tcp,actions=output:1', 'tcp,actions=output:9', 'table=1,tcp,actions=drop', 'tcp,actions=output:2'),
+    ['replaced 0 (3)', 'replaced 1 (3)', 'unreached-table table 1 (2)'],
   );
 });
 

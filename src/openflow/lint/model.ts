@@ -21,6 +21,7 @@ export type Severity = 'error' | 'warning' | 'note';
 export const FINDINGS = {
   shadowed: { severity: 'warning', about: 'a rule never matches: others of higher priority take all its packets' },
   impossible: { severity: 'warning', about: 'a rule never matches: no packet is like that' },
+  replaced: { severity: 'warning', about: 'another rule has the same table, priority and match, and replaces it' },
   redundant: { severity: 'note', about: 'a rule does what a rule of lower priority would do without it' },
   ambiguous: { severity: 'note', about: 'two rules of one priority match the same packets and do different things' },
   'unreached-table': { severity: 'warning', about: 'no rule that can match goes to a table that has rules' },

@@ -133,7 +133,8 @@ interface FlowList {
   readonly hasTable: boolean;
 }
 
-function parseLines(
+/** The flows of a file, in its order; `-` is standard input. */
+export function parseLines(
   path: string,
   command: FlowModCommand | null,
   names: Names | undefined,

@@ -10,6 +10,7 @@ import type { OfMessage, OfMessageOf, OfMessageType } from '../../openflow/messa
 import { OFPG_ALL, OFPG_ANY, OFPM_ALL } from '../../openflow/messages-ext.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import { type Connection, connect, fatal, portsOf, prepareFlowDump, settings, tryConnect } from '../ofctl/context.ts';
+import { parseLines } from '../ofctl/flows.ts';
 import { parseVersions } from '../openflow-versions.ts';
 
 const PROGRAM = 'signalbox';
@@ -18,7 +19,10 @@ const STATUS = { clean: 0, findings: 1, trouble: 2 } as const;
 
 const LINT_HELP = `signalbox lint: what is strange in a bridge's OpenFlow tables
 usage: signalbox lint [OPTIONS] BRIDGE
+       signalbox lint [OPTIONS] --file=FILE
 BRIDGE is a bridge's name, or how to connect to a switch, as for ovs-ofctl.
+FILE has flows as 'ovs-ofctl add-flows' reads them, - is standard input; without
+a switch nothing is known of ports, groups and meters.
 
 Finds, each with the rule and the reason:
 ${Object.entries(FINDINGS)
@@ -36,6 +40,7 @@ not be asked.
 `;
 
 const OPTIONS: readonly OptionSpec[] = [
+  { long: 'file', arg: 'required' },
   { long: 'level', arg: 'required' },
   { long: 'names' },
   { long: 'no-names' },
@@ -50,6 +55,7 @@ const ALL_VERSIONS = 0x7e;
 /** OpenFlow 1.1 and 1.2: only they say what becomes of misses. */
 const MISS_VERSIONS = 0x0c;
 const MISS_CONTINUE = 1;
+const ALL_TABLES = 255;
 
 export async function lint(args: readonly string[]): Promise<void> {
   settings.program = PROGRAM;
@@ -61,14 +67,16 @@ export async function lint(args: readonly string[]): Promise<void> {
   if (level < 0) fatal(`--level: ${given.get('level')}: not ${LEVELS.join(', ')}`);
   const format = given.get('format') ?? 'text';
   if (format !== 'text' && format !== 'json') fatal(`--format: ${format}: not text or json`);
-  if (operands.length !== 1) fatal(`'lint' command takes exactly 1 argument, a bridge (lint --help says more)`);
-  const [bridge] = operands;
+  const file = given.get('file');
+  if (operands.length !== (file === undefined ? 1 : 0))
+    fatal(`'lint' command takes a bridge, or --file (lint --help says more)`);
+  const bridge = file ?? operands[0];
   const protocols = given.get('protocols');
   settings.versions = protocols === undefined ? ALL_VERSIONS : parseVersions(PROGRAM, protocols);
   settings.protocols = PROTOCOL_ANY;
   const isNamed = given.has('names') || (!given.has('no-names') && format === 'text' && process.stdout.isTTY === true);
 
-  const input = await inputOf(bridge, isNamed);
+  const input = file === undefined ? await inputOf(bridge, isNamed) : inputOfFile(file);
   const all = lintTables(input);
   const result = {
     ...all,
@@ -81,6 +89,29 @@ export async function lint(args: readonly string[]): Promise<void> {
   writeAll(1, text);
   const { error, warning } = countFindings(all.findings);
   process.exit(error + warning > 0 ? STATUS.findings : STATUS.clean);
+}
+
+/** Flows to be added, as if they were. */
+function inputOfFile(path: string): LintInput {
+  const { flows } = parseLines(path, null, undefined);
+  const other = flows.find((f) => f.command !== 'add');
+  if (other !== undefined) fatal(`${path}: lint is for flows to be added, not for "${other.command}"`);
+  return {
+    flows: flows.map((f) => ({
+      ...f,
+      table: f.table === ALL_TABLES ? 0 : f.table,
+      cookie: f.newCookie ?? 0n,
+      durationMs: 0,
+      idleAge: -1,
+      hardAge: -1,
+      packets: 0,
+      bytes: 0,
+    })),
+    ports: null,
+    groups: null,
+    meters: null,
+    continuing: new Set(),
+  };
 }
 
 /** Asks for all that `lint` wants to know. What this version of OpenFlow cannot tell stays unknown. */
