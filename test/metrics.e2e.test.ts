@@ -90,6 +90,28 @@ test('switch and database server tell what they do', async () => {
   assert.match(none.stderr, /^signalbox: cannot read pidfile/);
 });
 
+test('signalbox up serves what switch and database tell', async () => {
+  await using sb = await Sandbox.create();
+  const up = spawn(join(BIN, 'signalbox'), ['up', '--metrics=0'], {
+    env: { ...process.env, ...sb.env },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  try {
+    let said = '';
+    up.stdout.on('data', (text: Buffer) => (said += text));
+    const url = await until(() => /http:\S+\/metrics/.exec(said)?.[0] ?? false, 15_000, 'it is up');
+    const series = parse(await (await fetch(url)).text());
+    // The switch itself.
+    assert.equal(series.get('signalbox_ovsdb_clients'), 1);
+    assert.ok(series.has('signalbox_nodejs_eventloop_lag_max_seconds'));
+    assert.equal((await fetch(url.replace('/metrics', '/'))).status, 404);
+    assert.equal((await fetch(url, { method: 'POST' })).status, 405);
+  } finally {
+    up.kill();
+    await once(up, 'exit');
+  }
+});
+
 test('queues of a port with QoS', { skip: notRoot || missing('ip', 'ping') }, async () => {
   await using ns = await Netns.create();
   await using host = await Netns.create();
