@@ -4,12 +4,14 @@ import { test } from 'node:test';
 import { clock } from '../../base/clock.ts';
 import { runCommand } from '../../base/commands.ts';
 import { OFS } from '../../flow/layout.ts';
+import { DummyNetdev } from '../../netdev/dummy.ts';
+import type { Bridge } from '../bridge.ts';
 import { registerTrace } from '../trace.ts';
 import { Random } from '../xlate/random-network.ts';
 import type { HeldState } from './break-state.ts';
 import { BREAK_STAGES } from './breaks.ts';
 import { registerJourneyCommands } from './commands.ts';
-import { PORTS, randomPacket, randomTables, TestSwitch, udp } from './testing.ts';
+import { PORTS, randomPacket, randomTables, TestSwitch, udp, VLAN } from './testing.ts';
 
 async function open(): Promise<TestSwitch> {
   const sw = await TestSwitch.create();
@@ -150,7 +152,7 @@ test('drops wait too, whoever decides them; the time limit lets go; so does the 
   // A hit now: the fast path drops it.
   sw.give('p1', udp(2));
   [h] = await held();
-  assert.deepEqual([h.stage, h.reason?.name], ['drop', 'flow-drop']);
+  assert.deepEqual([h.stage, h.reason?.name], ['drop', 'drop-rule'], 'the tables say why');
   await clock.warp(29_000);
   assert.equal((await held()).length, 1);
   await clock.warp(2000);
@@ -196,6 +198,22 @@ test('two who look do not disturb each other, and a bridge that nobody asked for
   const [story] = point.session.fetch();
   assert.equal(story.verdict, 'forwarded');
   assert.equal(point.hits, 1);
+  // A second bridge: its packets pass a breakpoint of the first one, which they would match.
+  const other = sw.backer.createBridge('br1', 'dummy') as Bridge;
+  const out: string[] = [];
+  for (const name of ['q1', 'q2']) {
+    const netdev = new DummyNetdev(name, sw.env);
+    netdev.setUp(true);
+    netdev.onTransmit(() => out.push(name));
+    const added = await other.portAdd(netdev, null);
+    assert.ok('ofport' in added);
+    other.setBundle({ name, ofports: [added.ofport], vlan: VLAN });
+    sw.netdevs.set(name, netdev);
+  }
+  sw.flow('actions=NORMAL', other);
+  using both = sw.journeys.breaks.set({ stages: ['xlate', 'tx'], filter: 'udp', bridge: 'br0' });
+  for (let n = 0; n < 3; n++) assert.ok(sw.netdevs.get('q1')?.receive(udp(7)));
+  assert.deepEqual([out, both.hits, [...sw.journeys.breaks.packets()]], [['q2', 'q2', 'q2'], 0, []]);
   await assert.rejects(run('set', 'nowhere'), /nowhere: no such stage \(rx, extract/);
   await assert.rejects(run('set', 'rx', 'reg0=1'), /reg0 is not known yet|not known/);
   await assert.rejects(run('set', 'rx', '--bridge=br9'), /br9: unknown bridge/);

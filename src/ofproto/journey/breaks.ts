@@ -7,7 +7,7 @@
  * closing the datapath closes it.
  */
 import { clock } from '../../base/clock.ts';
-import { DROP_REASON, type DropReason } from '../../datapath/drop-reason.ts';
+import { DROP, DROP_REASON, type DropReason } from '../../datapath/drop-reason.ts';
 import { MAX_HOLDS, STOP } from '../../datapath/hold.ts';
 import type { HoldRecord } from '../../datapath/journey-record.ts';
 import type { HeldEdit, Upcall } from '../../dpif/dpif.ts';
@@ -17,6 +17,7 @@ import { OFS } from '../../flow/layout.ts';
 import type { JourneyCollector, Pending } from './collector.ts';
 import { monotonicMs } from './collector.ts';
 import { edited } from './edit.ts';
+import { replayOf } from './megaflow.ts';
 import { JourneyError, type JourneyOptions, type JourneySession } from './session.ts';
 
 /** In the order in which a packet meets them. */
@@ -240,9 +241,8 @@ export class Breaks {
   /** A PMD holds the packet. */
   held(p: Pending, pmdId: number, hold: HoldRecord): void {
     const names = (no: number): string | undefined => this.collector.backer.dpif.portByNo(no)?.netdev.name;
-    const reason = hold.reason < 0 ? null : (DROP_REASON[hold.reason] ?? null);
     this.add(p, stageOfBit(hold.stage), {
-      reason,
+      reason: this.reasonOf(p, hold.reason),
       pmd: pmdId,
       isInSlowPath: false,
       packet: hold.packet,
@@ -251,6 +251,21 @@ export class Breaks {
       actions: hold.actions.map((a) => (typeof a === 'string' ? a : formatDpActions([a], names))).join(','),
       go: (verb, stops, edit) => this.collector.source.resume(pmdId, hold.id, verb, stops, edit),
     });
+  }
+
+  private reasonOf(p: Pending, number: number): DropReason | null {
+    if (number < 0) return null;
+    if (number === DROP.NO_ACTIONS) {
+      // The tables know why the megaflow that answered has none.
+      for (const { record } of p.parts.toReversed())
+        for (const e of record.events.toReversed()) {
+          if (!('entry' in e)) continue;
+          const flow = this.collector.source.journeyFlow(e.entry, e.flowId);
+          const again = flow ? replayOf(this.collector, flow) : null;
+          return again?.replay.is_current ? again.drop : DROP_REASON[number];
+        }
+    }
+    return DROP_REASON[number] ?? null;
   }
 
   /** For the upcall handler: must this upcall wait before it is translated? `go` answers it, or drops it. */

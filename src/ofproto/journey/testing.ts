@@ -16,7 +16,7 @@ import { Group } from '../group.ts';
 import type { Random } from '../xlate/random-network.ts';
 import type { JourneyCollector } from './collector.ts';
 
-const VLAN = { mode: 'trunk', tag: null, trunks: [], cvlans: [], priorityTags: 'no', protected: false } as const;
+export const VLAN = { mode: 'trunk', tag: null, trunks: [], cvlans: [], priorityTags: 'no', protected: false } as const;
 export const PORTS = ['p1', 'p2', 'p3', 'p4'];
 
 export interface Seen {
@@ -70,10 +70,10 @@ export class TestSwitch implements AsyncDisposable {
     return this.backer.journeys;
   }
 
-  flow(text: string): void {
+  flow(text: string, bridge: Bridge = this.bridge): void {
     const parsed = parseFlowMod(text, 'add');
     assert.ok(parsed.ok, `${text}: ${parsed.ok ? '' : parsed.error}`);
-    const refusal = this.bridge.tables.flowMod(parsed.flow, clock.nowMs());
+    const refusal = bridge.tables.flowMod(parsed.flow, clock.nowMs());
     assert.ok(refusal === null || typeof refusal !== 'string', `${text}: ${refusal}`);
   }
 
