@@ -28,6 +28,8 @@ export const PMD_STAT = {
   RXQ: 20,
   /** Of naps (`pmd-sleep-max`), as they were asked for. */
   NAP_US: 22,
+  /** Not a counter: frames of either size that are free in its pool. */
+  FREE_FRAMES: 23,
   /** `DROP_REASONS` counters, in the order of `DROP`. */
   DROPS: 24,
   /** Not a counter: packets that wait behind another of their flow at a breakpoint now. */

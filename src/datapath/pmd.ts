@@ -118,6 +118,9 @@ const INDEX_WORK = 16;
 
 /** Record of a neighbor's ring: port (or -1: a free frame, in exchange), frame, and the journey that it tells or 0. */
 const HAND_OVER_WORDS = 3;
+/** How long a frame waits for a port that moves here. */
+const HAND_OVER_WAIT_MS = 50;
+const MAX_NEIGHBORS = 1024;
 
 export type Pmd = ReturnType<typeof makePmd>;
 
@@ -134,6 +137,8 @@ export function makePmd(options: PmdOptions) {
   const ports: NetdevPort[] = [];
   let rxQueues: RxQueue[] = [];
   const neighbors: Neighbor[] = [];
+  /** Since when the first frame from each neighbor waits for its port; 0 for none. */
+  const waitsSince = new Float64Array(MAX_NEIGHBORS);
   const clockAt = statsAt + PMD_STAT.NOW_MS;
   options.readClock(f64, clockAt);
   let rankAtMs = Math.ceil(f64[clockAt]) + 1000;
@@ -466,9 +471,29 @@ export function makePmd(options: PmdOptions) {
     if (teller !== null && i32[at + 4] !== 0) executeTold(teller, b, at, flow);
     else if (flow !== 0 && i32[flow + FLOW_ID] !== 0) {
       b.flow[0] = flow;
+      learn(b, 0, flow);
       execute(b, 1, 0);
     } else if (flow !== 0) process(b, 1, 0);
-    else runner.exec(b, b.list, 1, at + EXECUTE_ACTIONS, at + EXECUTE_ACTIONS + nActions, 0);
+    else {
+      // The answer to a miss: its megaflow is there by now, and the next such packet finds it in a cache.
+      const known = dpcls.lookup(k);
+      if (known !== 0) learn(b, 0, known);
+      execActions(at, nActions);
+    }
+  }
+
+  /** What a packet that was looked up leaves in the caches that its port uses. */
+  function learn(b: PacketBatch, i: number, flow: number): void {
+    if (dpcls.isSimple(i32[b.slots + i * SLOT_WORDS])) {
+      simpleMatch.remember(b, i, flow);
+      return;
+    }
+    if (hasSmc) smc.insert(b.hash[i], flow);
+    if (emcInsertBelow >= 0) insertEmc(b, i, flow);
+  }
+
+  function execActions(at: number, nActions: number): void {
+    runner.exec(first, first.list, 1, at + EXECUTE_ACTIONS, at + EXECUTE_ACTIONS + nActions, 0);
   }
 
   // ---- packets that tell their journey ----
@@ -802,6 +827,12 @@ export function makePmd(options: PmdOptions) {
     return n;
   }
 
+  /** A frame for a port that is about to become ours: a queue is on its way from one PMD to another. */
+  function mayWait(x: number): boolean {
+    if (waitsSince[x] === 0) waitsSince[x] = f64[clockAt];
+    return f64[clockAt] - waitsSince[x] < HAND_OVER_WAIT_MS;
+  }
+
   /** Frames other PMDs hand over for our ports, and free frames they return for ours. */
   function runNeighbors(): number {
     let n = 0;
@@ -811,12 +842,15 @@ export function makePmd(options: PmdOptions) {
         const port = i32[at];
         const frame = i32[at + 1];
         const journey = i32[at + 2];
+        const q = port < 0 ? undefined : txQueues[port];
+        if (q !== undefined && q.port === null && mayWait(x)) break;
         ring.release();
         n++;
         if (port < 0) {
           pool.put(frame);
           continue;
         }
+        waitsSince[x] = 0;
         const room = neighbors[x].out.reserve(HAND_OVER_WORDS);
         const spare = room < 0 ? -1 : pool.takeLike(frame);
         if (spare >= 0) {
@@ -825,7 +859,6 @@ export function makePmd(options: PmdOptions) {
           neighbors[x].out.commit();
         }
         // Only ports of our own: a frame is never handed over twice.
-        const q = txQueues[port];
         if (q === undefined || q.port === null) drop(frame, DROP.NO_PORT);
         else if (journey !== 0 && teller !== null) sendHanded(teller, q, frame, journey);
         else send(port, frame);
@@ -957,6 +990,7 @@ export function makePmd(options: PmdOptions) {
     if (dpcls.isBuilding) dpcls.work(INDEX_WORK);
     if (txFlushUs === 0) flush();
     else flushOld();
+    f64[statsAt + PMD_STAT.FREE_FRAMES] = pool.available + pool.availableLarge;
     f64[statsAt + PMD_STAT.ITERATIONS]++;
     if (n !== 0) f64[statsAt + PMD_STAT.BUSY_ITERATIONS]++;
     if (f64[clockAt] >= rankAtMs) {

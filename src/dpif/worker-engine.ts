@@ -261,21 +261,25 @@ export class WorkerEngine implements PmdEngine {
       const queues = wanted.get(t)?.queues ?? [];
       return before.queues.some((q) => !queues.includes(q)) || before.sender !== wanted.get(t)?.sender;
     };
-    await Promise.all(changed.filter(loses).map((t) => this.giveUp(t, port, wanted.get(t) as Part)));
+    const senders = this.threads.filter((t) => wanted.get(t)?.sender === null);
+    await Promise.all(changed.filter(loses).map((t) => this.giveUp(t, port, wanted.get(t) as Part, senders)));
     const replies = await Promise.all(changed.map((t) => this.tell(t, port, wanted.get(t) as Part)));
     return replies.find((error) => error !== null) ?? null;
   }
 
   /** Of what the thread has of a port, that stays which it shall have. */
-  private async giveUp(thread: Thread, port: PlannedPort, wanted: Part): Promise<void> {
+  private async giveUp(thread: Thread, port: PlannedPort, wanted: Part, others: readonly Thread[]): Promise<void> {
     const before = thread.parts.get(port.no);
     const queues = (before?.queues ?? []).filter((q) => wanted.queues.includes(q));
-    const sender = wanted.sender ?? before?.sender ?? null;
-    if (queues.length > 0 || port.spec.tx === 'any') await this.tell(thread, port, { queues, sender });
-    else {
-      await this.ask(thread, { type: 'remove', no: port.no });
-      thread.parts.delete(port.no);
+    const isOurs = port.spec.tx === 'any' || (port.spec.tx === 'queues' && queues.length > 0);
+    // What is to be sent meanwhile waits with a thread that sends for the port, or is about to.
+    const other = wanted.sender ?? others.find((t) => t !== thread) ?? null;
+    if (isOurs || other !== null) {
+      await this.tell(thread, port, { queues, sender: isOurs ? null : other });
+      return;
     }
+    await this.ask(thread, { type: 'remove', no: port.no });
+    thread.parts.delete(port.no);
   }
 
   private async tell(thread: Thread, port: PlannedPort, part: Part): Promise<string | null> {
