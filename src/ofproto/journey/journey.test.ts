@@ -122,6 +122,39 @@ describe('journeys', () => {
     assert.match(storyText(story), /the tables have changed since/);
   });
 
+  it('names each cache that answers, and those that did not', () => {
+    flow('priority=9,udp,nw_dst=10.0.0.2,actions=output:2');
+    flow('priority=1,actions=output:3');
+    const caches = (dst: number): string[] => {
+      using session = look();
+      return Array.from({ length: 3 }, () => {
+        give('p1', udp(dst));
+        const [{ asked, cache }] = stepsOf(one(session.fetch()), 'lookup');
+        return [...asked, cache].join();
+      });
+    };
+    sw.dpif.configure(
+      new Map([
+        ['smc-enable', 'true'],
+        ['emc-insert-inv-prob', '0'],
+      ]),
+    );
+    assert.deepEqual(caches(2), ['smc,none', 'smc,megaflow', 'smc']);
+    sw.dpif.configure(new Map([['emc-insert-inv-prob', '1']]));
+    assert.deepEqual(caches(4), ['emc,none', 'emc,megaflow', 'emc']);
+    // Flows that look at nothing but port and type have a cache of their own.
+    bridge.flushFlows();
+    backer.dpif.flowFlush();
+    flow('priority=1,actions=output:3');
+    assert.deepEqual(caches(5), ['emc,none', 'simple,megaflow', 'simple']);
+    const text = (): string => {
+      using session = look();
+      give('p1', udp(5));
+      return storyText(one(session.fetch()));
+    };
+    assert.match(text(), /simple match cache hit\n +megaflow/);
+  });
+
   it('explains a megaflow on demand, by its name or the beginning of it', async () => {
     flow('priority=9,udp,actions=output:2');
     give('p1', udp(2));
