@@ -102,24 +102,32 @@ export const netFeed = (db: Database): Feed => computedFeed(db, netData);
  * Traffic of patch ports, a second, from what the switch writes into the database every few seconds: no datapath has ports for them.
  */
 export function patchesFeed(db: Database): Feed {
-  const before = new Map<string, { at: number; counts: readonly number[] }>();
+  const before = new Map<string, { at: number | null; counts: readonly number[] }>();
   return new Feed((publish): Source => {
     let last: Record<string, PortRates> = {};
+    // What was written before we looked was written at most that long ago.
+    const learn = (row: Row): void => void before.set(row.string('name'), { at: null, counts: patchCounts(row) });
+    let hasLearnt = false;
     const update = (changes: readonly RowChange[]): void => {
       const { replica } = db;
       if (replica === null) return;
+      if (!hasLearnt) {
+        hasLearnt = true;
+        for (const row of replica.table('Interface').rows()) if (row.string('type') === 'patch') learn(row);
+        return;
+      }
       const now = performance.now();
       let hasNews = false;
-      for (const { row, kind } of changes) {
+      for (const { row, kind, columns } of changes) {
         if (row.table.name !== 'Interface' || row.string('type') !== 'patch') continue;
+        if (kind === 'modify' && !columns.has('statistics')) continue;
         const name = row.string('name');
-        const stats = row.map('statistics');
-        const counts = ['rx_packets', 'rx_bytes', 'tx_packets', 'tx_bytes'].map((key) => Number(stats.get(key) ?? 0));
+        const counts = patchCounts(row);
         const old = before.get(name);
         before.set(name, { at: now, counts });
         if (kind === 'delete') before.delete(name);
         if (!old || kind === 'delete') continue;
-        const seconds = Math.max((now - old.at) / 1000, 0.5);
+        const seconds = old.at === null ? STATS_INTERVAL_S : Math.max((now - old.at) / 1000, 0.5);
         const rates = counts.map((n, i) => Math.round((Math.max(0, n - old.counts[i]) / seconds) * 10) / 10);
         last = { ...last, [name]: [...rates, 0] as unknown as PortRates };
         hasNews = true;
@@ -127,8 +135,7 @@ export function patchesFeed(db: Database): Feed {
       if (hasNews) publish(last);
     };
     const watch = db.watch(update);
-    for (const row of db.replica?.table('Interface').rows() ?? [])
-      update([{ row, kind: 'modify', columns: new Set() }]);
+    update([]);
     return {
       snapshot: () => last,
       close() {
@@ -137,6 +144,14 @@ export function patchesFeed(db: Database): Feed {
       },
     };
   });
+}
+
+/** `other_config:stats-update-interval`, unless somebody has changed it. */
+const STATS_INTERVAL_S = 5;
+
+function patchCounts(row: Row): number[] {
+  const stats = row.map('statistics');
+  return ['rx_packets', 'rx_bytes', 'tx_packets', 'tx_bytes'].map((key) => Number(stats.get(key) ?? 0));
 }
 
 export const tablesFeed = (db: Database): Feed =>
@@ -245,7 +260,8 @@ export function changesFeed(db: Database): Feed {
         const now = kind === 'delete' ? '' : datumToText(type, row.get(name));
         const old = kind === 'insert' ? '' : (texts?.get(name) ?? '');
         texts?.set(name, now);
-        if (NO_NEWS.has(name) || now === old || (kind !== 'modify' && isEmpty(now || old))) continue;
+        if (NO_NEWS.has(name) || withoutAges(now) === withoutAges(old) || (kind !== 'modify' && isEmpty(now || old)))
+          continue;
         told.push({ name, old, new: now });
       }
       if (kind === 'insert') learn(row);
@@ -257,5 +273,8 @@ export function changesFeed(db: Database): Feed {
     return { snapshot: () => (isFirst ? undefined : kept), close: () => watch[Symbol.dispose]() };
   });
 }
+
+/** That a connection is a second older is no news. */
+const withoutAges = (text: string): string => text.replace(/sec_since_\w+="?\d+"?/g, '');
 
 const isEmpty = (text: string): boolean => text === '' || text === '[]' || text === '{}' || text === '""';

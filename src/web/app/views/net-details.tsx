@@ -154,7 +154,7 @@ function BridgeDetails({
           Journeys
         </a>
         <a class="button" href={linkTo('database', { table: 'Bridge', row: bridge.uuid })}>
-          Row
+          Database
         </a>
       </p>
       <Drops rows={drops.filter((row) => row.bridge === bridge.name)} />

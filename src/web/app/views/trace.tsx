@@ -29,12 +29,15 @@ const IP6 = [
   f('ipv6_dst', 'IPv6 destination', 'fd00::2'),
   f('nw_ttl', 'hop limit', '64'),
 ];
-const PORTS = [f('tp_src', 'source port', '49152'), f('tp_dst', 'destination port', '80')];
+const ports = (protocol: string): FieldSpec[] => [
+  f(`${protocol}_src`, 'source port', '49152'),
+  f(`${protocol}_dst`, 'destination port', '80'),
+];
 
 const KINDS: Readonly<Record<string, readonly FieldSpec[]>> = {
   icmp: [...ETH, ...IP4, f('icmp_type', 'ICMP type', '8'), f('icmp_code', 'ICMP code', '0')],
-  tcp: [...ETH, ...IP4, ...PORTS, f('tcp_flags', 'flags', '+syn')],
-  udp: [...ETH, ...IP4, ...PORTS],
+  tcp: [...ETH, ...IP4, ...ports('tcp'), f('tcp_flags', 'flags', '+syn')],
+  udp: [...ETH, ...IP4, ...ports('udp')],
   ip: [...ETH, ...IP4, f('nw_proto', 'protocol', '47')],
   arp: [
     ...ETH,
@@ -42,9 +45,9 @@ const KINDS: Readonly<Record<string, readonly FieldSpec[]>> = {
     f('arp_tpa', 'target address', '10.0.0.2'),
     f('arp_op', 'operation', '1'),
   ],
-  icmp6: [...ETH, ...IP6, f('icmp_type', 'ICMPv6 type', '128')],
-  tcp6: [...ETH, ...IP6, ...PORTS],
-  udp6: [...ETH, ...IP6, ...PORTS],
+  icmp6: [...ETH, ...IP6, f('icmpv6_type', 'ICMPv6 type', '128')],
+  tcp6: [...ETH, ...IP6, ...ports('tcp')],
+  udp6: [...ETH, ...IP6, ...ports('udp')],
   ethernet: [...ETH, f('dl_type', 'Ethertype', '0x88cc')],
 };
 
