@@ -87,8 +87,12 @@ class TxQueue {
   /** Of the port's queues, 0 for none. */
   readonly txClass: number;
 
-  constructor(no: number, half: NetdevPort | null, neighbor: Neighbor | null, txClass = 0) {
+  /** Word index of the policer of what is sent, 0 for none. */
+  readonly egressAt: number;
+
+  constructor(no: number, half: NetdevPort | null, neighbor: Neighbor | null, txClass = 0, egressAt = 0) {
     this.no = no;
+    this.egressAt = egressAt;
     this.txClass = txClass;
     this.half = half;
     this.port = neighbor === null ? half : null;
@@ -232,6 +236,7 @@ export function makePmd(options: PmdOptions) {
 
   function transmit(q: TxQueue): void {
     q.since[0] = 0;
+    if (q.egressAt !== 0 && i32[q.egressAt] !== 0 && q.neighbor === null) policeEgress(q);
     f64[statsAt + PMD_STAT.SENT] += q.n;
     f64[statsAt + PMD_STAT.SENT_BATCHES]++;
     if (q.txClass !== 0) q.half?.txQueue?.(q.txClass, q.frames, q.n);
@@ -867,6 +872,18 @@ export function makePmd(options: PmdOptions) {
     return n;
   }
 
+  /** Drops of a batch what its port may not send. The policer counts bytes of IP packets. */
+  function policeEgress(q: TxQueue): void {
+    refillPolicer(i32, q.egressAt, f64[clockAt]);
+    let kept = 0;
+    for (let i = 0; i < q.n; i++) {
+      const frame = q.frames[i];
+      if (takeFromPolicer(i32, q.egressAt, i32[(frame >> 2) + FRAME_LEN] - 14)) q.frames[kept++] = frame;
+      else drop(frame, DROP.POLICED);
+    }
+    q.n = kept;
+  }
+
   /** Lets pass of `first.frames` what the policer allows; returns how many are left. */
   function police(policerAt: number, n: number): number {
     const { frames } = first;
@@ -1033,9 +1050,9 @@ export function makePmd(options: PmdOptions) {
     }
   }
 
-  function addTxQueue(no: number, half: NetdevPort | null, neighbor: Neighbor | null): void {
+  function addTxQueue(no: number, half: NetdevPort | null, neighbor: Neighbor | null, egressAt = 0): void {
     removePort(no);
-    const q = new TxQueue(no, half, neighbor);
+    const q = new TxQueue(no, half, neighbor, 0, egressAt);
     txQueues[no] = q;
     activeTx.push(q);
   }
@@ -1057,8 +1074,9 @@ export function makePmd(options: PmdOptions) {
       sender: Neighbor | null = null,
       txClasses = 0,
       policerAt = 0,
+      egressAt = 0,
     ): void {
-      addTxQueue(no, port, sender);
+      addTxQueue(no, port, sender, egressAt);
       for (let c = 1; c <= txClasses; c++) {
         const q = new TxQueue(no, port, null, c);
         txQueues[no + c * TX_CLASS] = q;

@@ -586,13 +586,15 @@ export class DpifNetdev implements Dpif {
     };
     const { f64 } = this.env.arena;
     for (const host of this.engine.hosts) {
-      const s = host.statsAt;
-      const cached = f64[s + PMD_STAT.EMC_HIT] + f64[s + PMD_STAT.SMC_HIT];
-      total.hit += cached + f64[s + PMD_STAT.SIMPLE_HIT] + f64[s + PMD_STAT.MEGAFLOW_HIT];
+      // `pmd-stats-clear` begins these anew too.
+      const base = this.statsBase.get(host);
+      const since = (stat: number): number => f64[host.statsAt + stat] - (base?.[stat] ?? 0);
+      const cached = since(PMD_STAT.EMC_HIT) + since(PMD_STAT.SMC_HIT);
+      total.hit += cached + since(PMD_STAT.SIMPLE_HIT) + since(PMD_STAT.MEGAFLOW_HIT);
       total.cacheHit += cached;
-      total.missed += f64[s + PMD_STAT.MISS];
-      total.lost += f64[s + PMD_STAT.LOST] + host.packetsDropped;
-      total.maskHit += f64[s + PMD_STAT.LOOKUPS];
+      total.missed += since(PMD_STAT.MISS);
+      total.lost += since(PMD_STAT.LOST) + host.packetsDropped;
+      total.maskHit += since(PMD_STAT.LOOKUPS);
       total.masks += host.maskCount;
     }
     return total;
