@@ -113,12 +113,13 @@ export function tableFromJson(name: string, json: Json | undefined): TableSchema
 }
 
 function indexFromJson(json: Json, byName: ReadonlyMap<string, ColumnSchema>, table: Json | undefined): ColumnSchema[] {
-  const distinct =
-    Array.isArray(json) && json.every((n) => typeof n === 'string') && new Set(json).size === json.length;
-  if (!distinct) throw syntaxError(json, 'array of distinct column names expected');
+  if (!Array.isArray(json)) throw syntaxError(json, 'array of distinct column names expected');
   if (json.length === 0) throw syntaxError(table, 'index must have at least one column');
+  const seen = new Set<Json>();
   return json.map((name) => {
-    const column = byName.get(name as string);
+    if (typeof name !== 'string' || seen.has(name)) throw syntaxError(json, 'array of distinct column names expected');
+    seen.add(name);
+    const column = byName.get(name);
     if (column === undefined) throw syntaxError(json, `${name} is not a valid column name`);
     if (column.ephemeral) throw syntaxError(table, `ephemeral columns (such as ${name}) may not be indexed`);
     return column;

@@ -142,8 +142,8 @@ export function columnTypeFromJson(json: Json): ColumnType {
   const key = baseTypeFromJson(p.required('key', 'string', 'object'));
   const valueJson = p.optional('value', 'string', 'object');
   const value = valueJson === undefined ? null : baseTypeFromJson(valueJson);
-  const min = bound(p.optional('min', 'any'), false);
-  const max = bound(p.optional('max', 'any'), true);
+  const min = bound(p.optional('min', 'integer'), false);
+  const max = bound(p.optional('max', 'integer', 'string'), true);
   p.finish();
   if (min > 1 || max < 1 || min > max) throw syntaxError(json, 'ovsdb type fails constraint checks');
   return columnType(key, value, min as 0 | 1, max);
