@@ -61,10 +61,11 @@ async function tell(which: 'stp' | 'rstp', root: Sandbox, other: Sandbox) {
   addBridge(root, which, 'aa:00:00:00:00:01', (n) => `pstream=punix:${socket(n)}`);
   addBridge(other, which, 'aa:00:00:00:00:02', (n) => `stream=unix:${socket(n)}`);
   await pass(both, 26);
+  // Whether a flood tries a blocked port at all depends on when the original last looked at its ports.
   const trace = (s: Sandbox, port: number): string =>
     ask(s, 'ofproto/trace', 'br0', `in_port=${port},ip,dl_src=00:00:00:00:00:01,dl_dst=00:00:00:00:00:05`)
       .split('\n')
-      .filter((line) => !line.startsWith('Datapath actions: '))
+      .filter((line) => !/^Datapath actions: |not in forwarding state/.test(line))
       .join('\n');
   return {
     show: both.map((s) => ask(s, `${which}/show`, 'br0')),
@@ -90,7 +91,7 @@ async function tell(which: 'stp' | 'rstp', root: Sandbox, other: Sandbox) {
   };
 }
 
-for (const which of ['stp'] as const) {
+for (const which of ['stp', 'rstp'] as const) {
   test(`${which}: ours and the original make one tree, whoever is the root`, { timeout: 120_000 }, async (t) => {
     const missing = missingOriginal();
     if (missing) return t.skip(missing);

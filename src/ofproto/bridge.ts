@@ -51,6 +51,7 @@ import type {
 import { IMPLICIT_MISS } from './packet-in-reason.ts';
 import { PortTable } from './port-table.ts';
 import { lacpProtocol, setProtocol } from './protocols.ts';
+import { RapidSpanningTree, type RstpSetup } from './rapid-spanning-tree.ts';
 import { Rule } from './rule.ts';
 import { sendFrame } from './send-frame.ts';
 import { SpanningTree, type StpSetup } from './spanning-tree.ts';
@@ -92,6 +93,7 @@ export class Bridge implements Ofproto, XlateBridge {
   readonly exporters = new Exporters(this);
   mcast: McastSnooping<XlateBundle> | null = null;
   spanningTree: SpanningTree | null = null;
+  rapidTree: RapidSpanningTree | null = null;
   readonly groups = new Map<number, Group>();
   /** Geneve options by the number of their `tun_metadata` field. */
   readonly tlvTable = new Map<number, TlvMap>();
@@ -233,7 +235,7 @@ export class Bridge implements Ofproto, XlateBridge {
     const port = this.portTable.get(ofport);
     if (!port) return;
     port.changes?.[Symbol.dispose]();
-    this.spanningTree?.removePort(ofport);
+    this.tree?.removePort(ofport);
     stopBfd(port);
     stopCfm(port);
     this.portTable.remove(port);
@@ -250,7 +252,7 @@ export class Bridge implements Ofproto, XlateBridge {
   private portChanged(port: OfPort): void {
     if (port.refresh()) this.backer.revalidateAll();
     port.bundle?.lacp?.linksChanged();
-    this.spanningTree?.linkChanged(port);
+    this.tree?.linkChanged(port);
     port.bundle?.bond?.run();
     if (port.netdev instanceof TunnelNetdev) void this.tunnelChanged(port, port.netdev);
     this.announce(port, this.origin);
@@ -491,18 +493,27 @@ export class Bridge implements Ofproto, XlateBridge {
     else this.spanningTree = new SpanningTree(this, setup);
   }
 
+  setRstp(setup: RstpSetup | null): void {
+    if (!setup) {
+      this.rapidTree?.close();
+      this.rapidTree = null;
+    } else if (this.rapidTree) this.rapidTree.configure(setup);
+    else this.rapidTree = new RapidSpanningTree(this, setup);
+  }
+
+  /** There is at most one. */
+  private get tree(): SpanningTree | RapidSpanningTree | null {
+    return this.spanningTree ?? this.rapidTree;
+  }
+
   bridgeStatus(): StatusColumns {
-    return { status: this.spanningTree?.bridgeStatus() ?? new Map() };
+    return { status: new Map(), rstp_status: new Map(), ...this.tree?.columns() };
   }
 
   bundleStatus(name: string): StatusColumns {
     const ports = this.bundleTable.get(name)?.ports ?? [];
-    const [port] = ports;
-    const tree = ports.length === 1 ? this.spanningTree : null;
-    return {
-      status: tree?.portStatus(port.ofport) ?? new Map(),
-      statistics: tree?.portStatistics(port.ofport) ?? new Map(),
-    };
+    const none = { status: new Map(), statistics: new Map(), rstp_status: new Map(), rstp_statistics: new Map() };
+    return ports.length === 1 ? { ...none, ...this.tree?.portColumns(ports[0].ofport) } : none;
   }
 
   interfaceStatus(ofport: number): StatusColumns {
@@ -539,7 +550,7 @@ export class Bridge implements Ofproto, XlateBridge {
     if (port.refresh()) {
       this.backer.revalidateAll();
       port.bundle?.lacp?.linksChanged();
-      this.spanningTree?.linkChanged(port);
+      this.tree?.linkChanged(port);
       port.bundle?.bond?.run();
       this.announce(port, null);
     }
@@ -645,6 +656,7 @@ export class Bridge implements Ofproto, XlateBridge {
     if (this.isDestroyed) return;
     this.isDestroyed = true;
     this.setStp(null);
+    this.setRstp(null);
     this.exporters.close();
     this.connmgr.close();
     for (const port of this.sortedPorts()) await this.portDel(port.ofport);

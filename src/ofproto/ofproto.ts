@@ -12,6 +12,7 @@ import type { BfdConfig } from './bfd.ts';
 import type { CfmConfig } from './cfm.ts';
 import type { ExportersConfig } from './export/exporters.ts';
 import type { LacpConfig } from './lacp.ts';
+import type { RstpSetup } from './rapid-spanning-tree.ts';
 import type { StpSetup } from './spanning-tree.ts';
 
 export interface PortVlanConfig {
@@ -161,6 +162,7 @@ export interface Ofproto {
   setExporters(config: ExportersConfig): void;
   /** Null for none. */
   setStp(setup: StpSetup | null): void;
+  setRstp(setup: RstpSetup | null): void;
   /** What protocols report of the bridge, and of a port: columns of the database with their values. */
   bridgeStatus(): StatusColumns;
   bundleStatus(name: string): StatusColumns;

@@ -7,6 +7,7 @@ import { buildBpdu, readBpdu, STP_ADDRESS } from '../packet/bpdu.ts';
 import { ETH_TYPE_NONE } from '../packet/ethernet.ts';
 import type { Bridge } from './bridge.ts';
 import { OFPPS, type OfPort } from './ofport.ts';
+import type { StatusColumns } from './ofproto.ts';
 import { setProtocol } from './protocols.ts';
 import { sendFrame } from './send-frame.ts';
 import { Stp, type StpConfig, type StpPort, type StpState } from './stp.ts';
@@ -89,7 +90,11 @@ export class SpanningTree {
   private setPort(port: OfPort, { number, priority, pathCost }: SpanningTreePort): void {
     const cost = pathCost ?? stpCost(port.netdev.features().speedMbps);
     this.stp.setPort(port.ofport, port.name, { number, priority, pathCost: cost }, port.mayEnable);
-    setProtocol(port, 'stp', this.protocolOf(port));
+    setProtocol(
+      port,
+      'stp',
+      bpduProtocol((packet) => this.stp.receive(port.ofport, readBpdu(packet))),
+    );
     this.apply(port, this.stp.port(port.ofport)?.state ?? 'disabled');
   }
 
@@ -105,20 +110,6 @@ export class SpanningTree {
     if (!port) return;
     setProtocol(port, 'stp', null);
     this.apply(port, null);
-  }
-
-  private protocolOf(port: OfPort): XlateProtocol {
-    return {
-      reason: SlowReason.stp,
-      claims: (flow, wc) => {
-        wc.u8.fill(0xff, OFS.eth_dst, OFS.eth_dst + 6);
-        return (
-          flow.get16(OFS.eth_type) === ETH_TYPE_NONE &&
-          STP_ADDRESS.every((byte, i) => flow.u8[OFS.eth_dst + i] === byte)
-        );
-      },
-      receive: (packet) => this.stp.receive(port.ofport, readBpdu(packet)),
-    };
   }
 
   private stateChanged(stpPort: StpPort, before: StpState): void {
@@ -142,16 +133,21 @@ export class SpanningTree {
 
   // ---- for the database ----
 
-  bridgeStatus(): Map<string, string> {
+  columns(): StatusColumns {
     const { stp } = this;
-    return new Map([
+    const status = new Map([
       ['stp_bridge_id', idText(stp.bridgeId)],
       ['stp_designated_root', idText(stp.designatedRoot)],
       ['stp_root_path_cost', String(stp.rootPathCost)],
     ]);
+    return { status };
   }
 
-  portStatus(ofport: number): Map<string, string> {
+  portColumns(ofport: number): StatusColumns {
+    return { status: this.portStatus(ofport), statistics: this.portStatistics(ofport) };
+  }
+
+  private portStatus(ofport: number): Map<string, string> {
     const port = this.stp.port(ofport);
     if (!port) return new Map();
     return new Map([
@@ -162,7 +158,7 @@ export class SpanningTree {
     ]);
   }
 
-  portStatistics(ofport: number): Map<string, number> {
+  private portStatistics(ofport: number): Map<string, number> {
     const port = this.stp.port(ofport);
     if (!port) return new Map();
     const { tx, rx, error } = port.stats;
@@ -178,6 +174,18 @@ export class SpanningTree {
     this.stp.close();
   }
 }
+
+/** BPDUs meet no rule, they come to whoever makes the tree. */
+export const bpduProtocol = (receive: (packet: Uint8Array) => void): XlateProtocol => ({
+  reason: SlowReason.stp,
+  claims: (flow, wc) => {
+    wc.u8.fill(0xff, OFS.eth_dst, OFS.eth_dst + 6);
+    return (
+      flow.get16(OFS.eth_type) === ETH_TYPE_NONE && STP_ADDRESS.every((byte, i) => flow.u8[OFS.eth_dst + i] === byte)
+    );
+  },
+  receive,
+});
 
 /** `8000.0102030405ff` */
 export function idText(id: bigint): string {

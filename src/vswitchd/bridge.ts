@@ -6,7 +6,7 @@ import type { Ofproto } from '../ofproto/ofproto.ts';
 import { type BridgeSpec, bundleOf, type InterfaceSpec } from './config.ts';
 import { bfdConfig, cfmConfig } from './health.ts';
 import { Interface, isLoopback, type TypeMapper } from './interface.ts';
-import { stpSetup } from './spanning-tree.ts';
+import { rstpSetup, stpSetup } from './spanning-tree.ts';
 
 const log = vlog('bridge');
 
@@ -114,7 +114,9 @@ export class Bridge {
       this.ofproto.setCfm(ofport, cfmConfig(one));
     }
     this.ofproto.setExporters(spec.exporters);
-    this.ofproto.setStp(stpSetup(spec, (name) => this.interfaces.get(name)?.ofport ?? null));
+    const ofportOf = (name: string): number | null => this.interfaces.get(name)?.ofport ?? null;
+    this.ofproto.setStp(stpSetup(spec, ofportOf));
+    this.ofproto.setRstp(rstpSetup(spec, ofportOf));
     this.ofproto.setMirrors(spec.mirrors.map(({ config }) => config));
   }
 

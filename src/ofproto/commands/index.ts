@@ -15,6 +15,7 @@ import { registerDpifCommands } from './dpif.ts';
 import { registerFdbCommands } from './fdb.ts';
 import { registerLacpCommands } from './lacp.ts';
 import { registerMdbCommands } from './mdb.ts';
+import { registerRstpCommands } from './rstp.ts';
 import { registerStpCommands } from './stp.ts';
 import { registerUpcallCommands } from './upcall.ts';
 
@@ -27,6 +28,7 @@ export function registerOfprotoCommands(backers: () => Iterable<Backer>): void {
   registerCfmCommands(backers);
   registerBfdCommands(backers);
   registerStpCommands(backers);
+  registerRstpCommands(backers);
   registerMdbCommands(backers);
   registerDpifCommands(backers);
   registerDpctlCommands(backers);
