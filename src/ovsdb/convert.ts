@@ -3,7 +3,7 @@ import type { Uuid } from './atom.ts';
 import { type Changes, Database, type Table } from './database.ts';
 import { type Datum, datumFromJson, datumToJson } from './datum.ts';
 import { OvsdbError } from './error.ts';
-import { checkIntegrity } from './integrity.ts';
+import { checkIntegrity, checkIntegrityInSteps } from './integrity.ts';
 import { stringifyJson } from './json.ts';
 import { defaultData, type Row } from './row.ts';
 import type { DatabaseSchema } from './schema.ts';
@@ -53,8 +53,7 @@ export class Conversion {
     for (const [i, table] of tables.entries()) if (standsAlone(table)) yield* this.insertPieces(table, this.rows[i]!);
     const txn = new Transaction(this.to);
     for (const [i, table] of tables.entries()) if (!standsAlone(table)) yield* this.insert(txn, table, this.rows[i]!);
-    checkIntegrity(txn);
-    yield;
+    yield* checkIntegrityInSteps(txn);
     for (const [table, changes] of txn.changes) {
       let n = 0;
       for (const [uuid, change] of changes) {

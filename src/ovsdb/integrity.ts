@@ -14,17 +14,24 @@ import type { Transaction } from './transaction.ts';
 
 /** Throws `OvsdbError`. Afterwards the overlay holds exactly what the commit changes. */
 export function checkIntegrity(txn: Transaction): void {
+  for (const _ of checkIntegrityInSteps(txn));
+}
+
+/** The same, with pauses in which nobody else may change the overlay or the database. */
+export function* checkIntegrityInSteps(txn: Transaction): Generator<void> {
   if (concernsReferences(txn)) {
     const strong = new StrongRefs(txn);
-    strong.checkAll();
-    strong.collectGarbage();
+    yield* strong.checkAll();
+    yield* strong.collectGarbage();
     // A pair of a map may go with its weak half while its other half is a strong reference.
-    while (removeWeakRefs(txn, strong)) strong.collectGarbage();
+    while (yield* removeWeakRefs(txn, strong)) yield* strong.collectGarbage();
   }
   txn.dropUnchanged();
   checkMaxRows(txn);
-  checkIndexes(txn);
+  yield* checkIndexes(txn);
 }
+
+const ROWS_PER_STEP = 500;
 
 /** Tables that neither refer to others nor are referred to, the common case of a busy table, need no look at references. */
 function concernsReferences(txn: Transaction): boolean {
@@ -47,12 +54,17 @@ class StrongRefs {
     this.db = txn.db;
   }
 
-  checkAll(): void {
+  *checkAll(): Generator<void> {
+    let looked = 0;
     for (const [table, changes] of [...this.txn.changes]) {
-      for (const [uuid, change] of changes) this.count(table, uuid, change.old, change.new);
+      for (const [uuid, change] of changes) {
+        this.count(table, uuid, change.old, change.new);
+        if (++looked % ROWS_PER_STEP === 0) yield;
+      }
     }
     for (const [table, changes] of this.txn.changes) {
       for (const [uuid, change] of changes) {
+        if (++looked % ROWS_PER_STEP === 0) yield;
         if (change.new !== null) continue;
         const n = this.refs(table, uuid);
         if (n > 0 && change.old !== null) {
@@ -65,7 +77,10 @@ class StrongRefs {
     }
     for (const [table, changes] of this.txn.changes) {
       if (table.strongColumns.length === 0) continue;
-      for (const [uuid, change] of changes) this.checkTargets(table, uuid, change.old, change.new);
+      for (const [uuid, change] of changes) {
+        this.checkTargets(table, uuid, change.old, change.new);
+        if (++looked % ROWS_PER_STEP === 0) yield;
+      }
     }
   }
 
@@ -98,9 +113,11 @@ class StrongRefs {
     });
   }
 
-  collectGarbage(): void {
+  *collectGarbage(): Generator<void> {
+    let n = 0;
     for (let next = this.candidates.pop(); next !== undefined; next = this.candidates.pop()) {
       const [table, uuid] = next;
+      if (++n % ROWS_PER_STEP === 0) yield;
       const row = this.txn.get(table, uuid);
       if (row === undefined || this.refs(table, uuid) > 0) continue;
       this.txn.delete(table, row);
@@ -110,7 +127,8 @@ class StrongRefs {
 }
 
 /** Removes weak references to rows that are not there; true if that changed anything. */
-function removeWeakRefs(txn: Transaction, strong: StrongRefs): boolean {
+function* removeWeakRefs(txn: Transaction, strong: StrongRefs): Generator<void, boolean> {
+  let n = 0;
   const affected = new Map<Table, Set<Uuid>>();
   const add = (table: Table, uuid: Uuid) => {
     let rows = affected.get(table);
@@ -119,6 +137,7 @@ function removeWeakRefs(txn: Transaction, strong: StrongRefs): boolean {
   };
   for (const [table, changes] of txn.changes) {
     for (const [uuid, change] of changes) {
+      if (++n % ROWS_PER_STEP === 0) yield;
       if (change.new !== null && table.weakColumns.length > 0) add(table, uuid);
       if (change.new !== null || change.old === null) continue;
       for (const [referrer, { table: referring }] of table.weak.get(uuid) ?? []) add(referring, referrer);
@@ -127,6 +146,7 @@ function removeWeakRefs(txn: Transaction, strong: StrongRefs): boolean {
   let changed = false;
   for (const [table, rows] of affected) {
     for (const uuid of rows) {
+      if (++n % ROWS_PER_STEP === 0) yield;
       const row = txn.get(table, uuid);
       if (row === undefined) continue;
       const values = danglingRemoved(txn, table, row);
@@ -195,15 +215,16 @@ function checkMaxRows(txn: Transaction): void {
   }
 }
 
-function checkIndexes(txn: Transaction): void {
+function* checkIndexes(txn: Transaction): Generator<void> {
+  let n = 0;
   for (const [table, changes] of txn.changes) {
-    if (table.indexes.length === 0) continue;
     // What is alone and has not moved meets no other.
     const [only] = changes.size === 1 ? changes.values() : [];
-    table.schema.indexes.forEach((columns, i) => {
-      if (only !== undefined && sameColumns(columns, only)) return;
+    for (const [i, columns] of table.schema.indexes.entries()) {
+      if (only !== undefined && sameColumns(columns, only)) continue;
       const seen = new Map<string, Row>();
       for (const [uuid, change] of changes) {
+        if (++n % ROWS_PER_STEP === 0) yield;
         if (change.new === null) continue;
         const key = indexKey(columns, change.new);
         const twin = seen.get(key) ?? existingTwin(txn, table, i, key, uuid);
@@ -213,7 +234,7 @@ function checkIndexes(txn: Transaction): void {
         }
         seen.set(key, change.new);
       }
-    });
+    }
   }
 }
 
