@@ -78,8 +78,9 @@ export type PmdControl = {
       /** Float64 indices. */
       readonly queueStatsAt: readonly number[];
       readonly neighbor: number;
-      /** Word index. */
+      /** Word indices. */
       readonly policerAt: number;
+      readonly egressAt: number;
     }
   /** `neighbor` is an index of `PmdWorkerData.neighbors`. */
   | { readonly type: 'addRemote'; readonly no: number; readonly neighbor: number }
@@ -165,7 +166,7 @@ function run(data: PmdWorkerData): void {
         pmd.removePort(m.no);
         const half = openNetdevPort(m.spec, { arena, pool, now, queues: m.queues, half: data.half });
         const sender = m.neighbor < 0 ? null : neighbors[m.neighbor];
-        pmd.addPort(m.no, half, m.queues, m.queueStatsAt, sender, m.spec.txClasses?.length, m.policerAt);
+        pmd.addPort(m.no, half, m.queues, m.queueStatsAt, sender, m.spec.txClasses?.length, m.policerAt, m.egressAt);
         wakes.set(m.no, m.spec.wakes === true);
         break;
       }

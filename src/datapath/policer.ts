@@ -1,6 +1,6 @@
 /**
- * Ingress policing: token buckets of bits and of packets for what a port receives, refilled each millisecond. All threads
- * that poll the port share them. `ovs-vswitchd.conf.db(5)`, "Ingress Policing"
+ * Policing: token buckets of bits and of packets for what a port receives, or sends, refilled each millisecond. All threads
+ * that poll the port share them. `ovs-vswitchd.conf.db(5)`, "Ingress Policing", "Configuration for egress-policer QoS"
  */
 
 /** Words. Rates are bits and packets a millisecond, 0 for no limit. */
@@ -40,6 +40,16 @@ export function setPolicer(i32: Int32Array, at: number, limits: PolicerLimits): 
   Atomics.store(i32, at + P.BITS, bits);
   Atomics.store(i32, at + P.PACKETS, packets);
   Atomics.store(i32, at + P.IS_ON, limits.kbitsRate > 0 || limits.kpktsRate > 0 ? 1 : 0);
+}
+
+/** `cir` and `cbs` are bytes a second and bytes; 0 lets everything pass. */
+export function setEgressPolicer(i32: Int32Array, at: number, cir: number, cbs: number): void {
+  setPolicer(i32, at, {
+    kbitsRate: Math.ceil((cir * 8) / 1000),
+    kbitsBurst: (cbs * 8) / 1000,
+    kpktsRate: 0,
+    kpktsBurst: 0,
+  });
 }
 
 export function refillPolicer(i32: Int32Array, at: number, ms: number): void {

@@ -40,6 +40,15 @@ export class NetdevJourneys implements JourneySource {
     this.tellPmds();
   }
 
+  /** Packets that wait go on, and nobody is looked for until `restarted`. False: nobody was. */
+  letGo(): boolean {
+    if (this.filters.length === 0) return false;
+    this.host.hosts().forEach((host, index) => {
+      host.watch([], this.generation, index);
+    });
+    return true;
+  }
+
   /** New PMDs know of no filters. */
   restarted(): void {
     this.whenRestarted();

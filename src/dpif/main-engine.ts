@@ -35,6 +35,7 @@ export class MainEngine implements PmdEngine {
   readonly plan: RxqPlan;
   readonly deaths = 0;
   onUpcall: PmdEngine['onUpcall'] = () => {};
+  onLetGo: PmdEngine['onLetGo'] = async () => {};
   onRestart: PmdEngine['onRestart'] = () => {};
   onHostsGone: PmdEngine['onHostsGone'] = () => {};
   private readonly env: NetdevEnv;
@@ -176,6 +177,7 @@ export class MainEngine implements PmdEngine {
           null,
           port.spec.txClasses?.length,
           port.policerAt,
+          port.egressAt,
         );
       }
     }

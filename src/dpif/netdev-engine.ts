@@ -12,6 +12,8 @@ export interface PmdEngine {
   readonly hosts: readonly PmdHost[];
   readonly plan: RxqPlan;
   onUpcall: (host: PmdHost, record: UpcallRecord) => void;
+  /** All PMDs are about to be replaced: what waits in them goes on before. */
+  onLetGo: () => Promise<void>;
   /** The PMDs are new ones: ports are there again, flows are not. */
   onRestart: () => void;
   /** These PMDs are about to end; others go on. */

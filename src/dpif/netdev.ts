@@ -29,7 +29,7 @@ import type { PmdHost, UpcallRecord } from '../datapath/pmd-host.ts';
 import { PMD_STAT, PMD_STATS } from '../datapath/pmd-stats.ts';
 import type { DpAction, UserspaceAction } from '../flow/dp-actions.ts';
 import { FlowKey, type FlowMask } from '../flow/key.ts';
-import { DP_WORDS } from '../flow/layout.ts';
+import { DP_WORDS, OFS } from '../flow/layout.ts';
 import type { Netdev, NetdevEnv } from '../netdev/netdev.ts';
 import { LARGE_FRAME_MAX } from '../packet/frame.ts';
 import type { DpFlow, DpFlowStats, Dpif, DpifStats, DpMeters, DpPort, Upcall } from './dpif.ts';
@@ -53,9 +53,13 @@ const COUNT = {
 
 const log = vlog('dpif_netdev');
 
+/** How long PMDs that are replaced have to send what waited at breakpoints. */
+const LET_GO_MS = 1000;
+
 /** Flows that a datapath holds at most. */
 const MAX_FLOWS = 1 << 20;
 
+const VLAN_WORD = OFS.vlan_tpid >> 2;
 /** What `flowPut` compares and stores. */
 const wanted = { key: new FlowKey(), mask: new FlowKey() };
 
@@ -120,6 +124,7 @@ export class DpifNetdev implements Dpif {
     this.engine = engine;
     engine.onUpcall = (host, record) => this.upcall(host, record);
     engine.onRestart = () => this.reinstall();
+    engine.onLetGo = () => this.letGo();
     engine.onHostsGone = (hosts) => this.forgetHosts(hosts);
     this.config = engine.plan.config;
     tellPmdConfig(null, this.config, new Map());
@@ -249,6 +254,8 @@ export class DpifNetdev implements Dpif {
     fullMask.copyFrom(mask);
     // A classifier is per port, so the port is always looked at.
     fullMask.w[0] = -1;
+    // A flow's text cannot say "with or without a tag": where nobody looked, it is the tag of this packet or that it has none.
+    if (fullMask.w[VLAN_WORD] === 0) fullMask.w[VLAN_WORD] = -1;
     for (let w = DP_WORDS; w < fullMask.w.length; w++) fullMask.w[w] = 0;
     for (let w = 0; w < DP_WORDS; w++) maskedKey.w[w] = key.w[w] & fullMask.w[w];
 
@@ -466,6 +473,11 @@ export class DpifNetdev implements Dpif {
     } catch (e) {
       log.err(`${this.type}@${this.name}: upcall failed: ${e instanceof Error ? (e.stack ?? e.message) : String(e)}`);
     }
+  }
+
+  /** A thread that has died answers no more. */
+  private async letGo(): Promise<void> {
+    if (this.journeys.letGo()) await Promise.race([this.quiesce(), clock.sleep(LET_GO_MS)]);
   }
 
   async quiesce(): Promise<void> {

@@ -8,7 +8,7 @@ import type { Arena } from '../base/arena.ts';
 import { clock } from '../base/clock.ts';
 import { vlog } from '../base/vlog.ts';
 import { PMD_STAT, RXQ_STAT, RXQ_STATS_BYTES } from '../datapath/pmd-stats.ts';
-import { POLICER_BYTES, setPolicer } from '../datapath/policer.ts';
+import { POLICER_BYTES, setEgressPolicer, setPolicer } from '../datapath/policer.ts';
 import type { Netdev, PortSpec } from '../netdev/netdev.ts';
 import type { PmdConfig } from './pmd-config.ts';
 import {
@@ -36,8 +36,9 @@ export interface PlannedPort {
   readonly netdev: Netdev;
   readonly spec: PortSpec;
   readonly queues: readonly PlannedQueue[];
-  /** Word index. */
+  /** Word indices: of what it may receive, and send. */
   readonly policerAt: number;
+  readonly egressAt: number;
 }
 
 export interface PlannedQueue {
@@ -124,8 +125,9 @@ export class RxqPlan {
       queues.push({ no, queue, statAt: at >> 3, history: [], counted: 0, core: -1 });
     }
     const policer = this.arena.alloc(POLICER_BYTES);
-    if (policer < 0) return null;
-    const port: PlannedPort = { no, netdev, spec, queues, policerAt: policer >> 2 };
+    const egress = this.arena.alloc(POLICER_BYTES);
+    if (policer < 0 || egress < 0) return null;
+    const port: PlannedPort = { no, netdev, spec, queues, policerAt: policer >> 2, egressAt: egress >> 2 };
     this.ports.set(no, port);
     this.police(no);
     return port;
@@ -137,12 +139,16 @@ export class RxqPlan {
     this.ports.delete(no);
     for (const q of port.queues) this.arena.free(q.statAt << 3, RXQ_STATS_BYTES);
     this.arena.free(port.policerAt << 2, POLICER_BYTES);
+    this.arena.free(port.egressAt << 2, POLICER_BYTES);
   }
 
-  /** Takes the limits of what the port may receive from its device. */
+  /** Takes the limits of what the port may receive and send from its device. */
   police(no: number): void {
     const port = this.ports.get(no);
-    if (port?.netdev.policing) setPolicer(this.arena.i32, port.policerAt, port.netdev.policing);
+    if (port === undefined) return;
+    const { policing, qos } = port.netdev;
+    if (policing) setPolicer(this.arena.i32, port.policerAt, policing);
+    if (qos) setEgressPolicer(this.arena.i32, port.egressAt, qos.egress.cir, qos.egress.cbs);
   }
 
   /** Gives every queue of the ports that `isPlanned` a core, and says so in the log. */

@@ -56,6 +56,7 @@ export class WorkerEngine implements PmdEngine {
   readonly plan: RxqPlan;
   deaths = 0;
   onUpcall: PmdEngine['onUpcall'] = () => {};
+  onLetGo: PmdEngine['onLetGo'] = async () => {};
   onRestart: PmdEngine['onRestart'] = () => {};
   onHostsGone: PmdEngine['onHostsGone'] = () => {};
   private readonly env: NetdevEnv;
@@ -292,7 +293,16 @@ export class WorkerEngine implements PmdEngine {
       thread,
       isRemote
         ? { type: 'addRemote', no, neighbor }
-        : { type: 'add', no, spec, queues: part.queues, queueStatsAt: statsAt, neighbor, policerAt: port.policerAt },
+        : {
+            type: 'add',
+            no,
+            spec,
+            queues: part.queues,
+            queueStatsAt: statsAt,
+            neighbor,
+            policerAt: port.policerAt,
+            egressAt: port.egressAt,
+          },
     );
     return error;
   }
@@ -388,6 +398,7 @@ export class WorkerEngine implements PmdEngine {
   private async relaunch(): Promise<void> {
     const old = this.threads;
     const ports = [...this.plan.all()];
+    await this.onLetGo();
     await this.stopThreads();
     this.conntrack.recover();
     for (const { no, netdev } of ports) {

@@ -9,7 +9,7 @@ import { LinuxError } from '../linux/libc.ts';
 import { allLinkStats, getLink, type LinkInfo, type LinkStats, setLink, watchLinks } from '../linux/link.ts';
 import { FRAME_MAX, LARGE_FRAME_MAX } from '../packet/frame.ts';
 import type { Netdev, NetdevQos, NetdevStats, Policing, PortSpec } from './netdev.ts';
-import { LinuxQos, QOS_TYPES } from './qos.ts';
+import { EGRESS_POLICER, EgressPolicer, LinuxQos, QOS_TYPES } from './qos.ts';
 import { NO_POLICING, sameMap } from './soft-netdev.ts';
 
 /** The largest MTU whose frames, with Ethernet header and a VLAN tag, fit an ordinary frame chunk. */
@@ -118,16 +118,20 @@ export abstract class LinuxNetdev implements Netdev {
   protected abstract readonly mirrored: boolean;
 
   private makeQos(qos: LinuxQos): NetdevQos {
+    const egress = new EgressPolicer();
     return {
-      types: QOS_TYPES,
+      types: [EGRESS_POLICER, ...QOS_TYPES],
       get type() {
-        return qos.type;
+        return egress.isOn ? EGRESS_POLICER : qos.type;
       },
+      egress,
       set: (config) => {
         const link = this.link;
-        if (link !== null && qos.set(config, link.ifindex, link.mtu, clock.nowMs())) this.changed();
+        const isPoliced = config?.type === EGRESS_POLICER;
+        const isOther = link !== null && qos.set(isPoliced ? null : config, link.ifindex, link.mtu, clock.nowMs());
+        if (egress.set(config) || isOther) this.changed();
       },
-      details: () => qos.details(),
+      details: () => (egress.isOn ? egress.details() : qos.details()),
       queues: () => (this.link === null ? [] : qos.views(this.link.ifindex)),
       queueIds: () => qos.queueIds(),
     };

@@ -63,6 +63,8 @@ export interface NetdevQos {
   readonly type: string;
   set(config: QosConfig | null): void;
   details(): readonly (readonly [string, number])[];
+  /** What the switch itself polices of what is sent; 0 bytes a second for nothing. */
+  readonly egress: { readonly cir: number; readonly cbs: number };
   queues(): readonly QueueView[];
   queueIds(): readonly number[];
 }

@@ -188,3 +188,33 @@ function number(text: string | undefined): number | null {
   const n = Number(text ?? '');
   return text === undefined || !Number.isFinite(n) || n <= 0 ? null : n;
 }
+
+/** `egress-policer`: what a port may send, in bytes of IP packets. It needs nothing of the kernel, so any port can have it. */
+export class EgressPolicer {
+  cir = 0;
+  cbs = 0;
+  get isOn(): boolean {
+    return this.cir > 0;
+  }
+
+  /** True when anything changed. Other types of QoS take it away. */
+  set(config: QosConfig | null): boolean {
+    const isMine = config?.type === EGRESS_POLICER;
+    const cir = isMine ? (number(config.details.get('cir')) ?? 0) : 0;
+    const cbs = isMine ? (number(config.details.get('cbs')) ?? DEFAULT_CBS) : 0;
+    const isChanged = cir !== this.cir || cbs !== this.cbs;
+    this.cir = cir;
+    this.cbs = cbs;
+    return isChanged;
+  }
+
+  details(): readonly (readonly [string, number])[] {
+    return [
+      ['cir', this.cir],
+      ['cbs', this.cbs],
+    ];
+  }
+}
+
+export const EGRESS_POLICER = 'egress-policer';
+const DEFAULT_CBS = 2048;

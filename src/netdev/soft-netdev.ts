@@ -1,5 +1,6 @@
 /** What devices that exist only inside the switch have in common: an address, an MTU and a state that are just kept. */
-import type { Netdev, NetdevStats, Policing, PortSpec } from './netdev.ts';
+import type { Netdev, NetdevQos, NetdevStats, Policing, PortSpec } from './netdev.ts';
+import { EGRESS_POLICER, EgressPolicer } from './qos.ts';
 
 let made = 0;
 
@@ -33,6 +34,7 @@ export abstract class SoftNetdev implements Netdev {
   }
 
   policing: Policing = NO_POLICING;
+  readonly qos: NetdevQos = this.makeQos();
   otherConfig: ReadonlyMap<string, string> = new Map();
 
   setPolicing(policing: Policing): void {
@@ -45,6 +47,24 @@ export abstract class SoftNetdev implements Netdev {
     if (sameMap(config, this.otherConfig)) return;
     this.otherConfig = config;
     this.changed();
+  }
+
+  /** There is nothing to shape by, but sending can be policed. */
+  private makeQos(): NetdevQos {
+    const egress = new EgressPolicer();
+    return {
+      types: [EGRESS_POLICER],
+      get type() {
+        return egress.isOn ? EGRESS_POLICER : '';
+      },
+      egress,
+      set: (config) => {
+        if (egress.set(config)) this.changed();
+      },
+      details: () => (egress.isOn ? egress.details() : []),
+      queues: () => [],
+      queueIds: () => [],
+    };
   }
 
   abstract setConfig(options: ReadonlyMap<string, string>): string | null;

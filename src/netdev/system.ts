@@ -169,8 +169,8 @@ class SystemNetdev extends LinuxNetdev {
     this.link = link;
     const insists = this.mode !== 'off' && this.mode !== 'best-effort';
     const offloads = this.env.userspaceTso === true && this.type === 'system' && !insists;
-    const xdp = this.mode === 'off' || offloads || this.qos.type !== '' ? null : this.tryXdp(link);
-    if (this.qos.type !== '') this.whyNotXdp = `${this.qos.type} is the kernel's`;
+    const xdp = this.mode === 'off' || offloads || this.linuxQos.type !== '' ? null : this.tryXdp(link);
+    if (this.linuxQos.type !== '') this.whyNotXdp = `${this.linuxQos.type} is the kernel's`;
     if (!xdp && (insists || this.type !== 'system')) {
       throw new Error(`${this.name}: xdp-mode ${this.mode}: ${this.whyNotXdp}`);
     }
@@ -204,7 +204,7 @@ class SystemNetdev extends LinuxNetdev {
       slotsAt.push(this.slotsAt + q);
       this.env.arena.i32[this.slotsAt + q] = 0;
     }
-    const queued = tso || this.steering() === 'hash' || this.qos.type !== '';
+    const queued = tso || this.steering() === 'hash' || this.linuxQos.type !== '';
     const txClasses = this.qos.queueIds();
     const txFd = this.keep(openSendSocket(link.ifindex, { vnetHeader: tso, queued }));
     return {
