@@ -477,7 +477,8 @@ export class DpifNetdev implements Dpif {
 
   /** A thread that has died answers no more. */
   private async letGo(): Promise<void> {
-    if (this.journeys.letGo()) await Promise.race([this.quiesce(), clock.sleep(LET_GO_MS)]);
+    if (this.journeys.letGo())
+      await Promise.race([this.quiesce(), new Promise((resolve) => setTimeout(resolve, LET_GO_MS).unref())]);
   }
 
   async quiesce(): Promise<void> {
