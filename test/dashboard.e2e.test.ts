@@ -124,7 +124,8 @@ describe('dashboard', { skip }, () => {
     await details.waitFor(WAIT);
     assert.match(await details.innerText(), /drop-rule[\s\S]*cookie=0xbad/);
     assert.equal(await details.locator('canvas').count(), 1, 'a chart of its traffic');
-    await details.getByText("a recent one's journey").click();
+    const reason = details.locator('.drops li', { hasText: 'cookie=0xbad' });
+    await reason.getByText("a recent one's journey").click();
     await page.locator('.story .drop-line', { hasText: 'cookie=0xbad' }).first().waitFor(WAIT);
     await page.goBack();
     await details.waitFor(WAIT);
@@ -327,8 +328,10 @@ describe('dashboard', { skip }, () => {
     for (const name of ['topology', 'caches', `flows?bridge=${bridge}`, 'trace', 'journeys', 'database']) {
       await open(`#/${name}`);
       await page.locator('main > *').waitFor(WAIT);
-      const width = await page.evaluate<number>('document.documentElement.scrollWidth');
-      assert.ok(width <= 375, `${name} is ${width} wide`);
+      for (const element of ['document.documentElement', 'document.querySelector("main")']) {
+        const width = await page.evaluate<number>(`${element}.scrollWidth`);
+        assert.ok(width <= 375, `${name}: ${element} is ${width} wide`);
+      }
     }
     await page.setViewportSize({ width: 1280, height: 800 });
   });
