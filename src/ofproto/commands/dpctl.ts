@@ -14,6 +14,7 @@ import { megaflowJson } from '../json/megaflow.ts';
 import { configurationText, portTypeText } from './dpif.ts';
 import { type Backers, datapathName, isNamed } from './find.ts';
 import { formatFlow, parseUfid } from './flow-text.ts';
+import { registerNormalize } from './normalize.ts';
 
 /** All errors of this family begin with the program's name. */
 function fail(text: string): never {
@@ -144,6 +145,7 @@ export function registerDpctlCommands(backers: Backers): void {
     return '';
   });
 
+  registerNormalize();
   register('parse-actions', 'actions', 1, MANY_ARGS, ({ rest }) =>
     rest.map((text) => `${formatDpActions(actionsOf(text))}\n`).join(''),
   );
