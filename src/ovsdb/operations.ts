@@ -230,11 +230,11 @@ class Operation {
   private columns(table: Table): (ColumnSchema | '_uuid' | '_version')[] {
     const json = this.p.json['columns'] as Json[] | undefined;
     if (json === undefined) return ['_uuid', '_version', ...table.schema.columns];
-    if (!json.every((name) => typeof name === 'string') || new Set(json).size !== json.length) {
-      throw syntaxError(json, 'array of distinct column names expected');
-    }
+    const seen = new Set<Json>();
     return json.map((name) => {
-      const column = findColumn(table.schema, name as string);
+      if (typeof name !== 'string' || seen.has(name)) throw syntaxError(json, 'array of distinct column names expected');
+      seen.add(name);
+      const column = findColumn(table.schema, name);
       if (column === undefined) throw syntaxError(json, `${name} is not a valid column name`);
       return column;
     });
@@ -326,8 +326,8 @@ class Operation {
   }
 
   private delete(): JsonObject {
-    const table = this.table();
     this.p.required('where', 'array');
+    const table = this.table();
     this.p.finish();
     this.checkWritable();
     const condition = this.where(table);
