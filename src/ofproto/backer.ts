@@ -16,6 +16,7 @@ import { Bridge } from './bridge.ts';
 import { executePacketOut } from './handlers/packet-out.ts';
 import { JourneyCollector } from './journey/collector.ts';
 import { DropLedger } from './journey/drops.ts';
+import type { AutoAttachConfig } from './lldp.ts';
 import type { OfPort } from './ofport.ts';
 import type { Ofproto, OfprotoBacker } from './ofproto.ts';
 import { Revalidator } from './revalidator.ts';
@@ -166,6 +167,13 @@ export class Backer implements OfprotoBacker {
     const flow = dpKey.clone();
     flow.set32(OFS.in_port, state.inPort);
     return { flow, bridge: state.bridge };
+  }
+
+  /** A bridge's own settings, or those of any bridge: they are the machine's. */
+  autoAttach(bridge: Bridge): AutoAttachConfig | null {
+    if (bridge.autoAttach) return bridge.autoAttach;
+    for (const other of this.bridgeTable.values()) if (other.autoAttach) return other.autoAttach;
+    return null;
   }
 
   nowMs(): number {

@@ -33,6 +33,7 @@ import type { FlowEvent, Origin } from './flow-monitor.ts';
 import type { Group } from './group.ts';
 import { inBandRules } from './in-band.ts';
 import { Lacp, type LacpConfig } from './lacp.ts';
+import { type AutoAttachConfig, startLldp, stopLldp } from './lldp.ts';
 import { MacLearning } from './mac-learning.ts';
 import { McastSnooping } from './mcast-snooping.ts';
 import { Meters } from './meters.ts';
@@ -94,6 +95,7 @@ export class Bridge implements Ofproto, XlateBridge {
   mcast: McastSnooping<XlateBundle> | null = null;
   spanningTree: SpanningTree | null = null;
   rapidTree: RapidSpanningTree | null = null;
+  autoAttach: AutoAttachConfig | null = null;
   readonly groups = new Map<number, Group>();
   /** Geneve options by the number of their `tun_metadata` field. */
   readonly tlvTable = new Map<number, TlvMap>();
@@ -238,6 +240,7 @@ export class Bridge implements Ofproto, XlateBridge {
     this.tree?.removePort(ofport);
     stopBfd(port);
     stopCfm(port);
+    stopLldp(port);
     this.portTable.remove(port);
     this.backer.portRemoved(port);
     this.refreshBundles();
@@ -542,6 +545,20 @@ export class Bridge implements Ofproto, XlateBridge {
       if (config) startCfm(this, port, config);
     }
     if (!config) this.healthChanged(port);
+  }
+
+  setLldp(ofport: number, isEnabled: boolean): void {
+    const port = this.portTable.get(ofport);
+    if (!port || isEnabled === (port.lldp !== null)) return;
+    if (isEnabled) startLldp(this, port);
+    else {
+      stopLldp(port);
+      this.backer.revalidateAll();
+    }
+  }
+
+  setAutoAttach(config: AutoAttachConfig | null): void {
+    this.autoAttach = config;
   }
 
   /** Link health detection found a port fit, or no more so. */

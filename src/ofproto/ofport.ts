@@ -13,6 +13,7 @@ import type { PhyPort, PortStats } from '../openflow/messages.ts';
 import type { Bfd } from './bfd.ts';
 import type { Bundle } from './bundle.ts';
 import type { Cfm } from './cfm.ts';
+import type { Lldp } from './lldp.ts';
 import type { XlateProtocol } from './xlate/protocols.ts';
 import type { XlatePort, XlateSpanning } from './xlate/types.ts';
 
@@ -69,6 +70,7 @@ export class OfPort implements XlatePort {
   readonly stats: VirtualStats | null;
   bfd: Bfd | null = null;
   cfm: Cfm | null = null;
+  lldp: Lldp | null = null;
   protocols: readonly XlateProtocol[] = [];
   /** What a spanning tree lets pass here; null without one. */
   spanning: (XlateSpanning & { readonly bits: number }) | null = null;

@@ -12,6 +12,7 @@ import type { BfdConfig } from './bfd.ts';
 import type { CfmConfig } from './cfm.ts';
 import type { ExportersConfig } from './export/exporters.ts';
 import type { LacpConfig } from './lacp.ts';
+import type { AutoAttachConfig } from './lldp.ts';
 import type { RstpSetup } from './rapid-spanning-tree.ts';
 import type { StpSetup } from './spanning-tree.ts';
 
@@ -171,6 +172,8 @@ export interface Ofproto {
   /** Null for none. */
   setBfd(ofport: number, config: BfdConfig | null): void;
   setCfm(ofport: number, config: CfmConfig | null): void;
+  setLldp(ofport: number, isEnabled: boolean): void;
+  setAutoAttach(config: AutoAttachConfig | null): void;
 
   /** All mirrors of the bridge, in order. */
   setMirrors(mirrors: readonly MirrorConfig[]): void;

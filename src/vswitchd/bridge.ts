@@ -112,7 +112,9 @@ export class Bridge {
       if (ofport === null) continue;
       this.ofproto.setBfd(ofport, bfdConfig(one.bfd ?? new Map()));
       this.ofproto.setCfm(ofport, cfmConfig(one));
+      this.ofproto.setLldp(ofport, one.lldp ?? false);
     }
+    this.ofproto.setAutoAttach(spec.autoAttach);
     this.ofproto.setExporters(spec.exporters);
     const ofportOf = (name: string): number | null => this.interfaces.get(name)?.ofport ?? null;
     this.ofproto.setStp(stpSetup(spec, ofportOf));

@@ -14,6 +14,7 @@ import type { QosConfig } from '../netdev/qos.ts';
 import { PREFIX_FIELDS } from '../ofproto/classifier.ts';
 import type { ExportersConfig } from '../ofproto/export/exporters.ts';
 import type { LacpConfig } from '../ofproto/lacp.ts';
+import type { AutoAttachConfig } from '../ofproto/lldp.ts';
 import { MCAST_DEFAULT_AGING_S, MCAST_DEFAULT_SIZE } from '../ofproto/mcast-snooping.ts';
 import type {
   BondConfig,
@@ -42,6 +43,7 @@ export interface InterfaceSpec {
   /** Of the port. */
   readonly qos?: QosConfig | null;
   readonly bfd?: ReadonlyMap<string, string>;
+  readonly lldp?: boolean;
   readonly cfmMpid?: bigint | null;
   readonly ofportRequest: number | null;
   /** What the database last said; kept over a restart of the switch. */
@@ -73,6 +75,7 @@ export interface BridgeSpec {
   readonly hwaddr: Uint8Array | null;
   readonly stp: boolean;
   readonly exporters: ExportersConfig;
+  readonly autoAttach: AutoAttachConfig | null;
   readonly rstp: boolean;
   readonly otherConfig: ReadonlyMap<string, string>;
   readonly controllerRows: readonly Row[];
@@ -148,6 +151,7 @@ function readBridge(row: Row): BridgeSpec {
     hwaddr: parseMac(otherConfig.get('hwaddr')),
     stp: row.boolean('stp_enable'),
     exporters: readExporters(row),
+    autoAttach: readAutoAttach(row),
     rstp: row.boolean('rstp_enable'),
     otherConfig,
     controllerRows,
@@ -241,6 +245,7 @@ function readInterface(row: Row, qos: QosConfig | null): InterfaceSpec {
     options: row.map('options'),
     otherConfig: row.map('other_config'),
     bfd: row.map('bfd'),
+    lldp: row.map('lldp').get('enable') === 'true',
     cfmMpid: cfmMpid(row),
     ofportRequest: row.integer('ofport_request'),
     lastOfport: last !== null && last >= 1 && last <= MAX_OFPORT ? last : null,
@@ -293,6 +298,17 @@ function readBond(row: Row): BondConfig | null {
     lacpFallback: config.get('lacp-fallback-ab') === 'true',
   };
   return row.refs('interfaces').length > 1 ? bond : null;
+}
+
+function readAutoAttach(bridge: Row): AutoAttachConfig | null {
+  const [row] = bridge.refs('auto_attach');
+  if (!row) return null;
+  const { keys, values } = row.get('mappings');
+  return {
+    systemName: row.string('system_name'),
+    systemDescription: row.string('system_description'),
+    mappings: keys.map((isid, i) => ({ isid: Number(isid), vlan: Number(values?.[i] ?? 0) })),
+  };
 }
 
 function readMcastSnooping(config: ReadonlyMap<string, string>): McastSnoopingConfig {

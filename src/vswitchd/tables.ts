@@ -41,6 +41,7 @@ export const SWITCH_TABLES: TableRequests = {
     'external_ids',
     'flood_vlans',
     'mcast_snooping_enable',
+    'auto_attach',
     'netflow',
     'sflow',
     'ipfix',
@@ -95,6 +96,7 @@ export const SWITCH_TABLES: TableRequests = {
     'link_speed',
     'lacp_current',
     'bfd',
+    'lldp',
     'bfd_status',
     'cfm_mpid',
     'cfm_fault',
@@ -132,6 +134,7 @@ export const SWITCH_TABLES: TableRequests = {
     'snaplen',
     'statistics',
   ],
+  AutoAttach: ['system_name', 'system_description', 'mappings'],
   NetFlow: ['targets', 'engine_type', 'engine_id', 'add_id_to_interface', 'active_timeout'],
   sFlow: ['targets', 'agent', 'header', 'polling', 'sampling'],
   IPFIX: [

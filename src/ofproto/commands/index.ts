@@ -5,6 +5,7 @@ import { registerWhyDrop } from '../journey/why-drop.ts';
 import { registerTop } from '../top.ts';
 import { registerTrace } from '../trace.ts';
 import { registerTunnelCommands } from '../tunnel/commands.ts';
+import { registerAutoAttachCommands } from './autoattach.ts';
 import { registerBfdCommands } from './bfd.ts';
 import { registerBondCommands } from './bond.ts';
 import { registerBridgeCommands } from './bridge.ts';
@@ -28,6 +29,7 @@ export function registerOfprotoCommands(backers: () => Iterable<Backer>): void {
   registerCfmCommands(backers);
   registerBfdCommands(backers);
   registerStpCommands(backers);
+  registerAutoAttachCommands(backers);
   registerRstpCommands(backers);
   registerMdbCommands(backers);
   registerDpifCommands(backers);
