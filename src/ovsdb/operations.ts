@@ -232,7 +232,8 @@ class Operation {
     if (json === undefined) return ['_uuid', '_version', ...table.schema.columns];
     const seen = new Set<Json>();
     return json.map((name) => {
-      if (typeof name !== 'string' || seen.has(name)) throw syntaxError(json, 'array of distinct column names expected');
+      if (typeof name !== 'string' || seen.has(name))
+        throw syntaxError(json, 'array of distinct column names expected');
       seen.add(name);
       const column = findColumn(table.schema, name);
       if (column === undefined) throw syntaxError(json, `${name} is not a valid column name`);
