@@ -26,7 +26,6 @@ export interface Latency {
   /** Garbage collections meanwhile, and the longest pause in milliseconds. */
   readonly gcs: number;
   readonly gcMs: number;
-  /** Bytes of the classifier's memory for a megaflow: entry, tables, index. */
 }
 
 /** Nanoseconds of processor time of the main thread so far. */
