@@ -190,19 +190,24 @@ function longFile(path: string): void {
 
 const bigRows = () => scaled(200_000);
 
-const value = 'v'.repeat(80);
-const ids = ['map', Array.from({ length: 9 }, (_, k) => [`key-${k}-${'k'.repeat(10)}`, value])];
+/** Nine pairs, the values of which are of this row alone. */
+const ids = (row: number) => {
+  const value = `${row}`.padStart(78, 'v');
+  return ['map', Array.from({ length: 9 }, (_, k) => [`key-${k}-${'k'.repeat(10)}`, `${value}-${k}`])];
+};
 
 function growingFile(path: string): void {
   const records = [encodeRecord(SCHEMA)];
   for (let i = 0; i < scaled(100_000); i++) {
-    records.push(encodeRecord({ _date: 0, _is_diff: true, Item: { [uuid(i)]: { name: `i${i}`, ids } } }));
+    records.push(encodeRecord({ _date: 0, _is_diff: true, Item: { [uuid(i)]: { name: `i${i}`, ids: ids(i) } } }));
   }
   writeFileSync(path, Buffer.concat(records));
 }
 
 function bigFile(path: string): void {
-  const rows = Object.fromEntries(Array.from({ length: bigRows() }, (_, i) => [uuid(i), { name: `i${i}`, ids }]));
+  const rows = Object.fromEntries(
+    Array.from({ length: bigRows() }, (_, i) => [uuid(i), { name: `i${i}`, ids: ids(i) }]),
+  );
   writeFileSync(path, Buffer.concat([encodeRecord(SCHEMA), encodeRecord({ _date: 0, Item: rows })]));
 }
 

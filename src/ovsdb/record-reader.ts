@@ -56,7 +56,7 @@ const SAFE_DIGITS = 15;
 
 /** Short strings that were met lately are not made anew: the same few names, keys and uuids make up most of a file. */
 const INTERN_SLOTS = 4096;
-const INTERN_LENGTH = 40;
+const INTERN_LENGTH = 128;
 
 /** A scalar that many rows have. */
 const COMMON = new Map<Atom, Datum>([true, false, 0, 1, '', ZERO_UUID].map((atom) => [atom, scalarDatum(atom)]));
