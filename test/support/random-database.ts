@@ -89,7 +89,7 @@ const column = (name: string, names: readonly string[]): fc.Arbitrary<RandomColu
           type: { key: key.json, ...(value === null ? {} : { value: value.json }), min, max },
           ...(mutable ? {} : { mutable }),
           // A strong reference that no file keeps leads nowhere when the file is read.
-        ...(ephemeral && !key.isReference && !value?.isReference ? { ephemeral } : {}),
+          ...(ephemeral && !key.isReference && !value?.isReference ? { ephemeral } : {}),
         } as JsonObject,
         values: value === null ? setOf(key.atoms, min, max) : mapOf(key.atoms, value.atoms, min, max),
       };
