@@ -39,6 +39,8 @@ export interface PlannedPort {
   /** Word indices: of what it may receive, and send. */
   readonly policerAt: number;
   readonly egressAt: number;
+  /** What its policers were last set to. */
+  limits: string;
 }
 
 export interface PlannedQueue {
@@ -127,7 +129,7 @@ export class RxqPlan {
     const policer = this.arena.alloc(POLICER_BYTES);
     const egress = this.arena.alloc(POLICER_BYTES);
     if (policer < 0 || egress < 0) return null;
-    const port: PlannedPort = { no, netdev, spec, queues, policerAt: policer >> 2, egressAt: egress >> 2 };
+    const port: PlannedPort = { no, netdev, spec, queues, policerAt: policer >> 2, egressAt: egress >> 2, limits: '' };
     this.ports.set(no, port);
     this.police(no);
     return port;
@@ -147,6 +149,10 @@ export class RxqPlan {
     const port = this.ports.get(no);
     if (port === undefined) return;
     const { policing, qos } = port.netdev;
+    // Setting limits fills the buckets: only when they are others.
+    const limits = JSON.stringify([policing, qos?.egress.cir, qos?.egress.cbs]);
+    if (limits === port.limits) return;
+    port.limits = limits;
     if (policing) setPolicer(this.arena.i32, port.policerAt, policing);
     if (qos) setEgressPolicer(this.arena.i32, port.egressAt, qos.egress.cir, qos.egress.cbs);
   }
