@@ -43,7 +43,7 @@ export function registerServerCommands(server: OvsdbServer, exit: () => void, co
   });
   registerCommand('ovsdb-server/list-dbs', '', 0, 0, () => lines(server.databaseNames()));
   registerCommand('ovsdb-server/get-db-storage-status', 'DB', 1, 1, ([name]) => {
-    if (server.store(name!) === undefined) throw new UnixctlError('unknown database');
+    if (server.store(name!) === undefined) throw new UnixctlError('Failed to find the database.');
     return 'status: ok\n';
   });
   registerCommand('ovsdb-server/memory-trim-on-compaction', 'on|off', 1, 1, ([value]) => {
