@@ -36,6 +36,23 @@ function endsOf(text: string, member: string): { actor: string[]; partner: strin
 const sent = (sandbox: Sandbox, port: number): number =>
   Number(/tx pkts=(\d+)/.exec(sandbox.run('ovs-ofctl', 'dump-ports', 'br0', String(port)).out)?.[1] ?? 0);
 
+/** Connections leave by both links. */
+async function isSpread(s: Sandbox): Promise<void> {
+  const before = [sent(s, 1), sent(s, 2)];
+  for (let port = 1; port <= 64; port++) {
+    const packet =
+      `in_port(100),eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02),eth_type(0x0800),` +
+      `ipv4(src=10.0.0.1,dst=10.0.0.2,proto=6,tos=0,ttl=64,frag=no),tcp(src=${1000 + port},dst=80)`;
+    assert.equal(s.run('ovs-appctl', 'netdev-dummy/receive', 'br0', packet).status, 0);
+  }
+  const spread = (): number[] => [sent(s, 1) - before[0], sent(s, 2) - before[1]];
+  await until(() => spread()[0] + spread()[1] >= 64, 'packets to be sent', 5000);
+  assert.ok(
+    spread().every((n) => n >= 10),
+    `spread ${spread().join()}`,
+  );
+}
+
 test('two ends agree on an aggregation, use both links by hash, and notice silence', { timeout: 90_000 }, async (t) => {
   const missing = missingOriginal();
   if (missing) return t.skip(missing);
@@ -75,19 +92,7 @@ test('two ends agree on an aggregation, use both links by hash, and notice silen
   await until(() => current() === 'true', 'the database to know', 5000);
 
   // Many connections: the datapath's hash spreads them over both links, each always by the same.
-  const before = [sent(ours, 1), sent(ours, 2)];
-  for (let port = 1; port <= 64; port++) {
-    const packet =
-      `in_port(100),eth(src=02:00:00:00:00:01,dst=02:00:00:00:00:02),eth_type(0x0800),` +
-      `ipv4(src=10.0.0.1,dst=10.0.0.2,proto=6,tos=0,ttl=64,frag=no),tcp(src=${1000 + port},dst=80)`;
-    assert.equal(ours.run('ovs-appctl', 'netdev-dummy/receive', 'br0', packet).status, 0);
-  }
-  const spread = (): number[] => [sent(ours, 1) - before[0], sent(ours, 2) - before[1]];
-  await until(() => spread()[0] + spread()[1] >= 64, 'packets to be sent', 5000);
-  assert.ok(
-    spread().every((n) => n >= 10),
-    `spread ${spread().join()}`,
-  );
+  await isSpread(ours);
   const flows = ask(ours, 'dpctl/dump-flows');
   assert.match(flows, /actions:hash\(l4\(0\)\),recirc\(0x/);
   assert.match(flows, /dp_hash\(0x[0-9a-f]+\/0xff\)/);
@@ -97,6 +102,19 @@ test('two ends agree on an aggregation, use both links by hash, and notice silen
   );
   const trace = (flow: string): string => ask(ours, 'ofproto/trace', 'br0', flow).split('\n').slice(-3).join('\n');
   assert.match(trace('in_port=e0,dl_type=0x8809,dl_dst=01:80:c2:00:00:02'), /Consists of LACP packets\./);
+
+  // The datapath may choose without sending packets round.
+  vsctl(ours, 'set', 'port', 'bond0', 'other-config:lb-output-action=true');
+  const [, id] = /lb_output action: enabled, bond-id: (\d+)/.exec(ask(ours, 'bond/show', 'bond0')) ?? [];
+  assert.ok(id);
+  assert.match(
+    ask(ours, 'ofproto/trace', 'br0', 'in_port=LOCAL,tcp,dl_src=02:00:00:00:00:01'),
+    RegExp(`lb_output\\(${id}\\)`),
+  );
+  assert.match(ask(ours, 'dpif-netdev/bond-show'), RegExp(`^Bonds:\n  bond-id ${id}:\n    bucket 0 - member \\d+\n`));
+  ask(ours, 'revalidator/wait');
+  await isSpread(ours);
+  assert.match(ask(ours, 'dpctl/dump-flows'), RegExp(`actions:lb_output\\(${id}\\)`));
 
   // The other end falls silent.
   theirs.stop();

@@ -69,6 +69,7 @@ function datapathSamples(): Map<string, DpAction> {
     push_nsh: { kind: 'push_nsh', header: new Uint8Array(24) },
     pop_nsh: { kind: 'pop_nsh' },
     add_mpls: { kind: 'add_mpls', ethertype: 0x8847, lse: 0 },
+    lb_output: { kind: 'lb_output', bondId: 1 },
     recirc: { kind: 'recirc', id: 1 },
     hash: { kind: 'hash', algorithm: 'l4', basis: 0 },
     sample: { kind: 'sample', probability: 1, actions: [] },

@@ -33,6 +33,7 @@ export const OP = {
   PUSH_NSH: 22,
   POP_NSH: 23,
   ADD_MPLS: 24,
+  LB_OUTPUT: 25,
 } as const;
 
 /** Position in this list is the header's number in code. */
@@ -91,6 +92,8 @@ export interface UserspaceIds {
   add(userspace: UserspaceAction): number;
   /** Without it there are no tunnels, and what `tnl_pop` pops is nobody's. */
   readonly tunnels?: TunnelFacts | undefined;
+  /** The word of a bond's table, 0 when there is none. Without it there are no bonds. */
+  bondAt?(id: number): number;
   /** The word of a meter's block, 0 when there is none. Without it there are no meters. */
   meterAt?(id: number): number;
   /** The port number that stands for queue `priority` (`skb_priority`) of a port; `port` itself where there is none. */
@@ -203,6 +206,9 @@ function encodeOne(a: DpAction, out: number[], ids: UserspaceIds): number {
     case 'add_mpls':
       out.push(be16(a.ethertype), be32(a.lse));
       return OP.ADD_MPLS;
+    case 'lb_output':
+      out.push(ids.bondAt?.(a.bondId) ?? 0, a.bondId);
+      return OP.LB_OUTPUT;
     case 'recirc':
       out.push(be32(a.id));
       return OP.RECIRC;

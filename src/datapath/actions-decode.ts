@@ -66,6 +66,8 @@ export function decodeAction(code: Int32Array, at: number, userspace: Userspace)
       return { kind: 'pop_nsh' };
     case OP.ADD_MPLS:
       return { kind: 'add_mpls', ethertype: be16(a & 0xffff), lse: be32(b) };
+    case OP.LB_OUTPUT:
+      return { kind: 'lb_output', bondId: b };
     case OP.RECIRC:
       return { kind: 'recirc', id: be32(a) };
     case OP.HASH:

@@ -8,6 +8,7 @@ import type { ArenaViews } from '../base/arena.ts';
 import { FRAME_DATA, FRAME_GSO, FRAME_INNER, FRAME_LEN, type FramePool } from '../packet/frame.ts';
 import { OP, SET_HEADERS, SET_RANGES } from './actions-code.ts';
 import { BURST, PacketBatch, SLOT_WORDS } from './batch.ts';
+import { BOND_BUCKETS } from './bonds.ts';
 import { makeTracker } from './ct/tracker.ts';
 import { DROP } from './drop-reason.ts';
 import { type Extractor, mix } from './extract.ts';
@@ -206,6 +207,11 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
           cut = UNCUT;
           break;
         }
+        case OP.LB_OUTPUT:
+          for (let j = 0; j < n; j++) lbOutput(b, list[j], i32[pc + 1], cut, isLast);
+          if (isLast) return;
+          cut = UNCUT;
+          break;
         case OP.USERSPACE:
           for (let j = 0; j < n; j++) {
             refresh(b, list[j]);
@@ -341,6 +347,23 @@ export function makeActionRunner(host: ActionsHost): ActionRunner {
       transfer(b, i, to, move);
     }
     if (to.n > 0) exec(to, identity, to.n, pc, end, level + 1);
+  }
+
+  /** Sends the packet, or a copy of it, to the member of a bond that its hash names. */
+  function lbOutput(b: PacketBatch, i: number, table: number, cut: number, isLast: boolean): void {
+    const bucket = b.hash[i] & (BOND_BUCKETS - 1);
+    const port = table === 0 ? -1 : i32[table + bucket];
+    if (port === -1) {
+      if (isLast) host.drop(b.frames[i], DROP.NO_PORT);
+      else host.countDrop(DROP.NO_PORT);
+      return;
+    }
+    const frame = isLast ? b.frames[i] : copyFrame(b.frames[i], cut);
+    if (frame < 0) return;
+    const f = frame >> 2;
+    if (i32[f + FRAME_LEN] > cut) i32[f + FRAME_LEN] = cut;
+    Atomics.add(i32, table + BOND_BUCKETS + bucket, i32[f + FRAME_LEN]);
+    host.send(port, frame);
   }
 
   function recirc(b: PacketBatch, list: Int32Array, n: number, id: number, level: number, move: boolean): void {

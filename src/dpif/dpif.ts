@@ -122,6 +122,15 @@ export interface DpMeterStats {
   readonly bands: readonly { readonly packets: number; readonly bytes: number }[];
 }
 
+/** Bonds that a datapath sends by itself, by numbers that the slow path gives out; `lb_output` names them. */
+export interface DpBonds {
+  /** A port for each of 256 buckets, null for none. False without memory. */
+  set(id: number, ports: readonly (number | null)[]): boolean;
+  delete(id: number): void;
+  /** Bytes by bucket since the last time. */
+  bytes(id: number): readonly number[];
+}
+
 /** The meters of a datapath, by numbers that the slow path gives out; the `meter` action names them. */
 export interface DpMeters {
   readonly maxMeters: number;
@@ -205,6 +214,8 @@ export interface Dpif {
   readonly memory?: { readonly size: number; readonly used: number };
   /** Without it the datapath has no meters. */
   readonly meters?: DpMeters;
+  /** Without it the datapath has no `lb_output`. */
+  readonly bonds?: DpBonds;
 
   /** At most one receiver, set once. It gets upcalls in batches and must not throw. */
   onUpcalls(receiver: (upcalls: readonly Upcall[]) => void): void;

@@ -15,6 +15,7 @@ export interface CommandedDpif {
   /** The longest nap of a PMD in microseconds, or what holds for PMDs of which nothing is said. */
   sleepUs(core: number | null): number;
   subtableUses(): number;
+  readonly bonds: { list(): Iterable<{ readonly id: number; readonly ports: readonly number[] }> };
 }
 
 const datapaths = new Set<CommandedDpif>();
@@ -295,10 +296,15 @@ function parserSet(args: string[]): string {
   return `Miniflow extract implementation set to scalar, on pmd thread ${args[1]}.\n`;
 }
 
-/** Bonds hash in translation: the datapath has none of its own. */
+/** Bonds that the datapath sends by itself. */
 function bondShow(args: string[]): string {
-  select(args, true);
-  return '';
+  const { dpif } = select(args, true);
+  const lines: string[] = [];
+  for (const { id, ports } of dpif.bonds.list()) {
+    if (lines.length === 0) lines.push('Bonds:');
+    lines.push(`  bond-id ${id}:`, ...ports.map((port, bucket) => `    bucket ${bucket} - member ${port}`));
+  }
+  return lines.map((line) => `${line}\n`).join('');
 }
 
 const COMMANDS: readonly (readonly [string, string, number, number, CommandHandler])[] = [

@@ -11,6 +11,7 @@ import { clock } from '../base/clock.ts';
 import { coverage } from '../base/coverage.ts';
 import { vlog } from '../base/vlog.ts';
 import { encodeActions, OP, unsupportedAction } from '../datapath/actions-code.ts';
+import { BondTables } from '../datapath/bonds.ts';
 import { CMD, UPCALL } from '../datapath/commands.ts';
 import { Conntrack } from '../datapath/ct/host.ts';
 import { byteSwap32 } from '../datapath/extract.ts';
@@ -96,6 +97,8 @@ export class DpifNetdev implements Dpif {
   readonly journeys: NetdevJourneys;
   private readonly meterTable: MeterTable;
   private readonly tunnels: NetdevTunnels;
+  readonly bonds: BondTables;
+  private readonly bondAt = (id: number): number => this.bonds.at(id);
   private readonly meterAt = (id: number): number => this.meterTable.at(id);
   /** `set_queue` names a queue by its number; the port's packet half knows those that it has. */
   private readonly queueOf = (port: number, priority: number): number => {
@@ -116,6 +119,7 @@ export class DpifNetdev implements Dpif {
   private constructor(options: DpifOptions, engine: PmdEngine, conntrack: Conntrack) {
     this.conntrack = conntrack;
     this.meterTable = new MeterTable(options.env.arena);
+    this.bonds = new BondTables(options.env.arena);
     this.tunnels = new NetdevTunnels(options.env.arena, (port) => this.portTable.get(port)?.netdev.type);
     this.name = options.name;
     this.type = options.type ?? 'netdev';
@@ -325,6 +329,7 @@ export class DpifNetdev implements Dpif {
     const code = encodeActions(actions, {
       add: (u) => this.addUserspace(u, userspaceIds),
       meterAt: this.meterAt,
+      bondAt: this.bondAt,
       queueOf: this.queueOf,
       tunnels: this.tunnels.facts,
     });
@@ -430,6 +435,7 @@ export class DpifNetdev implements Dpif {
     const code = encodeActions(actions, {
       add: (u) => this.addUserspace(u, ids),
       meterAt: this.meterAt,
+      bondAt: this.bondAt,
       queueOf: this.queueOf,
       tunnels: this.tunnels.facts,
     });

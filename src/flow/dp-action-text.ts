@@ -65,6 +65,8 @@ export function formatDpAction(a: DpAction, names?: PortNamer): string {
     case 'pop_eth':
     case 'ct_clear':
       return a.kind;
+    case 'lb_output':
+      return `lb_output(${a.bondId})`;
     case 'recirc':
       return `recirc(${sharpHex(a.id)})`;
     case 'hash':
@@ -230,6 +232,10 @@ function parseOne(text: string, portByName: ByName | undefined, depth: number): 
       const src = parseEth(a?.get('src') ?? '');
       const dst = parseEth(a?.get('dst') ?? '');
       return src && dst ? { kind: 'push_eth', src, dst } : null;
+    }
+    case 'lb_output': {
+      const bondId = number(args);
+      return bondId === null ? null : { kind: 'lb_output', bondId };
     }
     case 'recirc': {
       const id = number(args);

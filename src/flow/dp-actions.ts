@@ -25,6 +25,8 @@ export type DpAction =
   | { readonly kind: 'add_mpls'; readonly ethertype: number; readonly lse: number }
   | { readonly kind: 'recirc'; readonly id: number }
   | { readonly kind: 'hash'; readonly algorithm: 'l4' | 'sym_l4'; readonly basis: number }
+  /** To the member of a bond that the packet's hash names. */
+  | { readonly kind: 'lb_output'; readonly bondId: number }
   | { readonly kind: 'sample'; readonly probability: number; readonly actions: readonly DpAction[] }
   | { readonly kind: 'clone'; readonly actions: readonly DpAction[] }
   | { readonly kind: 'trunc'; readonly maxLen: number }

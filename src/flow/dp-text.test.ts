@@ -192,6 +192,7 @@ const ACTIONS = [
   'push_nsh(flags=0,ttl=63,mdtype=1,np=3,spi=0x1234,si=255,c1=0x11223344,c2=0x0,c3=0x0,c4=0x0)',
   'push_nsh(flags=0,ttl=63,mdtype=2,np=3,spi=0x0,si=255,md2=0x10000a0412345678)',
   'pop_nsh()',
+  'lb_output(19)',
   'userspace(pid=0,sFlow(vid=5,pcp=2,output=2147483650),actions)',
   'userspace(pid=0,ipfix(output_port=4294967295))',
   'userspace(pid=0,flow_sample(probability=1000,collector_set_id=7,obs_domain_id=2,obs_point_id=3,output_port=1,egress))',

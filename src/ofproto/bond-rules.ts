@@ -67,8 +67,24 @@ export class BondRules {
     return this.bridge.addInternalRule(match, PRIORITY, [{ kind: 'output', port: ofport, maxLen: 0 }]);
   }
 
+  /** Gives the datapath a table of its own, or takes it away; returns whether it has one now. */
+  updateTable(bond: Bond): boolean {
+    const { bonds } = this.bridge.backer.dpif;
+    if (!bonds || !bond.config.lbOutput) {
+      bonds?.delete(this.recircId);
+      return false;
+    }
+    const ports = Array.from({ length: BOND_BUCKETS }, (_, hash) => {
+      const ofport = bond.memberOf(hash)?.port.ofport;
+      return ofport === undefined ? null : (this.bridge.ofport(ofport)?.dpPort ?? null);
+    });
+    return bonds.set(this.recircId, ports);
+  }
+
   /** Tells the bond what its rules have carried since last time. */
   creditAll(bond: Bond): void {
+    const table = bond.lbOutput ? (this.bridge.backer.dpif.bonds?.bytes(this.recircId) ?? []) : [];
+    for (const [hash, bytes] of table.entries()) bond.credit(hash, bytes);
     for (let hash = 0; hash < BOND_BUCKETS; hash++) this.credit(bond, hash);
   }
 
@@ -82,6 +98,7 @@ export class BondRules {
   close(): void {
     for (const one of this.placed) if (one && !one.rule.removed) this.bridge.tables.remove(one.rule, 'flush');
     this.placed.fill(null);
+    this.bridge.backer.dpif.bonds?.delete(this.recircId);
     this.bridge.backer.recirc.unpin(this.recircId);
   }
 }

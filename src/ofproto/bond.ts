@@ -50,6 +50,8 @@ export class Bond implements XlateBond {
   private lacp: Lacp | null = null;
   /** Of the rules that send what the datapath has hashed. */
   recircId: number | null = null;
+  /** The datapath has a table of its own for the bond. */
+  lbOutput = false;
   /** Before loads are compared. */
   onCount: () => void = () => {};
 

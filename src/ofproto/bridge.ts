@@ -387,9 +387,11 @@ export class Bridge implements Ofproto, XlateBridge {
     if (bond.mode === 'balance-tcp') {
       bundle.bondRules ??= new BondRules(this);
       bundle.bondRules.update(bond);
+      bond.lbOutput = bundle.bondRules.updateTable(bond);
     } else {
       bundle.bondRules?.close();
       bundle.bondRules = null;
+      bond.lbOutput = false;
     }
     bond.recircId = bundle.bondRules?.recircId ?? null;
     this.backer.revalidateAll();

@@ -17,7 +17,7 @@ export const FEATURES: readonly (readonly [key: string, name: string, value: 'Ye
   ['check_pkt_len', 'Check pkt length action', 'Yes'],
   ['ct_timeout', 'Conntrack timeout policy', 'No'],
   ['explicit_drop_action', 'Explicit Drop action', 'Yes'],
-  ['lb_output_action', 'Optimized Balance TCP mode', 'No'],
+  ['lb_output_action', 'Optimized Balance TCP mode', 'Yes'],
   ['ct_zero_snat', 'Conntrack all-zero IP SNAT', 'Yes'],
   ['add_mpls', 'MPLS Label add', 'Yes'],
   ['max_vlan_headers', 'Max VLAN headers', 2],

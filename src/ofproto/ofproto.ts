@@ -53,6 +53,8 @@ export interface BondConfig {
   readonly activeMac: Uint8Array | null;
   readonly allMembersActive: boolean;
   readonly lacp: 'off' | 'active' | 'passive';
+  /** `balance-tcp`: the datapath chooses, without recirculation. */
+  readonly lbOutput?: boolean;
   /** Without a partner that speaks LACP be an `active-backup` bond. */
   readonly lacpFallback: boolean;
 }

@@ -296,6 +296,7 @@ function readBond(row: Row): BondConfig | null {
     allMembersActive: config.get('all-members-active') === 'true',
     lacp: lacp === 'active' || lacp === 'passive' ? lacp : 'off',
     lacpFallback: config.get('lacp-fallback-ab') === 'true',
+    lbOutput: config.get('lb-output-action') === 'true',
   };
   return row.refs('interfaces').length > 1 ? bond : null;
 }

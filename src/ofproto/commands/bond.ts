@@ -78,7 +78,7 @@ function show(bond: Bond): string {
     `bond_mode: ${config.mode}`,
     `bond may use recirculation: ${bond.recircId === null ? 'no' : 'yes'}, Recirc-ID : ${bond.recircId ?? -1}`,
     `bond-hash-basis: ${config.hashBasis}`,
-    'lb_output action: disabled, bond-id: -1',
+    `lb_output action: ${bond.lbOutput ? `enabled, bond-id: ${bond.recircId}` : 'disabled, bond-id: -1'}`,
   ];
   if (config.mode === 'balance-slb') lines.push(`all members active: ${config.allMembersActive}`);
   lines.push(`updelay: ${config.upDelayMs} ms`, `downdelay: ${config.downDelayMs} ms`);

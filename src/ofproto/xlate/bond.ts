@@ -39,13 +39,14 @@ export function hashedBy(bond: XlateBond, bundle: XlateBundle): number | null {
 }
 
 /** The packet gets a hash and comes back to the bond's rules. */
-export function sendHashed(ctx: Ctx, recircId: number): void {
+export function sendHashed(ctx: Ctx, recircId: number, isDirect: boolean): void {
   if (ctx.flow.get32(OFS.packet_type) !== 0) {
     ctx.note('warn', 'Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.');
     return;
   }
   commitActions(ctx);
-  ctx.actions.push({ kind: 'hash', algorithm: 'l4', basis: 0 }, { kind: 'recirc', id: recircId });
+  if (isDirect) ctx.actions.push({ kind: 'lb_output', bondId: recircId });
+  else ctx.actions.push({ kind: 'hash', algorithm: 'l4', basis: 0 }, { kind: 'recirc', id: recircId });
 }
 
 /** By which `balance-slb` tells packets apart: 8 bits of source address and VLAN. */

@@ -212,7 +212,7 @@ export function send(ctx: Ctx, bundle: XlateBundle, inside: Tags): void {
     ctx.wc.set16(OFS.vlan_tci, ctx.wc.get16(OFS.vlan_tci) | 0xe000);
   }
   writeTags(ctx, tags, bundle.vlan.priorityTags === 'always');
-  if (toHash) sendHashed(ctx, toHash);
+  if (toHash) sendHashed(ctx, toHash, bundle.bond?.lbOutput ?? false);
   else sendTo(ctx, port.ofport);
   flow.set32(OFS.vlan_tpid, outer);
   flow.set32(OFS.vlan2_tpid, inner);

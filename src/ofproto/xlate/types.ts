@@ -76,6 +76,8 @@ export interface XlateBond {
   readonly basis: number;
   /** Where the datapath's hash decides: packets come back with this id and their hash. */
   readonly recircId?: number | null;
+  /** The datapath chooses by itself. */
+  readonly lbOutput?: boolean;
   /** May a packet come in by this member? `unless moved`: not if its source is known to be elsewhere. */
   admits(port: XlatePort, isMulticast: boolean): 'yes' | 'no' | 'unless moved';
   /** The member that packets with this hash leave by; null when none is up. */
