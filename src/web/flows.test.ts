@@ -30,7 +30,7 @@ function chosen(query: string, mode: 'says' | 'hits' = 'says'): number[] | strin
       actions: text.slice(text.indexOf('actions=') + 8),
     };
     // What a selection looks at.
-    return choice({ ...flow, cookie } as unknown as FlowStats, row as RuleRow) ? [i] : [];
+    return choice.chooses({ ...flow, cookie } as unknown as FlowStats, row as RuleRow) ? [i] : [];
   });
 }
 

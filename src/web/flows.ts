@@ -10,11 +10,12 @@ import { Match } from '../flow/match.ts';
 import { formatMatch, parseMatch, splitKeyValues } from '../flow/match-text.ts';
 import type { Names } from '../flow/names.ts';
 import { formatActions } from '../openflow/actions/index.ts';
-import type { FlowStats, OfMessage, OfMessageOf, OfMessageType } from '../openflow/messages.ts';
+import type { FlowStats, FlowStatsRequest, OfMessage, OfMessageOf, OfMessageType } from '../openflow/messages.ts';
 import { OFPP } from '../openflow/ports.ts';
 import { Vconn } from '../openflow/vconn.ts';
 import type { FlowsData, RuleHit, RuleRow } from './api.ts';
 import { Feed, repeat } from './feed.ts';
+import { Refused } from './switch.ts';
 
 const POLL_MS = 1500;
 /** Of the time, for asking and telling. */
@@ -24,6 +25,8 @@ const OFPG_ANY = 0xffffffff;
 const ALL_TABLES = 0xff;
 /** More than a person reads; who has more searches. */
 const MAX_SHOWN = 50_000;
+/** To dump more than that holds the switch up too long: it is asked only for what a search chooses. */
+const MAX_DUMPED = 100_000;
 
 /** How a query chooses rules: those that say at least as much, as `ovs-ofctl dump-flows` does, or all that such a packet may hit. */
 export type QueryMode = 'says' | 'hits';
@@ -46,10 +49,11 @@ export function flowsFeed(bridge: string, query: string, mode: QueryMode): Feed 
     let error: string | null = null;
     let shown = 0;
     let left = 0;
+    let total = 0;
 
     const all = (): FlowsData => {
       const rules = [...known.values()].filter((k) => k.isShown).map((k) => k.row);
-      return { kind: 'all', error, rules, total: known.size, left };
+      return { kind: 'all', error, rules, total, left };
     };
 
     const turn = async (): Promise<void> => {
@@ -57,12 +61,19 @@ export function flowsFeed(bridge: string, query: string, mode: QueryMode): Feed 
         connection = await OfConnection.open(bridge);
         names = await connection.names();
         const choice = selection(query, mode, names);
-        selects = typeof choice === 'string' ? () => false : choice;
+        selects = typeof choice === 'string' ? { chooses: () => false, match: null, table: ALL_TABLES } : choice;
         error = typeof choice === 'string' ? choice : null;
         known.clear();
         [round, shown, left] = [0, 0, 0];
+        total = await connection.count();
       }
-      const stats = await connection.flows();
+      const stats = await connection.chosen(selects as Selection, total <= MAX_DUMPED);
+      if (stats === null) {
+        error = `this bridge has ${total.toLocaleString('en')} rules: search for what they say, such as table=0,ip, to see some`;
+        round++;
+        return publish(all());
+      }
+      if (stats.isAll) total = stats.flows.length;
       const now = Date.now();
       const seconds = Math.max((now - lastAt) / 1000, 1e-3);
       lastAt = now;
@@ -70,7 +81,7 @@ export function flowsFeed(bridge: string, query: string, mode: QueryMode): Feed 
       const added: RuleRow[] = [];
       const hits: RuleHit[] = [];
       const removed: number[] = [];
-      for (const f of stats) {
+      for (const f of stats.flows) {
         const key = keyOf(f);
         const before = known.get(key);
         if (before) {
@@ -80,7 +91,7 @@ export function flowsFeed(bridge: string, query: string, mode: QueryMode): Feed 
           continue;
         }
         const row = rowOf(f, nextId++, now, names);
-        const isChosen = (selects as Selection)(f, row);
+        const isChosen = (selects as Selection).chooses(f, row);
         const isShown = isChosen && shown < MAX_SHOWN;
         if (isShown) shown++;
         else if (isChosen) left++;
@@ -96,7 +107,7 @@ export function flowsFeed(bridge: string, query: string, mode: QueryMode): Feed 
       }
       if (round === 1) publish(all());
       else if (added.length + removed.length + hits.length > 0)
-        publish({ kind: 'change', added, removed, hits, total: known.size, left } satisfies FlowsData);
+        publish({ kind: 'change', added, removed, hits, total, left } satisfies FlowsData);
     };
     const turns = repeat({ ms: POLL_MS, share: SHARE }, turn, (problem) => {
       connection?.close();
@@ -167,7 +178,14 @@ function count(row: RuleRow, f: FlowStats, now: number, seconds: number): RuleHi
 
 // ---- queries ----
 
-type Selection = (f: FlowStats, row: RuleRow) => boolean;
+type Chooses = (f: FlowStats, row: RuleRow) => boolean;
+
+interface Selection {
+  readonly chooses: Chooses;
+  /** What the switch itself can choose by; null where it cannot. */
+  readonly match: Match | null;
+  readonly table: number;
+}
 
 /**
  * What a query chooses, or what is wrong with it: fields of a match, and `table=`, `cookie=`, `priority=` as `dump-flows` prints them.
@@ -175,26 +193,29 @@ type Selection = (f: FlowStats, row: RuleRow) => boolean;
  */
 export function selection(query: string, mode: QueryMode, names: Names): Selection | string {
   const text = query.trim();
-  if (text === '') return () => true;
+  if (text === '') return { chooses: () => true, match: null, table: ALL_TABLES };
   const asMatch = matchSelection(text, mode, names);
   if (typeof asMatch !== 'string') return asMatch;
   // Nobody writes `=` first in a search for a word.
   if (/^[\w.:-]*=/.test(text)) return asMatch;
   const words = text.toLowerCase().split(/\s+/);
-  return (_f, row) => {
+  const chooses: Chooses = (_f, row) => {
     const all = `table=${row.table},priority=${row.priority},${row.match} ${row.cookie} ${row.actions}`.toLowerCase();
     return words.every((word) => all.includes(word));
   };
+  return { chooses, match: null, table: ALL_TABLES };
 }
 
 function matchSelection(text: string, mode: QueryMode, names: Names): Selection | string {
-  const asked: Selection[] = [];
+  const asked: Chooses[] = [];
+  let table = ALL_TABLES;
   const fields: string[] = [];
   for (const { key, value, hasValue } of splitKeyValues(text)) {
     if (key === 'table' || key === 'priority') {
       const wanted = Number(value);
       if (!/^\d+$/.test(value)) return `${key}=${value}: not a number`;
       asked.push((f) => f[key] === wanted);
+      if (key === 'table') table = wanted;
     } else if (key === 'cookie') {
       const found = /^(0x[0-9a-f]+|\d+)(?:\/(-1|0x[0-9a-f]+|\d+))?$/i.exec(value);
       if (!found) return `cookie=${value}: not a cookie`;
@@ -207,10 +228,21 @@ function matchSelection(text: string, mode: QueryMode, names: Names): Selection 
   if (!parsed.ok) return parsed.error;
   const { match } = parsed;
   asked.push((f) => (mode === 'says' ? f.match.isSubsetOf(match) : f.match.overlaps(match)));
-  return (f, row) => asked.every((one) => one(f, row));
+  const chooses: Chooses = (f, row) => asked.every((one) => one(f, row));
+  return { chooses, match: mode === 'says' ? match : null, table };
 }
 
 // ---- OpenFlow ----
+
+const request = (match: Match, table: number): FlowStatsRequest => ({
+  match,
+  table,
+  outPort: OFPP.NONE,
+  outGroup: OFPG_ANY,
+  cookie: 0n,
+  cookieMask: 0n,
+  nxm: true,
+});
 
 /** One request at a time to a bridge's `mgmt` socket. */
 export class OfConnection {
@@ -258,7 +290,7 @@ export class OfConnection {
         fail(new Error(`no answer within ${REPLY_MS / 1000} s`));
       }, REPLY_MS);
       const take = (message: OfMessage): void => {
-        if (message.type === 'error') return fail(new Error(`the switch refuses (${message.name})`));
+        if (message.type === 'error') return fail(new Refused(`the switch refuses (${message.name})`));
         if (message.type !== type) return;
         // The type has just been compared.
         const part = message as unknown as OfMessageOf<T> & { more?: boolean };
@@ -270,19 +302,30 @@ export class OfConnection {
     });
   }
 
-  async flows(): Promise<FlowStats[]> {
-    const request: OfMessage = {
-      type: 'flow_stats_request',
-      match: new Match(),
-      table: ALL_TABLES,
-      outPort: OFPP.NONE,
-      outGroup: OFPG_ANY,
-      cookie: 0n,
-      cookieMask: 0n,
-      nxm: true,
-    };
-    const parts = await this.collect(request, 'flow_stats_reply');
+  /**
+   * At least the rules that a selection chooses; null when the switch cannot choose them, and all are not to be asked for.
+   */
+  async chosen(wanted: Selection, mayAskAll: boolean): Promise<{ flows: FlowStats[]; isAll: boolean } | null> {
+    if (mayAskAll) return { flows: await this.flows(new Match(), ALL_TABLES), isAll: true };
+    if (wanted.match === null && wanted.table === ALL_TABLES) return null;
+    try {
+      return { flows: await this.flows(wanted.match ?? new Match(), wanted.table), isAll: false };
+    } catch (error) {
+      // A field without its prerequisites.
+      if (error instanceof Refused) throw new Error(`${error.message}; say of which protocol the packets are`);
+      throw error;
+    }
+  }
+
+  async flows(match: Match, table: number): Promise<FlowStats[]> {
+    const parts = await this.collect({ type: 'flow_stats_request', ...request(match, table) }, 'flow_stats_reply');
     return parts.flatMap((part) => [...part.flows]);
+  }
+
+  async count(): Promise<number> {
+    const all = request(new Match(), ALL_TABLES);
+    const [reply] = await this.collect({ type: 'aggregate_request', ...all }, 'aggregate_reply');
+    return reply.flows;
   }
 
   async names(): Promise<Names> {
