@@ -11,7 +11,7 @@ import type { Atom, Uuid } from './atom.ts';
 import { changedSpan, type Datum, datumHas } from './datum.ts';
 import type { Row, RowChange } from './row.ts';
 import type { ColumnSchema, DatabaseSchema, TableSchema } from './schema.ts';
-import type { BaseType } from './types.ts';
+import { type BaseType, isScalar } from './types.ts';
 
 export type TableChanges = Map<Uuid, RowChange>;
 export type Changes = Map<Table, TableChanges>;
@@ -30,7 +30,7 @@ export class Table {
   readonly strong = new Map<Uuid, number>();
   /** Referred row → referring rows, each with its number of references. */
   readonly weak = new Map<Uuid, Map<Uuid, WeakReferrer>>();
-  readonly indexes: Map<string, Uuid>[];
+  readonly indexes: Map<IndexKey, Uuid>[];
   readonly strongColumns: readonly RefColumn[];
   readonly weakColumns: readonly RefColumn[];
 
@@ -54,10 +54,17 @@ function refColumns(schema: TableSchema, refType: BaseType['refType']): RefColum
     .filter((ref) => ref.key !== null || ref.value !== null);
 }
 
-/** What an index compares: the text of its columns. */
-export function indexKey(columns: readonly ColumnSchema[], row: Row): string {
-  if (columns.length === 1) return datumKey(row.data[columns[0]!.index]!);
+/** What an index compares: an atom for a column that holds just one, else a text. */
+export type IndexKey = Atom;
+
+export function indexKey(columns: readonly ColumnSchema[], row: Row): IndexKey {
+  if (columns.length === 1) return columnKey(columns[0]!, row.data[columns[0]!.index]!);
   return columns.map((column) => datumKey(row.data[column.index]!)).join('\u0000');
+}
+
+/** The key of an index over this column alone. */
+export function columnKey({ type }: ColumnSchema, datum: Datum): IndexKey {
+  return isScalar(type) ? datum.keys[0]! : datumKey(datum);
 }
 
 export function datumKey(datum: Datum): string {

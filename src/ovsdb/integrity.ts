@@ -5,7 +5,7 @@
  * nothing holds any more are deleted, weak references to rows that are gone are removed.
  */
 import { type Uuid, ZERO_UUID } from './atom.ts';
-import { type Database, diffRefs, indexKey, sameColumns, type Table } from './database.ts';
+import { type Database, diffRefs, type IndexKey, indexKey, sameColumns, type Table } from './database.ts';
 import { type Datum, datumToText } from './datum.ts';
 import { constraintViolation, OvsdbError } from './error.ts';
 import type { Row } from './row.ts';
@@ -222,7 +222,7 @@ function* checkIndexes(txn: Transaction): Generator<void> {
     const [only] = changes.size === 1 ? changes.values() : [];
     for (const [i, columns] of table.schema.indexes.entries()) {
       if (only !== undefined && sameColumns(columns, only)) continue;
-      const seen = new Map<string, Row>();
+      const seen = new Map<IndexKey, Row>();
       for (const [uuid, change] of changes) {
         if (++n % ROWS_PER_STEP === 0) yield;
         if (change.new === null) continue;
@@ -239,7 +239,7 @@ function* checkIndexes(txn: Transaction): Generator<void> {
 }
 
 // A row that this transaction changes too is met through the overlay.
-function existingTwin(txn: Transaction, table: Table, index: number, key: string, uuid: Uuid): Row | undefined {
+function existingTwin(txn: Transaction, table: Table, index: number, key: IndexKey, uuid: Uuid): Row | undefined {
   const other = table.indexes[index]!.get(key);
   if (other === undefined || other === uuid || txn.changes.get(table)?.has(other)) return undefined;
   return table.rows.get(other);

@@ -3,7 +3,7 @@
  */
 import { atomFromJson, newUuid, parseUuid, type Uuid, ZERO_UUID } from './atom.ts';
 import { type Condition, conditionFromJson, findColumn, matchesAll, uuidOfCondition } from './condition.ts';
-import { type Database, datumKey, type Table } from './database.ts';
+import { columnKey, type Database, datumKey, type Table } from './database.ts';
 import type { Datum } from './datum.ts';
 import { OvsdbError, syntaxError } from './error.ts';
 import { checkIntegrity } from './integrity.ts';
@@ -282,8 +282,9 @@ class Operation {
       if (typeof clause === 'boolean' || clause.function !== '==') continue;
       const { indexes } = table.schema;
       for (let i = 0; i < indexes.length; i++) {
-        if (indexes[i]!.length !== 1 || indexes[i]![0] !== clause.column) continue;
-        return table.indexes[i]!.get(datumKey(clause.argument)) ?? '';
+        const [column] = indexes[i]!;
+        if (indexes[i]!.length !== 1 || column !== clause.column) continue;
+        return table.indexes[i]!.get(columnKey(column!, clause.argument)) ?? '';
       }
     }
     return undefined;

@@ -6,7 +6,7 @@ import { applyRecord } from './file.ts';
 import { encodeBody, LogReader, WINDOW_SIZE } from './log-format.ts';
 import { RecordReader } from './record-reader.ts';
 import { schemaFromJson } from './schema.ts';
-import { type Json, type JsonObject, OvsdbError, stringifyJson } from './types.ts';
+import { type Atom, type Json, type JsonObject, OvsdbError, stringifyJson } from './types.ts';
 
 const SCHEMA = schemaFromJson({
   name: 'T',
@@ -32,7 +32,7 @@ const uuid = (i: number) => `${i.toString(16).padStart(8, '0')}-0000-4000-8000-0
 
 /** Everything that a database knows, its books included. */
 function all(db: Database): Json {
-  const entries = (map: ReadonlyMap<string, unknown>) => [...map].sort(([a], [b]) => (a < b ? -1 : 1));
+  const entries = (map: ReadonlyMap<Atom, unknown>) => [...map].sort(([a], [b]) => (a < b ? -1 : 1));
   return JSON.parse(
     stringifyJson(
       [...db.tables].map(([name, table]) => [

@@ -10,7 +10,7 @@
  * larger than the window is read row by row: after such an error the last row begun is read again when there are more bytes.
  */
 import { createHash } from 'node:crypto';
-import { type Atom, compareAtoms, type Uuid, ZERO_UUID } from './atom.ts';
+import { type Atom, compareAtoms, type Uuid } from './atom.ts';
 import type { Database, Table } from './database.ts';
 import { type Datum, datumApplyDiff, emptyDatum, scalarDatum, standsWhole } from './datum.ts';
 import { parseJson } from './json.ts';
@@ -58,8 +58,28 @@ const SAFE_DIGITS = 15;
 const INTERN_SLOTS = 4096;
 const INTERN_LENGTH = 128;
 
-/** A scalar that many rows have. */
-const COMMON = new Map<Atom, Datum>([true, false, 0, 1, '', ZERO_UUID].map((atom) => [atom, scalarDatum(atom)]));
+// Scalars that many rows have.
+const EMPTY_STRING = scalarDatum('');
+const ZERO_DATUM = scalarDatum(0);
+const ONE_DATUM = scalarDatum(1);
+const TRUE_DATUM = scalarDatum(true);
+const FALSE_DATUM = scalarDatum(false);
+
+function sharedScalar(atom: Atom): Datum {
+  switch (atom) {
+    case '':
+      return EMPTY_STRING;
+    case 0:
+      return ZERO_DATUM;
+    case 1:
+      return ONE_DATUM;
+    case true:
+      return TRUE_DATUM;
+    case false:
+      return FALSE_DATUM;
+  }
+  return scalarDatum(atom);
+}
 
 type State = 'start' | 'member' | 'row' | 'after table' | 'end' | 'done';
 
@@ -71,6 +91,7 @@ export class RecordReader {
   private good = 0;
   private goodValueCount = 0;
   private readonly interned: string[] = new Array<string>(INTERN_SLOTS).fill('');
+  private readonly internedHashes = new Int32Array(INTERN_SLOTS);
   private state: State = 'start';
   private table: Table | null = null;
   private isDiff = false;
@@ -378,8 +399,7 @@ export class RecordReader {
     const { key, value } = column.type;
     if (value !== null) return this.map(column, key, value);
     if (this.buffer[this.pos] === OPEN && this.buffer[this.pos + 2] === SET_START[2]) return this.set(column, key);
-    const atom = this.atom(key);
-    return COMMON.get(atom) ?? scalarDatum(atom);
+    return sharedScalar(this.atom(key));
   }
 
   private set(column: ColumnSchema, key: BaseType): Datum {
@@ -533,7 +553,8 @@ export class RecordReader {
   private intern(start: number, end: number, hash: number): string {
     const slot = (hash ^ (hash >>> 12)) & (INTERN_SLOTS - 1);
     const known = this.interned[slot]!;
-    if (known.length === end - start && this.isAt(known, start)) return known;
+    if (this.internedHashes[slot] === hash && known.length === end - start && this.isAt(known, start)) return known;
+    this.internedHashes[slot] = hash;
     return (this.interned[slot] = this.text(start, end));
   }
 
