@@ -15,19 +15,20 @@ const EINVAL = 22;
 
 /**
  * Creates the tap device `name`, or takes over one that nobody holds, such as another switch left behind; either goes when
- * the last descriptor closes. Opening it again gives another queue. With `vnet` a `virtio_net_hdr` stands before each
+ * the last descriptor closes. With `manyQueues`, which costs the kernel a quarter of a megabyte, opening it again gives
+ * another queue. With `vnet` a `virtio_net_hdr` stands before each
  * packet, and the host leaves checksums and segmentation to us. Throws `LinuxError`.
  */
-export function openTap(name: string, vnet = false): number {
+export function openTap(name: string, vnet = false, manyQueues = false): number {
   const fd = check(libc().open('/dev/net/tun', O.RDWR | O.NONBLOCK | O.CLOEXEC), 'opening "/dev/net/tun" failed');
   const ifreq = Buffer.alloc(40);
   ifreq.write(name, 0, 15, 'latin1');
   const flags = IFF_TAP | IFF_NO_PI | (vnet ? IFF_VNET_HDR : 0);
-  ifreq.writeUInt16LE(flags | IFF_MULTI_QUEUE, 16);
+  ifreq.writeUInt16LE(flags | (manyQueues ? IFF_MULTI_QUEUE : 0), 16);
   let result = libc().ioctl(fd, TUNSETIFF, ifreq);
   if (result < 0 && errno() === EINVAL) {
-    // A device that is there and was made for one queue.
-    ifreq.writeUInt16LE(flags, 16);
+    // A device that is there and was made for another number of queues.
+    ifreq.writeUInt16LE(flags | (manyQueues ? 0 : IFF_MULTI_QUEUE), 16);
     result = libc().ioctl(fd, TUNSETIFF, ifreq);
   }
   if (result < 0) {

@@ -6,7 +6,9 @@
  * A tap has as many queues as `n_rxq` says, a descriptor each; the kernel keeps a flow on one of them. Every thread may
  * write to any.
  */
+import { IFF } from '../linux/constants.ts';
 import { addressOf, LinuxError, libc } from '../linux/libc.ts';
+import { getLink } from '../linux/link.ts';
 import { openTap } from '../linux/tun.ts';
 import {
   FRAME_DATA,
@@ -43,7 +45,8 @@ class TapNetdev extends LinuxNetdev {
   readonly type: string;
   protected readonly mirrored = true;
   private readonly env: NetdevEnv;
-  private readonly fds: number[];
+  private fds: number[];
+  private hasManyQueues = false;
   private readonly tso: boolean;
   private readonly statsAt: number;
   private nRxq = 1;
@@ -62,8 +65,21 @@ class TapNetdev extends LinuxNetdev {
     const n = Number.isInteger(asked) && asked > 0 ? Math.min(asked, MAX_QUEUES) : 1;
     if (n === this.nRxq) return null;
     this.nRxq = n;
+    if (n > 1 && !this.hasManyQueues) this.remake();
     this.changed();
     return null;
+  }
+
+  /** Devices of one queue cannot have more: this one makes way for another. Addresses of the host's are lost with it. */
+  private remake(): void {
+    const before = getLink(this.name);
+    for (const fd of this.fds) libc().close(fd);
+    this.fds = [openTap(this.name, this.tso, true)];
+    this.hasManyQueues = true;
+    if (before === null) return;
+    this.setMac(before.mac);
+    this.setMtu(before.mtu);
+    if (before.flags & IFF.UP) this.setUp(true);
   }
 
   override wiring(): string {
@@ -76,7 +92,7 @@ class TapNetdev extends LinuxNetdev {
 
   portSpec(): PortSpec {
     while (this.fds.length > this.nRxq) libc().close(this.fds.pop() as number);
-    while (this.fds.length < this.nRxq) this.fds.push(openTap(this.name, this.tso));
+    while (this.fds.length < this.nRxq) this.fds.push(openTap(this.name, this.tso, true));
     const spec: TapSpec = {
       kind: 'tap',
       name: this.name,
