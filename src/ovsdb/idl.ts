@@ -210,6 +210,8 @@ export class Idl {
   private async begin(): Promise<void> {
     this.status.reset();
     const isAcceptable = this.askServer();
+    // Who awaits it hears of a failure; nobody may come to that.
+    isAcceptable.catch(() => undefined);
     if (this.options.eager && this.replica === null) await this.fillEagerly(isAcceptable);
     else if (await isAcceptable) await this.learnSchemaAndFill();
     if (!(await isAcceptable)) return;

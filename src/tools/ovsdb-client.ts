@@ -270,7 +270,7 @@ async function open(name: string, command: Command, args: string[]): Promise<Ses
   const rpc = await ClientRpc.open(server);
   let database = '';
   if (needs === 'database') {
-    const names = (await rpc.call('list_dbs', [])) as string[];
+    const names = await rpc.databases();
     if (args.length > min && names.includes(args[0]!)) database = args.shift()!;
     else database = defaultDatabase(names);
   }
@@ -300,8 +300,7 @@ async function schemaOf({ rpc, database }: { rpc: ClientRpc; database: string })
 }
 
 async function listDbs({ rpc }: Session): Promise<void> {
-  const names = (await rpc.call('list_dbs', [])) as string[];
-  for (const name of [...names].sort()) say(name);
+  for (const name of (await rpc.databases()).sort()) say(name);
 }
 
 function parseQuery(text: string): Json[] {

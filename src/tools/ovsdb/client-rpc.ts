@@ -111,6 +111,16 @@ export class ClientRpc {
     );
   }
 
+  /** `list_dbs`. */
+  async databases(): Promise<string[]> {
+    const names = await this.call('list_dbs', []);
+    if (!Array.isArray(names)) throw new Error('list_dbs response is not array');
+    return names.map((name, i) => {
+      if (typeof name !== 'string') throw new Error(`list_dbs response ${i} is not string`);
+      return name;
+    });
+  }
+
   close(): void {
     this.rpc.close();
   }
