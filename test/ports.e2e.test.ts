@@ -266,3 +266,32 @@ test('a capture is replayed and recorded', { skip: missing('ovs-vsctl', 'ovs-ofc
   await vsctl('set', 'interface', 'play', 'options:rx_pcap=/nonexistent');
   assert.match(await vsctl('get', 'interface', 'play', 'error'), /nonexistent: No such file or directory/);
 });
+
+test('afxdp says what it is, and counts what the kernel dropped', { skip, timeout: 60_000 }, async () => {
+  await using net = await network();
+  const { a, bridge } = net;
+  await net.vsctl('del-port', bridge, a.outer);
+  const options = ['type=afxdp', `options:n_rxq=${QUEUES}`];
+  await net.vsctl('add-port', bridge, a.outer, '--', 'set', 'interface', a.outer, ...options);
+  await until(() => pings(net), 5000, 'hosts reach each other');
+  assert.match(
+    await net.appctl('dpctl/show'),
+    new RegExp(
+      `${a.outer} \\(afxdp: n_rxq=${QUEUES}, use-need-wakeup=true, xdp-mode=best-effort, xdp-mode-in-use=native\\)`,
+    ),
+  );
+  await net.vsctl('set', 'interface', a.outer, 'options:xdp-mode=generic', 'options:use-need-wakeup=false');
+  const shown = async (): Promise<boolean> =>
+    /use-need-wakeup=false, xdp-mode=generic, xdp-mode-in-use=generic/.test(await net.appctl('dpctl/show'));
+  await until(shown, 5000, 'the other mode');
+  await until(() => pings(net), 5000, 'hosts reach each other');
+  await until(
+    async () => /xsk_queue_1_rx_dropped=0/.test(await net.vsctl('get', 'interface', a.outer, 'statistics')),
+    10_000,
+    'counters of the sockets',
+  );
+  await net.vsctl('--no-wait', 'set', 'interface', a.outer, 'options:xdp-mode=bogus');
+  const wrong = async (): Promise<boolean> =>
+    /could not set configuration \(Invalid argument\)/.test(await net.vsctl('get', 'interface', a.outer, 'error'));
+  await until(wrong, 5000, 'the error');
+});
