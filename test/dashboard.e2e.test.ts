@@ -168,6 +168,16 @@ describe('dashboard', { skip }, () => {
       page.locator('.rules .row.is-new', { hasText: 'udp' }).waitFor(WAIT),
       ours('ovs-ofctl', 'add-flow', bridge, 'table=7,priority=3,udp,actions=drop'),
     ]);
+    // The rule that a stronger one hides is found, and shown.
+    await ours('ovs-ofctl', 'add-flow', bridge, 'table=1,priority=7,icmp,nw_dst=10.93.0.9,actions=NORMAL');
+    await page.getByRole('button', { name: 'Lint' }).click();
+    const finding = page.locator('.lint li', { hasText: 'shadowed' });
+    await finding.waitFor(WAIT);
+    await finding.locator('.link').first().click();
+    await page.locator('.rules .row.is-active', { hasText: '10.93.0.9' }).waitFor(WAIT);
+    assert.equal(await text('.rules .row.is-active .c-priority'), '7');
+    await page.getByRole('button', { name: 'Close lint' }).click();
+    await ours('ovs-ofctl', '--strict', 'del-flows', bridge, 'table=1,priority=7,icmp,nw_dst=10.93.0.9');
     await page.getByText('hit in the last minute').click();
     await until(
       async () => (await rows.count()) >= 3 && !(await page.locator('.rules').innerText()).includes('udp'),

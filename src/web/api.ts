@@ -154,6 +154,27 @@ export type FlowsData =
       readonly left: number;
     };
 
+// ---- lint ----
+
+export interface LintRule {
+  readonly text: string;
+  readonly table: number;
+  readonly priority: number;
+  readonly cookie: string;
+}
+
+/** `docs/schema/lint.json` has all of it. */
+export interface LintData {
+  readonly rules: number;
+  readonly findings: readonly {
+    readonly kind: string;
+    readonly severity: 'error' | 'warning' | 'note';
+    readonly reason: string;
+    readonly rule: LintRule | null;
+    readonly related: readonly LintRule[];
+  }[];
+}
+
 // ---- subtables and their megaflows ----
 
 export interface SubtableRow {

@@ -194,6 +194,9 @@ test('nonsense is answered, not obeyed', async () => {
       ['/api/live?topic=flows:', 400],
       [`/api/live?${Array.from({ length: 40 }, (_, i) => `topic=rows:${i}`).join('&')}`, 400],
       ['/api/trace', 405],
+      ['/api/lint?bridge=--file', 400],
+      ['/api/lint?bridge=tcp:192.0.2.1', 400],
+      ['/api/lint?bridge=../x', 400],
       ['/api/journeys?filter=--count=1', 422],
     ] as const)
       assert.equal((await ask(path)).status, status, path);

@@ -16,6 +16,7 @@ import { Feed } from './feed.ts';
 import { flowsFeed } from './flows.ts';
 import { COOKIE, checkHost, checkOrigin, checkToken, type Guard, isToken, type Verdict } from './guard.ts';
 import { journeyLines } from './journeys.ts';
+import { lintBridge } from './lint.ts';
 import { Pages } from './pages.ts';
 import { Refused, SwitchClient } from './switch.ts';
 import { topFeed } from './top.ts';
@@ -194,8 +195,7 @@ class Handler {
         return dropsFeed(to);
       case 'flows': {
         const [bridge, query = ''] = splitAt(argument, '?');
-        // It becomes part of a socket's path.
-        if (!/^[^/\0]+$/.test(bridge) || bridge.startsWith('.')) return null;
+        if (!isBridgeName(bridge)) return null;
         const params = new URLSearchParams(query);
         return flowsFeed(bridge, params.get('q') ?? '', params.get('mode') === 'hits' ? 'hits' : 'says');
       }
@@ -263,6 +263,12 @@ class Handler {
     json(response, this.megaflows.of(query.get('mask') ?? ''));
   }
 
+  async lint(query: URLSearchParams, _request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const bridge = query.get('bridge') ?? '';
+    if (!isBridgeName(bridge)) throw new BadRequest(`${bridge}: not the name of a bridge`);
+    json(response, JSON.parse(await lintBridge(bridge)));
+  }
+
   /** `ofproto/trace`: it asks what would happen, and nothing does. */
   async trace(_query: URLSearchParams, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { bridge, flow, packet } = await jsonBody(request, response);
@@ -281,17 +287,21 @@ class Handler {
   }
 }
 
-type RouteName = 'live' | 'journeys' | 'megaflowList' | 'trace' | 'breakpoint';
+type RouteName = 'live' | 'lint' | 'journeys' | 'megaflowList' | 'trace' | 'breakpoint';
 
 const ROUTES: Readonly<Record<string, { method: string; name: RouteName; changes?: boolean }>> = {
   '/api/live': { method: 'GET', name: 'live' },
   '/api/journeys': { method: 'GET', name: 'journeys' },
   '/api/megaflows': { method: 'GET', name: 'megaflowList' },
+  '/api/lint': { method: 'GET', name: 'lint' },
   '/api/trace': { method: 'POST', name: 'trace' },
   '/api/break': { method: 'POST', name: 'breakpoint', changes: true },
 };
 
 class BadRequest extends Error {}
+
+/** It becomes part of a socket's path, and a command's argument. */
+const isBridgeName = (name: string): boolean => /^[^/\0:.-][^/\0:]*$/.test(name);
 
 function parseUrl(text: string): URL | null {
   try {

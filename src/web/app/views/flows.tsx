@@ -1,7 +1,7 @@
 /** A bridge's rules, live: rates, what was hit lately, what changed; and the way of a packet drawn over them. */
 import type { JSX } from 'preact';
 import { useEffect, useMemo, useReducer, useRef, useState } from 'preact/hooks';
-import type { FlowsData, NetData, RuleRow } from '../../api.ts';
+import type { FlowsData, LintRule, NetData, RuleRow } from '../../api.ts';
 import type { PathStep } from '../../trace-text.ts';
 import { ago, count } from '../format.ts';
 import { useChanges, useTopic } from '../live.ts';
@@ -10,6 +10,7 @@ import { ActionsText, MatchText } from '../parts/match-text.tsx';
 import { VirtualList } from '../parts/virtual-list.tsx';
 import { dropPath, keptPath } from '../path.ts';
 import { setParams, useRoute } from '../route.ts';
+import { LintPanel } from './lint.tsx';
 
 const ROW = 34;
 const LATELY_MS = 60_000;
@@ -28,6 +29,7 @@ export function FlowsView(): JSX.Element {
   const mode = params.get('mode') ?? 'says';
   const isLately = params.get('lately') !== null;
   const onlyTable = params.get('table');
+  const isLinted = params.get('lint') !== null;
   const [typed, setTyped] = useState(query);
   useEffect(() => setTyped(query), [query]);
   useEffect(() => {
@@ -111,6 +113,18 @@ export function FlowsView(): JSX.Element {
     }
   });
 
+  const showRule = (wanted: LintRule): void => {
+    const at = items.findIndex(
+      (item) =>
+        item.kind === 'rule' &&
+        item.rule.table === wanted.table &&
+        item.rule.priority === wanted.priority &&
+        wanted.text.includes(item.rule.match) &&
+        wanted.text.endsWith(item.rule.actions),
+    );
+    if (at >= 0) setActive(at);
+  };
+
   return (
     <div class="flows">
       <div class="panel flows-panel">
@@ -150,6 +164,15 @@ export function FlowsView(): JSX.Element {
             />{' '}
             hit in the last minute
           </label>
+          <button
+            type="button"
+            class="button"
+            aria-pressed={isLinted}
+            title="Rules that can never match, loops, what does not exist, …"
+            onClick={() => setParams({ lint: isLinted ? null : '1' })}
+          >
+            Lint
+          </button>
           <span class="count" role="status">
             {state.current.isKnown &&
               `${count(items.filter((i) => i.kind === 'rule').length)} of ${count(state.current.total)} rules`}
@@ -231,6 +254,9 @@ export function FlowsView(): JSX.Element {
             </p>
           }
         />
+        {isLinted && bridge !== null && (
+          <LintPanel bridge={bridge} show={showRule} close={() => setParams({ lint: null })} />
+        )}
         {chosen && <RuleDetails rule={chosen} close={() => setActive(-1)} />}
       </div>
     </div>
