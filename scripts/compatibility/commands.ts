@@ -76,7 +76,7 @@ async function daemonCommands(): Promise<Record<'ovs-vswitchd' | 'ovsdb-server',
   (await Unixctl.listen('none', 'compatibility')).close();
   registerCommonCommands();
   const common = known();
-  registerServerCommands(nothing, () => {});
+  registerServerCommands(nothing, () => {}, null);
   const server = known();
   registerTimeCommands();
   registerDummyCommands();
