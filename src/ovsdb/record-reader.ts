@@ -2,48 +2,21 @@
  * Reads the records of transactions straight from their bytes into rows: no text, no JSON values in between, so that opening a long file
  * costs little time and a large one little memory.
  *
- * It knows only what servers write: compact JSON, sets and maps sorted, uuids in lower case, values that the schema allows. Whatever
- * else it meets, right or wrong, it leaves to `applyRecord`, which also has the words for what is wrong. Nothing is changed before a record was read
- * to its end and its hash is right.
+ * It knows only what servers write (`plain-reader.ts`). Whatever else it meets, right or wrong, it leaves to `applyRecord`, which also has the
+ * words for what is wrong. Nothing is changed before a record was read to its end and its hash is right.
  *
- * Behind the bytes that are there stands a zero, which no JSON has, so that running out of them is met as a syntax error. A record that is
- * larger than the window is read row by row: after such an error the last row begun is read again when there are more bytes.
+ * A record that is larger than the window is read row by row: when the bytes run out, the last row begun is read again when there are more.
  */
 import { createHash } from 'node:crypto';
-import { type Atom, compareAtoms, type Uuid } from './atom.ts';
+import type { Uuid } from './atom.ts';
 import type { Database, Table } from './database.ts';
-import { type Datum, datumApplyDiff, emptyDatum, scalarDatum, standsWhole } from './datum.ts';
-import { parseJson } from './json.ts';
+import { type Datum, datumApplyDiff, standsWhole } from './datum.ts';
 import { type LogReader, type RecordPlace, WINDOW_SIZE } from './log-format.ts';
+import { CLOSE_BRACE, COLON, isPlainUuid, NEWLINE, NOT_PLAIN, OPEN_BRACE, PlainReader } from './plain-reader.ts';
 import { defaultData, makeRow, type Row, type RowChange } from './row.ts';
 import type { ColumnSchema } from './schema.ts';
-import { type BaseType, checkAtom } from './types.ts';
-
-/** Thrown at whatever is not plain. One object, since nobody looks at where it came from. */
-const NOT_PLAIN = new Error('not plain');
-
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const MINUS = 0x2d;
-const ZERO = 0x30;
-const NINE = 0x39;
-const COLON = 0x3a;
-const OPEN = 0x5b;
-const BACKSLASH = 0x5c;
-const CLOSE = 0x5d;
-const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
-const NEWLINE = 0x0a;
-
-const UUID_LENGTH = 36;
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 const NULL = Buffer.from('null');
-const TRUE = Buffer.from('true');
-const FALSE = Buffer.from('false');
-const SET_START = Buffer.from('["set",[');
-const MAP_START = Buffer.from('["map",[');
-const UUID_START = Buffer.from('["uuid",');
 
 /** Rows of a large record between two turns of others. */
 const ROWS_PER_STEP = 50;
@@ -51,47 +24,13 @@ const ROWS_PER_STEP = 50;
 /** For more than these, lists of a record's rows are not kept for the next. */
 const KEPT_ROWS = 1000;
 
-/** More digits may be too many for a `number`. */
-const SAFE_DIGITS = 15;
-
-/** Short strings that were met lately are not made anew: the same few names, keys and uuids make up most of a file. */
-const INTERN_SLOTS = 4096;
-const INTERN_LENGTH = 128;
-
-// Scalars that many rows have.
-const EMPTY_STRING = scalarDatum('');
-const ZERO_DATUM = scalarDatum(0);
-const ONE_DATUM = scalarDatum(1);
-const TRUE_DATUM = scalarDatum(true);
-const FALSE_DATUM = scalarDatum(false);
-
-function sharedScalar(atom: Atom): Datum {
-  switch (atom) {
-    case '':
-      return EMPTY_STRING;
-    case 0:
-      return ZERO_DATUM;
-    case 1:
-      return ONE_DATUM;
-    case true:
-      return TRUE_DATUM;
-    case false:
-      return FALSE_DATUM;
-  }
-  return scalarDatum(atom);
-}
-
 type State = 'start' | 'member' | 'row' | 'after table' | 'end' | 'done';
 
-export class RecordReader {
+export class RecordReader extends PlainReader {
   private readonly db: Database;
-  private buffer: Buffer = Buffer.alloc(1);
-  private pos = 0;
   /** Everything before it is read and need not be read again. */
   private good = 0;
   private goodValueCount = 0;
-  private readonly interned: string[] = new Array<string>(INTERN_SLOTS).fill('');
-  private readonly internedHashes = new Int32Array(INTERN_SLOTS);
   private state: State = 'start';
   private table: Table | null = null;
   private isDiff = false;
@@ -116,10 +55,9 @@ export class RecordReader {
   private rowSerial = 0;
   /** In which row a column of that index was last met. */
   private readonly columnSerials: number[] = [];
-  private readonly keyScratch: Atom[] = [];
-  private readonly valueScratch: Atom[] = [];
 
   constructor(db: Database) {
+    super();
     this.db = db;
   }
 
@@ -372,209 +310,6 @@ export class RecordReader {
   private change(i: number): RowChange {
     return { old: this.olds[i]!, new: this.news[i]! };
   }
-
-  private expect(byte: number): void {
-    if (this.buffer[this.pos] !== byte) throw NOT_PLAIN;
-    this.pos++;
-  }
-
-  private take(byte: number): boolean {
-    if (this.buffer[this.pos] !== byte) return false;
-    this.pos++;
-    return true;
-  }
-
-  /** After a member of an object: whether it was the last one. */
-  private isLast(): boolean {
-    if (this.take(COMMA)) return false;
-    this.expect(CLOSE_BRACE);
-    return true;
-  }
-
-  private expectBytes(bytes: Uint8Array): void {
-    for (let i = 0; i < bytes.length; i++) this.expect(bytes[i]!);
-  }
-
-  private datum(column: ColumnSchema): Datum {
-    const { key, value } = column.type;
-    if (value !== null) return this.map(column, key, value);
-    if (this.buffer[this.pos] === OPEN && this.buffer[this.pos + 2] === SET_START[2]) return this.set(column, key);
-    return sharedScalar(this.atom(key));
-  }
-
-  private set(column: ColumnSchema, key: BaseType): Datum {
-    this.expectBytes(SET_START);
-    const { keyScratch } = this;
-    let n = 0;
-    if (!this.take(CLOSE)) {
-      do this.ascend(n++, this.atom(key));
-      while (this.take(COMMA));
-      this.expect(CLOSE);
-    }
-    this.expect(CLOSE);
-    return n === 0 ? emptyDatum(column.type) : { keys: keyScratch.slice(0, n), values: null };
-  }
-
-  private map(column: ColumnSchema, key: BaseType, value: BaseType): Datum {
-    this.expectBytes(MAP_START);
-    const { keyScratch, valueScratch } = this;
-    let n = 0;
-    if (!this.take(CLOSE)) {
-      do {
-        this.expect(OPEN);
-        this.ascend(n, this.atom(key));
-        this.expect(COMMA);
-        valueScratch[n++] = this.atom(value);
-        this.expect(CLOSE);
-      } while (this.take(COMMA));
-      this.expect(CLOSE);
-    }
-    this.expect(CLOSE);
-    return n === 0 ? emptyDatum(column.type) : { keys: keyScratch.slice(0, n), values: valueScratch.slice(0, n) };
-  }
-
-  private ascend(n: number, key: Atom): void {
-    if (n > 0 && compareAtoms(this.keyScratch[n - 1]!, key) >= 0) throw NOT_PLAIN;
-    this.keyScratch[n] = key;
-  }
-
-  private atom(base: BaseType): Atom {
-    const atom = this.bareAtom(base);
-    if (base.enum === null && base.min === null && base.max === null && base.type !== 'string') return atom;
-    try {
-      checkAtom(base, atom);
-    } catch {
-      throw NOT_PLAIN;
-    }
-    return atom;
-  }
-
-  private bareAtom(base: BaseType): Atom {
-    switch (base.type) {
-      case 'string':
-        return this.string();
-      case 'integer':
-        return this.integer();
-      case 'boolean':
-        return this.boolean();
-      case 'real':
-        return this.real();
-      case 'uuid': {
-        this.expectBytes(UUID_START);
-        const uuid = this.uuid();
-        this.expect(CLOSE);
-        return uuid;
-      }
-    }
-  }
-
-  private boolean(): boolean {
-    const is = this.buffer[this.pos] === TRUE[0];
-    this.expectBytes(is ? TRUE : FALSE);
-    return is;
-  }
-
-  private integer(): number {
-    const isNegative = this.take(MINUS);
-    const start = this.pos;
-    const { buffer } = this;
-    let value = 0;
-    let at = start;
-    for (let c = buffer[at]!; c >= ZERO && c <= NINE; c = buffer[++at]!) value = value * 10 + (c - ZERO);
-    const digits = at - start;
-    if (digits === 0 || digits > SAFE_DIGITS || (buffer[start] === ZERO && (digits > 1 || isNegative))) throw NOT_PLAIN;
-    this.pos = at;
-    this.endOfNumber();
-    return isNegative ? -value : value;
-  }
-
-  private real(): number {
-    const start = this.pos;
-    const { buffer } = this;
-    let at = start;
-    while (isNumberByte(buffer[at]!)) at++;
-    let value: unknown;
-    try {
-      value = JSON.parse(this.text(start, at));
-    } catch {
-      throw NOT_PLAIN;
-    }
-    if (typeof value !== 'number' || !Number.isFinite(value) || at - start > SAFE_DIGITS) throw NOT_PLAIN;
-    this.pos = at;
-    this.endOfNumber();
-    return value;
-  }
-
-  private endOfNumber(): void {
-    const c = this.buffer[this.pos];
-    if (c !== COMMA && c !== CLOSE && c !== CLOSE_BRACE) throw NOT_PLAIN;
-  }
-
-  private uuid(): Uuid {
-    const text = this.string();
-    if (!isPlainUuid(text)) throw NOT_PLAIN;
-    return text;
-  }
-
-  private string(): string {
-    this.expect(QUOTE);
-    const { buffer } = this;
-    const start = this.pos;
-    let at = start;
-    let hash = 0;
-    let c = buffer[at]!;
-    while (c !== QUOTE && c !== BACKSLASH && c >= 0x20 && c < 0x80) {
-      hash = (Math.imul(hash, 31) + c) | 0;
-      c = buffer[++at]!;
-    }
-    if (c !== QUOTE) return this.specialString(start, at);
-    this.pos = at + 1;
-    return at - start <= INTERN_LENGTH ? this.intern(start, at, hash) : this.text(start, at);
-  }
-
-  /** One with escapes or letters beyond ASCII. */
-  private specialString(start: number, from: number): string {
-    const { buffer } = this;
-    let at = from;
-    for (let c = buffer[at]!; c !== QUOTE; c = buffer[at]!) {
-      // Behind a backslash may be the last byte there is.
-      if (c < 0x20 || (c === BACKSLASH && buffer[at + 1]! < 0x20)) throw NOT_PLAIN;
-      at += c === BACKSLASH ? 2 : 1;
-    }
-    const quoted = buffer.toString('utf8', start - 1, at + 1);
-    this.pos = at + 1;
-    try {
-      return parseJson(quoted) as string;
-    } catch {
-      throw NOT_PLAIN;
-    }
-  }
-
-  private intern(start: number, end: number, hash: number): string {
-    const slot = (hash ^ (hash >>> 12)) & (INTERN_SLOTS - 1);
-    const known = this.interned[slot]!;
-    if (this.internedHashes[slot] === hash && known.length === end - start && this.isAt(known, start)) return known;
-    this.internedHashes[slot] = hash;
-    return (this.interned[slot] = this.text(start, end));
-  }
-
-  private isAt(text: string, start: number): boolean {
-    const { buffer } = this;
-    for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) !== buffer[start + i]) return false;
-    return true;
-  }
-
-  private text(start: number, end: number): string {
-    return this.buffer.toString('latin1', start, end);
-  }
-}
-
-function isPlainUuid(text: string): boolean {
-  return text.length === UUID_LENGTH && UUID.test(text);
-}
-
-function isNumberByte(c: number): boolean {
-  return (c >= ZERO && c <= NINE) || c === MINUS || c === 0x2b || c === 0x2e || c === 0x45 || c === 0x65;
 }
 
 function fits({ type }: ColumnSchema, { keys }: Datum): boolean {
