@@ -16,6 +16,8 @@ const TUNNELS: readonly (readonly [name: string, ofport: number, options: string
   ['t4', 5, 'type=geneve options:remote_ip=1.1.2.92 options:key=123 options:csum=true'],
   ['t6', 6, 'type=vxlan options:remote_ip=2001:cafe::92 options:key=77 options:ttl=inherit options:tos=inherit'],
   ['t7', 7, 'type=geneve options:remote_ip=flow options:key=flow options:dst_port=6082 options:df_default=false'],
+  ['t9', 9, 'type=gre options:remote_ip=1.1.2.92 options:key=9 options:packet_type=legacy_l3'],
+  ['t10', 10, 'type=gre options:remote_ip=1.1.2.93 options:packet_type=ptap'],
   ['t8', 8, 'type=vxlan options:remote_ip=1.1.2.93 options:in_key=5 options:out_key=flow options:local_ip=1.1.2.88'],
 ];
 
@@ -34,13 +36,16 @@ const MAPS = '{class=0x102,type=0x80,len=4}->tun_metadata0,{class=0x102,type=0x1
 const FLOWS = [
   // The original leaves traces of a tunnel in the flow when it has no address to send to.
   ...TUNNELS.filter(([, , options]) => !options.includes('remote_ip=flow')).map(
-    ([, ofport]) => `in_port=LOCAL,dl_dst=0a:00:00:00:00:0${ofport},actions=output:${ofport}`,
+    ([, ofport]) => `in_port=LOCAL,dl_dst=0a:00:00:00:00:${String(ofport).padStart(2, '0')},actions=output:${ofport}`,
   ),
   'in_port=LOCAL,dl_dst=0a:00:00:00:01:01,actions=set_field:1.1.2.92->tun_dst,set_field:0x1234->tun_id,output:4',
   'in_port=LOCAL,dl_dst=0a:00:00:00:01:02,actions=set_field:2001:cafe::92->tun_ipv6_dst,set_field:0x1234->tun_id,output:7',
   'in_port=LOCAL,dl_dst=0a:00:00:00:01:03,actions=set_field:1.1.2.99->tun_dst,output:4',
   'in_port=LOCAL,dl_dst=0a:00:00:00:01:04,actions=set_field:0x7->tun_metadata0,set_field:0x1234->tun_metadata5,output:5',
   'in_port=LOCAL,dl_dst=0a:00:00:00:01:05,actions=output:2,output:3,output:6',
+  'in_port=LOCAL,dl_dst=0a:00:00:00:01:06,actions=decap,output:10,output:9',
+  'in_port=9,actions=LOCAL',
+  'in_port=10,packet_type=(1,0x800),actions=encap(ethernet),LOCAL',
   'in_port=2,actions=LOCAL',
   'in_port=3,actions=output:2',
   'in_port=4,tun_id=0x7c,actions=LOCAL',
@@ -65,6 +70,11 @@ const PACKETS = [
   from(4789, 'tun_id=0x7c,src=1.1.2.99,dst=1.1.2.88,ttl=64,flags(key)'),
   from(3, 'tun_id=0x1c8,src=1.1.2.92,dst=1.1.2.88,ttl=64,flags(key)', '2'),
   from(6081, 'tun_id=0x7b,src=1.1.2.92,dst=1.1.2.88,ttl=64,geneve({class=0x102,type=0x80,len=4,0x18}),flags(key)'),
+  from(3, 'tun_id=0x9,src=1.1.2.92,dst=1.1.2.88,ttl=64,flags(key)').replace(
+    /eth\(src.*?\),/,
+    'packet_type(ns=1,id=0x800),',
+  ),
+  from(3, 'src=1.1.2.93,dst=1.1.2.88,ttl=64').replace(/eth\(src.*?\),/, 'packet_type(ns=1,id=0x800),'),
   from(6081, 'tun_id=0x7f,src=1.1.2.92,dst=1.1.2.88,ttl=64,flags(key)'),
 ];
 
@@ -90,7 +100,7 @@ before(async () => {
     for (const command of COMMANDS) must('ovs-appctl', ...command.split(' '));
     must('ovs-ofctl', 'add-flow', 'br0', 'actions=normal');
     must('ovs-ofctl', 'add-tlv-map', 'int-br', MAPS);
-    for (const flow of FLOWS) must('ovs-ofctl', 'add-flow', 'int-br', flow);
+    for (const flow of FLOWS) must('ovs-ofctl', '-O', 'OpenFlow15', 'add-flow', 'int-br', flow);
   }
 });
 

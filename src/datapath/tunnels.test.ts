@@ -235,3 +235,28 @@ test('a packet of another tunnel is dropped and counted', () => {
   equal(b.far.output.length, 0);
   equal(b.bed.stat(PMD_STAT.DROPS + DROP.TUNNEL), 1);
 });
+
+test('a packet of IP in GRE comes up as one, without an Ethernet header', () => {
+  const b = bench(TnlType.gre, HEADERS[4].text.replace('0x6558', '0x800'));
+  const key = new FlowKey();
+  key.set32(OFS.in_port, 5);
+  const mask = new FlowKey();
+  mask.set32(OFS.in_port, 0xffffffff);
+  b.bed.flow(key, mask, [{ kind: 'tnl_pop', port: 77 }]);
+  const port = new TestPort('p5', b.bed);
+  b.bed.pmd.addPort(5, port);
+  const ip = new Uint8Array(28);
+  ip.set([0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+  new DataView(ip.buffer).setUint16(10, checksum(ip, 0, 20));
+  b.inner.input.push(ip);
+  b.bed.pmd.run();
+  port.input.push(b.outer.output.pop()!);
+  b.bed.pmd.run();
+  const at = b.bed.upcalls.peek();
+  ok(at >= 0);
+  const got = new FlowKey();
+  for (let w = 0; w < DP_WORDS; w++) got.w[w] = b.bed.arena.i32[at + UPCALL_KEY + w];
+  equal(got.get32(OFS.in_port), 77);
+  equal(got.get32(OFS.packet_type), 0x10800);
+  equal(got.get32(OFS.ip_src), 0x0a000001);
+});

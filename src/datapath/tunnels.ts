@@ -140,6 +140,8 @@ export function makeTunnels(arena: ArenaViews, extractor: Extractor, pool: Frame
   let keyHigh = 0;
   let optionsFrom = 0;
   let optionsEnd = 0;
+  /** What GRE says is inside. */
+  let inner = PROTO_TEB;
 
   function pop(b: PacketBatch, i: number, pc: number): boolean {
     const f = b.frames[i] >> 2;
@@ -170,6 +172,7 @@ export function makeTunnels(arena: ArenaViews, extractor: Extractor, pool: Frame
     keyHigh = 0;
     optionsFrom = 0;
     optionsEnd = 0;
+    inner = PROTO_TEB;
     const type = i32[pc + 1];
     const at =
       type === TnlType.gre || type === TnlType.ip6gre
@@ -195,6 +198,11 @@ export function makeTunnels(arena: ArenaViews, extractor: Extractor, pool: Frame
     if (optionsEnd > optionsFrom) {
       if (i32[pc + 3] !== 0 && !readOptions(k, i32[pc + 3])) return false;
       b.shape[i] |= SHAPE.TUN_OPTIONS;
+    }
+    if (inner !== PROTO_TEB) {
+      // Namespace 1 (Ethernet types) in network order.
+      i32[k + (OFS.packet_type >> 2)] = 0x0100 | (inner << 16);
+      b.shape[i] |= SHAPE.PACKET_TYPE;
     }
     if (pool?.isLarge(b.frames[i]) === true) i32[f + FRAME_INNER] = 0;
     i32[f + FRAME_DATA] = at;
@@ -230,7 +238,8 @@ export function makeTunnels(arena: ArenaViews, extractor: Extractor, pool: Frame
     if (proto !== GRE || l4 + 4 > end) return 0;
     const bits = u8[l4];
     // Routing and other versions are of the past.
-    if (bits & 0x4f || u8[l4 + 1] !== 0 || u16[(l4 + 2) >> 1] !== PROTO_TEB) return 0;
+    if (bits & 0x4f || u8[l4 + 1] !== 0) return 0;
+    inner = u16[(l4 + 2) >> 1];
     let at = l4 + 4;
     if (bits & GRE_CSUM) {
       if (sum(l4, end, 0) !== 0xffff) return 0;

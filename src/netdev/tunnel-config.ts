@@ -16,8 +16,13 @@ export const DEFAULT_TTL = 64;
 /** `flow`: each packet's own. */
 export type Key = { readonly flow: boolean; readonly present: boolean; readonly value: bigint };
 
+/** What a tunnel carries, and how the switch sees it: as Ethernet frames, or, with `ptap`, as what each packet is. */
+const PACKET_TYPES = ['legacy_l2', 'legacy_l3', 'ptap'] as const;
+export type TunnelPacketType = (typeof PACKET_TYPES)[number];
+
 export interface TunnelConfig {
   readonly type: TunnelType;
+  readonly packetType: TunnelPacketType;
   readonly dstPort: number;
   readonly remote: Uint8Array;
   readonly remoteFlow: boolean;
@@ -145,9 +150,11 @@ export function parseTunnelConfig(
       else return fail(`extension '${one}' is not supported`);
     }
   }
-  const packetType = options.get('packet_type');
-  if (packetType !== undefined && packetType !== 'legacy_l2') {
-    return fail(`packet_type=${packetType} is not supported`);
+  const packetTypeText = options.get('packet_type') ?? 'legacy_l2';
+  const packetType = PACKET_TYPES.find((one) => one === packetTypeText) ?? 'legacy_l2';
+  // Of those that are here only GRE says what is inside.
+  if (packetTypeText !== 'legacy_l2' && (type !== 'gre' || packetType !== packetTypeText)) {
+    return fail(`packet_type=${packetTypeText} is not supported`);
   }
 
   if (isAny(remote) && !remoteFlow) return fail(`${type} type requires valid 'remote_ip' argument`);
@@ -160,6 +167,7 @@ export function parseTunnelConfig(
     warnings,
     config: {
       type,
+      packetType,
       dstPort:
         KNOWN_OF[type].includes('dst_port') && port !== undefined
           ? Number(readNumber(port) & 0xffffn)
@@ -205,6 +213,7 @@ export function tunnelOptionsText(c: TunnelConfig): string {
   if (c.csum) out.set('csum', 'true');
   if (c.sequence) out.set('seq', 'true');
   if (!c.dontFragment) out.set('df_default', 'false');
+  if (c.packetType !== 'legacy_l2') out.set('packet_type', c.packetType);
   if (c.egressMark !== 0) out.set('egress_pkt_mark', String(c.egressMark));
   return [...out.keys()]
     .sort()

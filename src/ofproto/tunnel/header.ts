@@ -2,6 +2,8 @@
 import { isMapped, type TunnelType } from '../../netdev/tunnel-config.ts';
 
 export interface OuterHeader {
+  /** GRE's word for what is inside; without it, an Ethernet frame. */
+  readonly protocol?: number;
   readonly type: TunnelType;
   readonly srcMac: Uint8Array;
   readonly dstMac: Uint8Array;
@@ -73,7 +75,7 @@ export function buildHeader(o: OuterHeader): Uint8Array {
 
 function writeGre(v: DataView, l4: number, o: OuterHeader): void {
   v.setUint16(l4, (o.csum ? 0x8000 : 0) | (o.hasKey ? 0x2000 : 0) | (o.hasSequence ? 0x1000 : 0));
-  v.setUint16(l4 + 2, PROTO_TEB);
+  v.setUint16(l4 + 2, o.protocol ?? PROTO_TEB);
   if (o.hasKey) v.setUint32(l4 + 4 + (o.csum ? 4 : 0), Number(o.key & 0xffffffffn));
 }
 

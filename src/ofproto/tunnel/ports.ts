@@ -126,7 +126,7 @@ export class TunnelPorts<Owner> {
               localKind === 'fixed' ? local : localKind === 'any' ? ANY : 'flow',
             ].join(' '),
           );
-          if (tunnel) return tunnel;
+          if (tunnel && carries(tunnel.config, key)) return tunnel;
         }
       }
     }
@@ -160,6 +160,10 @@ export class TunnelPorts<Owner> {
 const LOCAL_KINDS = ['fixed', 'any', 'flow'] as const;
 const ANY = formatIp(new Uint8Array(16));
 
+/** Is it a kind of packet that the tunnel takes? */
+const carries = ({ packetType }: TunnelConfig, key: FlowKey): boolean =>
+  packetType === 'ptap' || (packetType === 'legacy_l3') === (key.get32(OFS.packet_type) !== 0);
+
 function address(key: FlowKey, v4: number, v6: number): string {
   const four = key.u8.subarray(v4, v4 + 4);
   return four.some((b) => b !== 0) ? formatIp(mapIpv4(four)) : formatIp(key.u8.subarray(v6, v6 + 16));
@@ -179,7 +183,7 @@ const hex = (n: bigint | number): string => (n === 0n || n === 0 ? '0' : `0x${n.
 function matchText(c: TunnelConfig, dpPort: number): string {
   const local = c.localFlow ? 'flow' : formatIp(c.local);
   const remote = c.remoteFlow ? 'flow' : formatIp(c.remote);
-  return `${local}->${remote}, key=${c.inKey.flow ? 'flow' : hex(c.inKey.value)}, legacy_l2, dp port=${dpPort}`;
+  return `${local}->${remote}, key=${c.inKey.flow ? 'flow' : hex(c.inKey.value)}, ${c.packetType}, dp port=${dpPort}`;
 }
 
 /** `ofproto/list-tunnels` */

@@ -21,7 +21,7 @@ const HEAD: readonly (readonly [first: number, end: number])[] = [
 ];
 
 /** A match on `recirc_id` says that it is about Ethernet, too. */
-function withEthernet(match: Match, names?: Names): string {
+function withEthernet(match: Match, names?: Names, saysProtocol = false): string {
   const head = new Match();
   const rest = match.clone();
   for (const [first, end] of HEAD) {
@@ -36,7 +36,17 @@ function withEthernet(match: Match, names?: Names): string {
   head.mask.set16(OFS.ct_zone, match.mask.get16(OFS.ct_zone));
   rest.mask.set16(OFS.ct_zone, 0);
   const isEthernet = match.key.get32(OFS.packet_type) === 0 && match.mask.get32(OFS.packet_type) !== 0;
-  return [formatMatch(head, undefined, names), isEthernet ? 'eth' : '', formatMatch(rest, undefined, names)]
+  let kind = isEthernet ? 'eth' : '';
+  if (saysProtocol && !isEthernet) {
+    // A megaflow of other packets says both their type and the protocol that follows from it.
+    const type = new Match();
+    type.key.set32(OFS.packet_type, match.key.get32(OFS.packet_type));
+    type.mask.set32(OFS.packet_type, match.mask.get32(OFS.packet_type));
+    rest.key.set32(OFS.packet_type, 0);
+    rest.mask.set32(OFS.packet_type, 0);
+    kind = formatMatch(type, undefined, names);
+  }
+  return [formatMatch(head, undefined, names), kind, formatMatch(rest, undefined, names)]
     .filter((part) => part !== '')
     .join(',');
 }
@@ -54,7 +64,7 @@ export function formatMegaflow(flow: FlowKey, mask: FlowKey, names?: Names): str
   shown.set16(OFS.l2_kind, 0);
   const key = new FlowKey();
   for (let i = 0; i < FLOW_WORDS; i++) key.w[i] = flow.w[i] & shown.w[i];
-  return asPartsOfPorts(withEthernet(new Match(key, shown), names), shown);
+  return asPartsOfPorts(withEthernet(new Match(key, shown), names, true), shown);
 }
 
 /** Type and code of ICMP lie in the lower bytes of where ports are, and a megaflow shows them so. */

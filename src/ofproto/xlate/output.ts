@@ -3,6 +3,7 @@
 import { SlowReason } from '../../flow/dp-actions.ts';
 import type { FlowKey } from '../../flow/key.ts';
 import { OFS } from '../../flow/layout.ts';
+import type { TunnelConfig } from '../../netdev/tunnel-config.ts';
 import { PacketInReason } from '../../openflow/messages.ts';
 import { OFPP } from '../../openflow/ports.ts';
 import { EXPLICIT_MISS } from '../packet-in-reason.ts';
@@ -11,6 +12,7 @@ import { controller } from './controller.ts';
 import { type Ctx, MAX_DEPTH, onCopy } from './ctx.ts';
 import { mirrorSent } from './mirror.ts';
 import { normal } from './normal.ts';
+import { clearEthernet, ofType, PT_ETHERNET, setPacketType } from './packet-type.ts';
 import { takenByProtocol } from './protocols.ts';
 import { sampleSent } from './sampling.ts';
 import { finishFreezing, runActionSet, xlateTable } from './table.ts';
@@ -78,10 +80,10 @@ export function sendTo(ctx: Ctx, ofport: number, truncate = 0): void {
     ctx.note('warn', 'Mirror truncate to ODPP_NONE, skipping output');
   } else if (port.peer) {
     throughPatch(ctx, port, port.peer);
-  } else if (ctx.flow.get32(OFS.packet_type) !== 0) {
+  } else if (ctx.flow.get32(OFS.packet_type) !== 0 && (port.tunnel?.packetType ?? 'legacy_l2') === 'legacy_l2') {
     ctx.note('warn', 'Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.');
   } else if (port.tunnel) {
-    outputTunnel(ctx, port, port.tunnel, truncate || ctx.mirrorSnaplen);
+    throughTunnel(ctx, port, port.tunnel, truncate || ctx.mirrorSnaplen);
     mirrorSent(ctx, port);
   } else if (port.dpPort !== null) {
     if (truncate > 0) ctx.actions.push({ kind: 'trunc', maxLen: truncate });
@@ -94,6 +96,21 @@ export function sendTo(ctx: Ctx, ofport: number, truncate = 0): void {
     );
     mirrorSent(ctx, port);
   }
+}
+
+/** A tunnel of layer 3 takes what is behind the Ethernet header; the packet itself keeps it. */
+function throughTunnel(ctx: Ctx, port: XlatePort, config: TunnelConfig, truncate: number): void {
+  const { flow } = ctx;
+  if (config.packetType !== 'legacy_l3' || flow.get32(OFS.packet_type) !== PT_ETHERNET) {
+    outputTunnel(ctx, port, config, truncate);
+    return;
+  }
+  commitActions(ctx);
+  const before = flow.clone();
+  setPacketType(flow, ofType(flow.get16(OFS.eth_type)));
+  clearEthernet(flow);
+  outputTunnel(ctx, port, config, truncate);
+  flow.copyFrom(before);
 }
 
 /** A spanning tree keeps the packet from leaving by the port. Link health detection passes. */

@@ -6,6 +6,7 @@ import { runActions } from './actions.ts';
 import { Ctx } from './ctx.ts';
 import { mirrorReceived } from './mirror.ts';
 import { mayReceive } from './output.ts';
+import { clearEthernet, PT_ETHERNET, setPacketType } from './packet-type.ts';
 import { ETH_TYPE, FRAG_LATER, isFromTunnel, isIpAny, isMplsType, VLAN_CFI } from './prereq.ts';
 import { takenByProtocol } from './protocols.ts';
 import { type FrozenState, thawRegisters } from './recirc.ts';
@@ -50,6 +51,12 @@ function start(ctx: Ctx): void {
   const inPort = flow.get32(OFS.in_port);
   const port = ctx.bridge.port(inPort);
   if (isFromTunnel(flow) && !arriveByTunnel(ctx)) return;
+  if (port?.tunnel?.packetType === 'legacy_l3' && flow.get32(OFS.packet_type) !== PT_ETHERNET) {
+    // It is seen as an Ethernet frame, and becomes one when it leaves as such.
+    setPacketType(flow, PT_ETHERNET);
+    clearEthernet(flow);
+    ctx.pendingEncap = true;
+  }
   if (port && !mayReceive(flow, port)) {
     ctx.wc.u8.fill(0xff, OFS.eth_dst, OFS.eth_dst + 6);
     ctx.note('warn', 'OFPPC_NO_RECV set, dropping');

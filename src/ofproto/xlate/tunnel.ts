@@ -183,6 +183,7 @@ export function outputTunnel(ctx: Ctx, port: XlatePort, config: TunnelConfig, tr
     hasSequence: config.sequence,
     oam: (flow.get16(OFS.tun_flags) & TUN_FLAG.oam) !== 0,
     options: config.type === 'geneve' ? tunnels.geneveOptions(flow, wc) : [],
+    ...(flow.get32(OFS.packet_type) === 0 ? {} : { protocol: flow.get16(OFS.eth_type) }),
   });
   const outer = outerFlow(egress, header);
   const nested = underlay(ctx, egress, outer, () => {
