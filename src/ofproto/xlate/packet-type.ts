@@ -29,6 +29,11 @@ export function commitEncap(ctx: Ctx): void {
     else actions.push({ kind: 'add_mpls', ethertype: flow.get16(OFS.eth_type), lse: flow.get32(OFS.mpls_lse0) });
     base.copyPacket(flow);
   } else if (outside === PT_ETHERNET) {
+    // Nothing has been encapsulated: a tunnel of layer 3 took the packet's own header off, and it returns.
+    if (!ctx.pendingEncap) {
+      ctx.wc.w.fill(-1, OFS.eth_dst >> 2, OFS.eth_type >> 2);
+      ctx.wc.set32(OFS.vlan2_tpid, 0xffffffff);
+    }
     actions.push({
       kind: 'push_eth',
       src: flow.u8.slice(OFS.eth_src, OFS.eth_src + 6),

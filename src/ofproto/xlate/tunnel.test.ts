@@ -39,6 +39,8 @@ function world() {
   tunnel(3, 'geneve', { remote_ip: '10.0.0.2', key: '7', tos: 'inherit', ttl: 'inherit', csum: 'true' });
   tunnel(4, 'gre', { remote_ip: '10.0.0.4', key: 'flow', seq: 'true' });
   tunnel(5, 'geneve', { remote_ip: 'flow', in_key: '1', out_key: 'flow', egress_pkt_mark: '9' });
+  tunnel(6, 'gre', { remote_ip: '10.0.0.6', packet_type: 'legacy_l3', tos: 'inherit' });
+  tunnel(7, 'gre', { remote_ip: 'flow', key: 'flow', packet_type: 'ptap' });
   const egress = { bridge: lower, port: local, mac: MAC };
   const tunnels: XlateTunnels = {
     isInUse: true,
@@ -78,6 +80,11 @@ const ACTIONS = fc.constantFrom(
   'move:NXM_NX_TUN_IPV4_SRC[]->NXM_NX_TUN_IPV4_DST[],output:2,output:3',
   'set_field:5/0xf->tun_id,output:4',
   'ct(table=0),output:3',
+  'output:6',
+  'output:7,output:6',
+  'encap(ethernet),set_field:02:00:00:00:00:09->eth_dst,output:7,output:1',
+  'decap(),output:7,output:6',
+  'dec_ttl,output:6,output:1',
 );
 const MATCH = fc.constantFrom('', 'tun_id=7', 'tun_src=10.0.0.2', 'tun_metadata0=1/1', 'in_port=2,tun_dst=10.0.0.1');
 
@@ -105,6 +112,11 @@ function packet(inPort: number, bytes: Uint8Array): FlowKey {
   flow.set32(OFS.in_port, inPort);
   if (inPort === 1) flow.w.fill(0, OFS.tun_id >> 2, OFS.metadata >> 2);
   else if (flow.get32(OFS.tun_dst) === 0) flow.set32(OFS.tun_dst, 0x0a000001);
+  if (inPort === 6 || (inPort === 7 && flow.get16(OFS.tp_src) & 1)) {
+    flow.set32(OFS.packet_type, 0x10800);
+    flow.w.fill(0, OFS.eth_dst >> 2, OFS.eth_type >> 2);
+    flow.u8.fill(0, OFS.eth_dst, OFS.eth_src + 6);
+  }
   return flow;
 }
 
@@ -116,7 +128,7 @@ test('bits outside the mask make no difference to what a tunnel does', () => {
   fc.assert(
     fc.property(
       fc.array(fc.tuple(MATCH, ACTIONS), { minLength: 1, maxLength: 3 }),
-      fc.constantFrom(1, 2, 3, 4, 5),
+      fc.constantFrom(1, 2, 3, 4, 5, 6, 7),
       bytes,
       fc.uint8Array({ minLength: BYTES, maxLength: BYTES }),
       (rules, inPort, first, noise) => {
