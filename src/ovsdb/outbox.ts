@@ -30,6 +30,7 @@ export class Outbox {
   /** How many parts of the long message at the head of the queue are sent. */
   private sentParts = 0;
   private outgoing: Message[] = [];
+  private outgoingSize = 0;
   private largest = 0;
   private closed = false;
 
@@ -93,7 +94,9 @@ export class Outbox {
 
   private write(message: Message): void {
     this.outgoing.push(message);
-    if (this.outgoing.length === 1) queueMicrotask(() => this.writeOut());
+    this.outgoingSize += message.length;
+    if (this.outgoingSize >= AHEAD_BYTES) this.writeOut();
+    else if (this.outgoing.length === 1) queueMicrotask(() => this.writeOut());
   }
 
   /** True when all is written; else `flush` comes again when the system has taken some. */
@@ -112,6 +115,7 @@ export class Outbox {
     if (this.closed || this.outgoing.length === 0) return;
     const bytes = joined(this.outgoing);
     this.outgoing = [];
+    this.outgoingSize = 0;
     this.rpc.sendBytes(bytes);
     this.checkBacklog();
   }

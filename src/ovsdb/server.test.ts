@@ -151,6 +151,26 @@ describe('monitors', () => {
     server.close();
   });
 
+  test('requests that came together are answered in their order, others between them', async () => {
+    const server = memoryServer();
+    const busy = new Client(server);
+    const other = new Client(server);
+    await busy.transact(...Array.from({ length: 250 }, (_, i) => insert(i)));
+    busy.heard.length = 0;
+    const select = { op: 'select', table: 'A', where: [] };
+    let answered = 0;
+    const replies = Array.from({ length: 400 }, () => busy.transact(select).then(() => answered++));
+    await new Promise((resolve) => setImmediate(resolve));
+    await other.call('echo');
+    assert.ok(answered < 400, 'the other was heard only when all was done');
+    await Promise.all(replies);
+    assert.deepEqual(
+      busy.heard,
+      Array.from({ length: 400 }, (_, i) => `reply ${i + 1}`),
+    );
+    server.close();
+  });
+
   test('a large select says what small ones say, in its place among results and replies', async () => {
     const server = memoryServer();
     const client = new Client(server);

@@ -19,6 +19,7 @@ import type { DatabaseSchema } from './schema.ts';
 import { ServerDatabase } from './server-database.ts';
 import type { Session } from './session.ts';
 import { Store } from './store.ts';
+import { Turns } from './turns.ts';
 
 const log = vlog('ovsdb_server');
 
@@ -31,6 +32,7 @@ export class OvsdbServer {
   /** Identifies this run of the server (`get_server_id`). */
   readonly id: Uuid = newUuid();
   readonly locks = new LockTable();
+  readonly turns = new Turns();
   readonly sessions = new Set<Session>();
   readonly counts = new ServerCounts();
   readonly maxBacklog: number;

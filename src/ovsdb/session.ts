@@ -18,7 +18,7 @@ import { type Message, Outbox, type Place } from './outbox.ts';
 import type { Client } from './rbac.ts';
 import type { Relay } from './relay.ts';
 import { Results } from './results.ts';
-import { schemaFromJson, schemaToJson } from './schema.ts';
+import { schemaFromJson } from './schema.ts';
 import type { OvsdbServer } from './server.ts';
 import { SessionMonitors } from './session-monitors.ts';
 import { slicedBytes } from './slices.ts';
@@ -43,6 +43,8 @@ export class Session implements LockClient {
   private readonly monitors: SessionMonitors;
   private readonly triggers = new Map<string, Trigger>();
   private readonly outbox: Outbox;
+  /** Messages that wait for the next turn. */
+  private readonly deferred: JsonRpcMessage[] = [];
   private closed = false;
 
   constructor(server: OvsdbServer, rpc: JsonRpc, readOnly: boolean, role = '') {
@@ -66,7 +68,28 @@ export class Session implements LockClient {
     return this.triggers.size;
   }
 
+  /** Takes a message now, or in a later turn when this one has been long; in the order of their coming all the same. */
   handle(message: JsonRpcMessage): void {
+    if (this.deferred.length === 0 && !this.server.turns.isOver) return this.take(message);
+    this.deferred.push(message);
+    if (this.deferred.length > 1) return;
+    this.rpc.stream.pause();
+    this.server.turns.defer(this.goOn);
+  }
+
+  private readonly goOn = (): void => {
+    const messages = this.deferred;
+    let done = 0;
+    while (done < messages.length && !this.closed && (done === 0 || !this.server.turns.isOver)) {
+      this.take(messages[done++]!);
+    }
+    messages.splice(0, done);
+    if (this.closed) messages.length = 0;
+    if (messages.length > 0) this.server.turns.defer(this.goOn);
+    else if (!this.closed) this.rpc.stream.resume();
+  };
+
+  private take(message: JsonRpcMessage): void {
     if (this.closed) return;
     if (!isRequest(message)) {
       // Replies to our own echo requests, by which the owner of the connection probes.
@@ -109,7 +132,7 @@ export class Session implements LockClient {
       case 'list_dbs':
         return stringifyJson(this.server.databaseNames());
       case 'get_schema':
-        return stringifyJson(schemaToJson(this.store(method, params).schema));
+        return this.store(method, params).schemaText;
       case 'monitor':
         return this.monitor(method, params, 1, id);
       case 'monitor_cond':

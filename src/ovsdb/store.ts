@@ -65,6 +65,7 @@ export class Store {
   private readonly published: Changes[] = [];
   private publishing = false;
   private redoing = false;
+  private knownSchema: { readonly schema: DatabaseSchema; readonly text: string } | null = null;
   commits = 0;
 
   constructor(db: Database, file: OvsdbLog | null, relay: Relay | null = null) {
@@ -308,6 +309,14 @@ export class Store {
 
   get schema(): DatabaseSchema {
     return this.db.schema;
+  }
+
+  /** As JSON. */
+  get schemaText(): string {
+    if (this.knownSchema?.schema !== this.schema) {
+      this.knownSchema = { schema: this.schema, text: stringifyJson(schemaToJson(this.schema)) };
+    }
+    return this.knownSchema.text;
   }
 
   close(): void {
