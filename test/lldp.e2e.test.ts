@@ -49,3 +49,51 @@ test('both ends hear of each other as the original does', { timeout: 90_000 }, a
   assert.match(one[0], /Descr: switch 1\n/);
   assert.match(one[6], /Consists of LLDP packets/);
 });
+
+const PORTS: readonly (readonly [name: string, settings: string])[] = [
+  ['p1', ''],
+  ['p2', 'trunks=1,9'],
+  ['p3', 'tag=3'],
+  ['p4', 'trunks=1 vlan_mode=native-tagged'],
+];
+
+async function attach(s: Sandbox): Promise<string[]> {
+  const told: string[] = [];
+  const trunks = (): string => {
+    const list = ['--columns=name,tag,trunks,vlan_mode', '-f', 'csv', '--no-headings', 'list', 'port'];
+    const { out } = s.run('ovs-vsctl', `--db=unix:${s.dir}/db.sock`, ...list);
+    return out.trim().split('\n').sort().join('\n');
+  };
+  const tell = async (...args: string[]): Promise<void> => {
+    const before = trunks();
+    vsctl(s, ...args);
+    ask(s, 'time/warp', '3000', '200');
+    await until(() => trunks() !== before, `the trunks to change after ${args.join(' ')}`);
+    told.push(trunks());
+  };
+  ask(s, 'time/stop');
+  vsctl(s, ...'add-br br0 -- set bridge br0 datapath-type=dummy'.split(' '));
+  for (const [name, settings] of PORTS) {
+    const add = `add-port br0 ${name} ${settings} -- set interface ${name} type=dummy lldp:enable=true`;
+    vsctl(s, ...add.split(' ').filter((word) => word !== ''));
+  }
+  vsctl(s, ...'add-port br0 silent -- set interface silent type=dummy'.split(' '));
+  await tell(...'--id=@a create AutoAttach system_name=s mappings:100=5 -- set bridge br0 auto_attach=@a'.split(' '));
+  const id = s.run('ovs-vsctl', `--db=unix:${s.dir}/db.sock`, 'get', 'bridge', 'br0', 'auto_attach').out.trim();
+  await tell('set', 'AutoAttach', id, 'mappings:200=7');
+  await tell('remove', 'AutoAttach', id, 'mappings', '100');
+  await tell('remove', 'AutoAttach', id, 'mappings', '200');
+  return told;
+}
+
+test('VLANs of mappings enter and leave trunks as with the original', { timeout: 90_000 }, async (t) => {
+  const missing = missingOriginal();
+  if (missing) return t.skip(missing);
+  const sandboxes = await Promise.all((['ours', 'original'] as const).map((kind) => startSandbox(kind)));
+  t.after(() => {
+    for (const s of sandboxes) s.stop();
+  });
+  const [ours, original] = [await attach(sandboxes[0]), await attach(sandboxes[1])];
+  assert.deepEqual(ours, original);
+  assert.match(ours[0], /^p1,\[\],\[5\],trunk$/m);
+});

@@ -1,8 +1,10 @@
 /** A bridge of the database at work: one `Ofproto`, its interfaces, and the bundles that its ports make of them. */
+
 import { ovsRundir } from '../base/dirs.ts';
 import { vlog } from '../base/vlog.ts';
 import type { NetdevEnv } from '../netdev/netdev.ts';
 import type { Ofproto } from '../ofproto/ofproto.ts';
+import { AutoAttachTrunks } from './auto-attach.ts';
 import { type BridgeSpec, bundleOf, type InterfaceSpec } from './config.ts';
 import { bfdConfig, cfmConfig } from './health.ts';
 import { Interface, isLoopback, type TypeMapper } from './interface.ts';
@@ -26,6 +28,7 @@ export class Bridge {
   readonly ofproto: Ofproto;
   readonly datapathType: string;
   readonly interfaces = new Map<string, Interface>();
+  readonly autoAttachTrunks = new AutoAttachTrunks();
   datapathId = 0n;
   spec: BridgeSpec;
   private readonly deps: BridgeDeps;
@@ -115,6 +118,10 @@ export class Bridge {
       this.ofproto.setLldp(ofport, one.lldp ?? false);
     }
     this.ofproto.setAutoAttach(spec.autoAttach);
+    this.autoAttachTrunks.update(
+      spec.autoAttach,
+      spec.ports.map(({ name }) => name).filter((name) => this.interfaces.get(name)?.spec.lldp === true),
+    );
     this.ofproto.setExporters(spec.exporters);
     const ofportOf = (name: string): number | null => this.interfaces.get(name)?.ofport ?? null;
     this.ofproto.setStp(stpSetup(spec, ofportOf));

@@ -34,6 +34,10 @@ export function writeProtocolStatus(txn: Transaction, bridge: Bridge): void {
     }
   };
   put(row, bridge.ofproto.bridgeStatus());
+  bridge.autoAttachTrunks.write(txn, (name) => {
+    const port = bridge.spec.ports.find((one) => one.name === name)?.row ?? null;
+    return port?.isDeleted ? null : port;
+  });
   for (const { row: port, name } of bridge.spec.ports)
     if (port && !port.isDeleted) put(port, bridge.ofproto.bundleStatus(name));
   for (const { ofport, spec } of bridge.interfaces.values())
