@@ -5,6 +5,7 @@
  * Whatever changes here in a way that could make an installed megaflow wrong is told to the backer, which revalidates.
  */
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { clock } from '../base/clock.ts';
 import { vlog } from '../base/vlog.ts';
 import { OFS } from '../flow/layout.ts';
@@ -398,6 +399,7 @@ export class Bridge implements Ofproto, XlateBridge {
   }
 
   private setLacp(bundle: Bundle, config: LacpConfig | null): void {
+    if ((config !== null) !== (bundle.lacp !== null)) this.backer.revalidateAll();
     if (!config) {
       bundle.lacp?.close();
       bundle.lacp = null;
@@ -528,25 +530,25 @@ export class Bridge implements Ofproto, XlateBridge {
 
   setBfd(ofport: number, config: BfdConfig | null): void {
     const port = this.portTable.get(ofport);
-    if (!port) return;
+    if (!port || isDeepStrictEqual(config, port.bfd?.config ?? null)) return;
     if (config && port.bfd) port.bfd.setConfig(config);
     else if (config) startBfd(this, port, config);
-    else if (port.bfd) {
-      stopBfd(port);
-      this.healthChanged(port);
-    }
+    else stopBfd(port);
+    if (!config) this.healthChanged(port);
+    // Whose packets those are has changed.
+    this.backer.revalidateAll();
   }
 
   setCfm(ofport: number, config: CfmConfig | null): void {
     const port = this.portTable.get(ofport);
-    if (!port) return;
+    if (!port || isDeepStrictEqual(config, port.cfm?.config ?? null)) return;
     if (config && port.cfm?.config.mpid === config.mpid) port.cfm.setConfig(config);
     else {
-      if (!config && !port.cfm) return;
       stopCfm(port);
       if (config) startCfm(this, port, config);
     }
     if (!config) this.healthChanged(port);
+    this.backer.revalidateAll();
   }
 
   setLldp(ofport: number, isEnabled: boolean): void {
