@@ -3,6 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { missing, Sandbox } from './support/sandbox.ts';
 
+/** Options that only ours have. */
+const OWN = /^ {2}((-f, )?--format=FMT|--pretty) |'text', by default|more readable fashion|Requires: --format json/;
+
 const skip = missing('ovs-ofctl', 'ovs-dpctl', 'ovsdb-tool');
 
 test('list-commands and help are the original’s, but for commands that are not there', { skip }, async () => {
@@ -16,7 +19,8 @@ test('list-commands and help are the original’s, but for commands that are not
     for (const words of [['list-commands'], ['list-commands', 'more'], ['help'], ['help', 'me'], ['--help']]) {
       const [theirs, ours] = await Promise.all([sb.runC(program, words), sb.runOurs(program, words)]);
       const expected = theirs.stdout.split('\n').filter((line) => line === '' || !unknown.test(line));
-      assert.deepEqual(ours.stdout.split('\n'), expected, `${program} ${words}`);
+      const told = ours.stdout.split('\n').filter((line) => !OWN.test(line));
+      assert.deepEqual(told, expected, `${program} ${words}`);
       assert.equal(ours.status, theirs.status);
     }
   }
