@@ -6,11 +6,12 @@ import { MAX_LEVELS } from './actions.ts';
 import { BATCH_BYTES } from './batch.ts';
 import { TRACKER_BYTES } from './ct/tracker.ts';
 import { EMC_BYTES, EMC_COLD_BYTES } from './emc.ts';
-import { SMC_BYTES } from './smc.ts';
 import { HOLD_BYTES } from './hold.ts';
+import { SMC_BYTES } from './smc.ts';
 
 /** Two batches more than levels: for packets that tell their journey, and those that come before them. */
-export const SCRATCH_BYTES = EMC_BYTES + EMC_COLD_BYTES + SMC_BYTES + (MAX_LEVELS + 2) * BATCH_BYTES + TRACKER_BYTES + HOLD_BYTES;
+export const SCRATCH_BYTES =
+  EMC_BYTES + EMC_COLD_BYTES + SMC_BYTES + (MAX_LEVELS + 2) * BATCH_BYTES + TRACKER_BYTES + HOLD_BYTES;
 
 /** Returns the byte offset of zeroed bytes, aligned to a cache line. */
 export type Alloc = (bytes: number) => number;

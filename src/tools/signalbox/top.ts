@@ -174,7 +174,19 @@ export function topLines(view: TopView, color: boolean): string[] {
     );
     section(
       table(
-        ['THREAD', 'LOAD', 'PACKETS/s', 'SIMPLE', 'EMC', 'SMC', 'MEGAFLOW', 'SUBTABLES', 'UPCALLS/s', 'LOST/s', 'DROPPED/s'],
+        [
+          'THREAD',
+          'LOAD',
+          'PACKETS/s',
+          'SIMPLE',
+          'EMC',
+          'SMC',
+          'MEGAFLOW',
+          'SUBTABLES',
+          'UPCALLS/s',
+          'LOST/s',
+          'DROPPED/s',
+        ],
         dp.pmds.map((p) => [
           p.pmd < 0 ? 'main' : `pmd ${p.pmd}`,
           p.load === null ? '-' : percent(p.load, 1),
