@@ -123,7 +123,8 @@ describe('dashboard', { skip }, () => {
     const details = page.locator('aside.details');
     await details.waitFor(WAIT);
     assert.match(await details.innerText(), /drop-rule[\s\S]*cookie=0xbad/);
-    assert.equal(await details.locator('canvas').count(), 1, 'a chart of its traffic');
+    // A chart of its traffic, once there are two points to draw a line between.
+    await details.locator('canvas').waitFor(WAIT);
     const reason = details.locator('.drops li', { hasText: 'cookie=0xbad' });
     await reason.getByText("a recent one's journey").click();
     await page.locator('.story .drop-line', { hasText: 'cookie=0xbad' }).first().waitFor(WAIT);

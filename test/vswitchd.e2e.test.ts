@@ -141,6 +141,8 @@ test('a switch told to wait for its flows drops packets and calls no controller 
   const flows = async () => (await sb.ours('ovs-ofctl', '--no-stats', 'dump-flows', 'br0')).stdout;
   const sent = async () => (await sb.ours('ovs-ofctl', 'dump-ports', 'br0', '2')).stdout.match(/tx pkts=(\d+)/)?.[1];
 
+  // Returns when the bridge is as configured.
+  await vsctl(sb, 'set bridge br0 external_ids:awaited=yes');
   await sb.ours('ovs-ofctl', 'add-flow', 'br0', 'in_port=p1,actions=output:p2');
   const lost = async () => (await sb.ours('ovs-appctl', 'dpctl/show')).stdout.match(/lost:(\d+)/)?.[1];
   await send();

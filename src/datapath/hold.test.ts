@@ -246,6 +246,6 @@ test('before a drop; dropped by hand; and while the slow path has one of the flo
   assert.equal(bed.bed.stat(PMD_STAT.BREAK_BEHIND), 1, 'the second has stopped');
   bed.break(0, []);
   bed.bed.pmd.run();
-  for (let n = 0; at.peek() >= 0; n++) at.release();
+  while (at.peek() >= 0) at.release();
   assert.equal(bed.bed.pool.available, free);
 });

@@ -100,7 +100,13 @@ export function FlowsView(): JSX.Element {
     }
     return list;
   }, [sorted, isLately, latelyTurn, onlyTable, marks, isOnlyPath, isLately ? version : 0]);
-  const [active, setActive] = useState(-1);
+  // Rules come and go around the one that is looked at.
+  const [activeKey, setActiveKey] = useState<string | null>(null);
+  const active = useMemo(
+    () => (activeKey === null ? -1 : items.findIndex((item) => itemKey(item) === activeKey)),
+    [items, activeKey],
+  );
+  const setActive = (i: number): void => setActiveKey(items[i] ? itemKey(items[i]) : null);
   const chosen = items[active]?.kind === 'rule' ? (items[active] as Extract<Item, { kind: 'rule' }>).rule : null;
   const most = useMemo(() => sorted.reduce((n, r) => Math.max(n, r.rate), 1), [sorted, version]);
   const first = marks && items.findIndex((item) => item.kind === 'rule' && marks.byRule.has(item.rule.id));
@@ -113,8 +119,8 @@ export function FlowsView(): JSX.Element {
     }
   });
 
-  const showRule = (wanted: LintRule): void => {
-    const at = items.findIndex(
+  const placeOf = (wanted: LintRule): number =>
+    items.findIndex(
       (item) =>
         item.kind === 'rule' &&
         item.rule.table === wanted.table &&
@@ -122,8 +128,19 @@ export function FlowsView(): JSX.Element {
         wanted.text.includes(item.rule.match) &&
         wanted.text.endsWith(item.rule.actions),
     );
-    if (at >= 0) setActive(at);
+  // Lint asks the switch by itself, and may know a rule before this list does.
+  const sought = useRef<LintRule | null>(null);
+  const showRule = (wanted: LintRule): void => {
+    sought.current = wanted;
+    bump();
   };
+  useEffect(() => {
+    if (sought.current === null) return;
+    const at = placeOf(sought.current);
+    if (at < 0) return;
+    sought.current = null;
+    setActive(at);
+  });
 
   return (
     <div class="flows">
