@@ -119,7 +119,7 @@ test('queues of one port move between PMDs while packets flow', { skip, timeout:
     for (let i = 0; i < 4; i++) {
       const affinity = `0:${i & 1},1:${(i + 1) & 1}`;
       await net.vsctl('set', 'interface', a.outer, `other_config:pmd-rxq-affinity="${affinity}"`);
-      const wanted = new RegExp(`core_id ${i & 1}:\\n[^c]*port: ${a.outer} +queue-id:  0 `);
+      const wanted = new RegExp(`core_id ${i & 1}:\\n(?:(?!core_id)[^])*port: ${a.outer} +queue-id:  0 `);
       await until(async () => wanted.test(await net.appctl('dpif-netdev/pmd-rxq-show')), 5000, `affinity ${affinity}`);
     }
     const { stdout } = await flood;
