@@ -14,7 +14,7 @@ import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, LARGE_FRAME_MAX } from '../packe
 import { addDummy, removeDummy } from './dummy-commands.ts';
 import { activeCable, type DummyCable, passiveCable } from './dummy-stream.ts';
 import type { Netdev, NetdevEnv, NetdevKind, NetdevPort, NetdevStats, PortContext, PortSpec } from './netdev.ts';
-import { PORT_STAT, PORT_STATS_BYTES, portStat, statsOfHalf } from './port-stats.ts';
+import { countedBy, PORT_STAT, PORT_STATS_BYTES, statsOfHalf } from './port-stats.ts';
 import { SoftNetdev } from './soft-netdev.ts';
 
 const RX_WORDS = 16384;
@@ -225,15 +225,7 @@ export class DummyNetdev extends SoftNetdev {
   }
 
   stats(): NetdevStats {
-    const count = (stat: number): number => portStat(this.arena.f64, this.statsAt, stat);
-    return {
-      rx_packets: count(PORT_STAT.rxPackets),
-      rx_bytes: count(PORT_STAT.rxBytes),
-      rx_dropped: count(PORT_STAT.rxDropped),
-      tx_packets: count(PORT_STAT.txPackets),
-      tx_bytes: count(PORT_STAT.txBytes),
-      tx_dropped: count(PORT_STAT.txDropped),
-    };
+    return countedBy(this.arena.f64, this.statsAt);
   }
 
   portSpec(): PortSpec {

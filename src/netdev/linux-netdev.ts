@@ -8,9 +8,9 @@ import { driverInfo, linkSettings } from '../linux/ethtool.ts';
 import { LinuxError } from '../linux/libc.ts';
 import { allLinkStats, getLink, type LinkInfo, type LinkStats, setLink, watchLinks } from '../linux/link.ts';
 import { FRAME_MAX, LARGE_FRAME_MAX } from '../packet/frame.ts';
-import type { Netdev, NetdevQos, NetdevStats, Policing, PortSpec } from './netdev.ts';
+import { ConfiguredNetdev } from './configured.ts';
+import type { Netdev, NetdevQos, NetdevStats, PortSpec } from './netdev.ts';
 import { EGRESS_POLICER, EgressPolicer, LinuxQos, QOS_TYPES } from './qos.ts';
-import { NO_POLICING, sameMap } from './soft-netdev.ts';
 
 /** The largest MTU whose frames, with Ethernet header and a VLAN tag, fit an ordinary frame chunk. */
 export const ORDINARY_MTU = FRAME_MAX - 18;
@@ -63,17 +63,15 @@ export function withLinkStats<T>(f: () => T): T {
   }
 }
 
-export abstract class LinuxNetdev implements Netdev {
-  readonly name: string;
+export abstract class LinuxNetdev extends ConfiguredNetdev implements Netdev {
   readonly polled = true;
   abstract readonly type: string;
   protected link: LinkInfo | null;
   private resets = 0;
-  private readonly listeners = new Set<() => void>();
   private readonly watch: Disposable;
 
   constructor(name: string) {
-    this.name = name;
+    super(name);
     this.link = getLink(name);
     this.linuxQos = new LinuxQos(name);
     this.qos = this.makeQos(this.linuxQos);
@@ -95,21 +93,7 @@ export abstract class LinuxNetdev implements Netdev {
   }
 
   readonly qos: NetdevQos;
-  policing: Policing = NO_POLICING;
   protected readonly linuxQos: LinuxQos;
-  otherConfig: ReadonlyMap<string, string> = new Map();
-
-  setPolicing(policing: Policing): void {
-    if (JSON.stringify(policing) === JSON.stringify(this.policing)) return;
-    this.policing = policing;
-    this.changed();
-  }
-
-  setOtherConfig(config: ReadonlyMap<string, string>): void {
-    if (sameMap(config, this.otherConfig)) return;
-    this.otherConfig = config;
-    this.changed();
-  }
 
   abstract setConfig(options: ReadonlyMap<string, string>): string | null;
   abstract portSpec(): PortSpec;
@@ -198,15 +182,6 @@ export abstract class LinuxNetdev implements Netdev {
     return this.mirrored ? mirror(s) : straight(s);
   }
 
-  onChange(listener: () => void): Disposable {
-    this.listeners.add(listener);
-    return { [Symbol.dispose]: () => void this.listeners.delete(listener) };
-  }
-
-  protected changed(): void {
-    for (const l of [...this.listeners]) l();
-  }
-
   private change(what: Parameters<typeof setLink>[1]): string | null {
     const link = getLink(this.name);
     if (!link) return `${this.name}: No such device`;
@@ -219,7 +194,7 @@ export abstract class LinuxNetdev implements Netdev {
 
   [Symbol.dispose](): void {
     this.watch[Symbol.dispose]();
-    this.listeners.clear();
+    this.forgetListeners();
   }
 }
 

@@ -13,7 +13,7 @@ import { type CaptureFile, openCapture } from '../packet/capture.ts';
 import { FRAME_DATA, FRAME_HEADROOM, FRAME_LEN, LARGE_FRAME_MAX } from '../packet/frame.ts';
 import { readPcap } from '../packet/pcap.ts';
 import type { Netdev, NetdevEnv, NetdevKind, NetdevPort, NetdevStats, PortContext, PortSpec } from './netdev.ts';
-import { PORT_STAT, PORT_STATS_BYTES, portStat, statsOfHalf } from './port-stats.ts';
+import { countedBy, PORT_STAT, PORT_STATS_BYTES, statsOfHalf } from './port-stats.ts';
 import { SoftNetdev } from './soft-netdev.ts';
 
 const TX_WORDS = 1 << 18;
@@ -174,15 +174,7 @@ class PcapNetdev extends SoftNetdev {
   }
 
   stats(): NetdevStats {
-    const count = (stat: number): number => portStat(this.arena.f64, this.statsAt, stat);
-    return {
-      rx_packets: count(PORT_STAT.rxPackets),
-      rx_bytes: count(PORT_STAT.rxBytes),
-      rx_dropped: count(PORT_STAT.rxDropped),
-      tx_packets: count(PORT_STAT.txPackets),
-      tx_bytes: count(PORT_STAT.txBytes),
-      tx_dropped: count(PORT_STAT.txDropped),
-    };
+    return countedBy(this.arena.f64, this.statsAt);
   }
 
   portSpec(): PortSpec {

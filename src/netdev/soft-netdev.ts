@@ -1,5 +1,6 @@
 /** What devices that exist only inside the switch have in common: an address, an MTU and a state that are just kept. */
-import type { Netdev, NetdevQos, NetdevStats, Policing, PortSpec } from './netdev.ts';
+import { ConfiguredNetdev } from './configured.ts';
+import type { Netdev, NetdevQos, NetdevStats, PortSpec } from './netdev.ts';
 import { EGRESS_POLICER, EgressPolicer } from './qos.ts';
 
 let made = 0;
@@ -12,42 +13,15 @@ function nextMac(): Uint8Array {
 
 const NO_FEATURES = { curr: 0, advertised: 0, supported: 0, peer: 0, speedMbps: null, fullDuplex: null } as const;
 
-export const NO_POLICING: Policing = { kbitsRate: 0, kbitsBurst: 0, kpktsRate: 0, kpktsBurst: 0 };
-
-export function sameMap(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
-  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
-}
-
-export abstract class SoftNetdev implements Netdev {
+export abstract class SoftNetdev extends ConfiguredNetdev implements Netdev {
   abstract readonly type: string;
   abstract readonly polled: boolean;
-  readonly name: string;
   protected hasCarrier = true;
   private address = nextMac();
   private mtuBytes = 1500;
   private up = true;
   private resets = 0;
-  private readonly listeners = new Set<() => void>();
-
-  constructor(name: string) {
-    this.name = name;
-  }
-
-  policing: Policing = NO_POLICING;
   readonly qos: NetdevQos = this.makeQos();
-  otherConfig: ReadonlyMap<string, string> = new Map();
-
-  setPolicing(policing: Policing): void {
-    if (JSON.stringify(policing) === JSON.stringify(this.policing)) return;
-    this.policing = policing;
-    this.changed();
-  }
-
-  setOtherConfig(config: ReadonlyMap<string, string>): void {
-    if (sameMap(config, this.otherConfig)) return;
-    this.otherConfig = config;
-    this.changed();
-  }
 
   /** There is nothing to shape by, but sending can be policed. */
   private makeQos(): NetdevQos {
@@ -132,14 +106,5 @@ export abstract class SoftNetdev implements Netdev {
 
   features(): ReturnType<Netdev['features']> {
     return NO_FEATURES;
-  }
-
-  onChange(listener: () => void): Disposable {
-    this.listeners.add(listener);
-    return { [Symbol.dispose]: () => void this.listeners.delete(listener) };
-  }
-
-  protected changed(): void {
-    for (const listener of [...this.listeners]) listener();
   }
 }
