@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
-import type { HeldState } from '../src/ofproto/journey/break-state.ts';
+import type { HeldState } from '../src/ofproto/journey/held.ts';
 import { type Host, type HostNet, hostNet, pairUp } from './support/host-net.ts';
 import { BIN, missing, notRoot, ROOT, until } from './support/sandbox.ts';
 

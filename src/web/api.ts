@@ -7,7 +7,9 @@
  *
  * What this file imports must be types alone that stand for themselves: the pages are checked without the switch behind them.
  */
-import type { PortName, Step, Story } from '../ofproto/journey/story.ts';
+import type { BreakpointState, HeldState } from '../ofproto/journey/held.ts';
+
+export type { HeldState };
 
 export type LiveMessage = { readonly topic: string; readonly data: unknown };
 
@@ -203,56 +205,14 @@ export interface CachesData {
 
 // ---- drops ----
 
-export interface DropRow {
-  readonly reason: string;
-  readonly text: string;
-  readonly bridge: string | null;
-  readonly port: string | null;
-  readonly table: number | null;
-  readonly cookie: string | null;
-  readonly packets: number;
-  readonly per_second: number;
-  /** A recent one's, if there was one while we looked. */
-  readonly journey: Story | null;
-}
+export type { DropRow } from '../ofproto/journey/drop-row.ts';
 
 // ---- breakpoints ----
 
-export interface BreakpointRow {
-  readonly name: string;
-  readonly stages: readonly string[];
-  readonly filter: string;
-  readonly bridge: string | null;
-  readonly in_port: string | null;
-  readonly hits: number;
-  readonly waiting: number;
-}
-
-/** A packet that waits; `docs/schema/break.json` has all of it. */
-export interface HeldRow {
-  readonly packet: number;
-  readonly breakpoints: readonly string[];
-  readonly stage: string;
-  readonly bridge: string | null;
-  readonly in_port: PortName;
-  readonly pmd: number;
-  readonly held_ms: number;
-  readonly left_ms: number;
-  readonly length: number;
-  readonly bytes: string;
-  readonly received: string;
-  readonly flow: string;
-  readonly headers: readonly { readonly field: string; readonly value: string; readonly is_editable: boolean }[];
-  readonly metadata: readonly { readonly field: string; readonly value: string }[];
-  readonly actions: string;
-  readonly edits: readonly string[];
-  readonly steps: readonly Step[];
-}
-
 export interface BreaksData {
   readonly at: number;
-  readonly breakpoints: readonly BreakpointRow[];
-  readonly held: readonly HeldRow[];
+  readonly breakpoints: readonly BreakpointState[];
+  readonly held: readonly HeldState[];
 }
 
 // ---- database ----

@@ -2,7 +2,7 @@
  * Breakpoints: what is set and what waits, as it changes, and the orders that pages give. Only for a dashboard that may change
  * things. A breakpoint lives as long as a page looks at it, and a little longer.
  */
-import type { BreakpointState, HeldState } from '../ofproto/journey/break-state.ts';
+import type { BreakpointState, HeldState } from '../ofproto/journey/held.ts';
 import type { BreaksData } from './api.ts';
 import { Feed, repeat } from './feed.ts';
 import { Refused, type SwitchClient } from './switch.ts';

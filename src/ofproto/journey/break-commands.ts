@@ -8,7 +8,7 @@
 import { MANY_ARGS, registerCommand, UnixctlError } from '../../base/commands.ts';
 import type { Backer } from '../backer.ts';
 import type { Backers } from '../commands/find.ts';
-import { breakpointState, breakpointText, type HeldState, heldState, heldText } from './break-state.ts';
+import { breakpointState, breakpointText, heldState, heldText } from './break-state.ts';
 import {
   BREAK_STAGES,
   type BreakOptions,
@@ -18,6 +18,7 @@ import {
   DEFAULT_LIMIT_MS,
   type HeldPacket,
 } from './breaks.ts';
+import type { HeldState } from './held.ts';
 import { numberOf, parseOptions } from './options.ts';
 
 const MAX_LIMIT_S = 86_400;

@@ -8,9 +8,9 @@ import { DummyNetdev } from '../../netdev/dummy.ts';
 import type { Bridge } from '../bridge.ts';
 import { registerTrace } from '../trace.ts';
 import { Random } from '../xlate/random-network.ts';
-import type { HeldState } from './break-state.ts';
 import { BREAK_STAGES } from './breaks.ts';
 import { registerJourneyCommands } from './commands.ts';
+import type { HeldState } from './held.ts';
 import { PORTS, randomPacket, randomTables, TestSwitch, udp, VLAN } from './testing.ts';
 
 async function open(): Promise<TestSwitch> {

@@ -6,7 +6,7 @@
  * using point = backer.journeys.breaks.set({ stages: ['tx'], filter: 'tcp,tp_dst=80' });
  * ```
  */
-export { type HeldState, heldState, heldText } from './break-state.ts';
+export { heldState, heldText } from './break-state.ts';
 export {
   BREAK_STAGES,
   type BreakOptions,
@@ -17,8 +17,10 @@ export {
   type Release,
 } from './breaks.ts';
 export type { JourneyCollector } from './collector.ts';
+export type { DropRow } from './drop-row.ts';
+export type { HeldState } from './held.ts';
 export { megaflowStory, replayOf } from './megaflow.ts';
 export { JourneyError, type JourneyOptions, type JourneySession, ONLY, type Only } from './session.ts';
 export type { MegaflowStory, PortName, Replay, Step, Story, TranslationStory } from './story.ts';
 export { storyText } from './text.ts';
-export { type DropRow, whyDrop } from './why-drop.ts';
+export { whyDrop } from './why-drop.ts';

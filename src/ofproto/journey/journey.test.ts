@@ -13,11 +13,12 @@ import { formatUfid } from '../commands/flow-text.ts';
 import { registerTrace } from '../trace.ts';
 import { Random } from '../xlate/random-network.ts';
 import { registerJourneyCommands } from './commands.ts';
+import type { DropRow } from './drop-row.ts';
 import type { JourneyOptions } from './session.ts';
 import type { Step, Story } from './story.ts';
 import { PORTS, randomPacket, randomTables, type Seen, TestSwitch, udp } from './testing.ts';
 import { storyText } from './text.ts';
-import { type DropRow, registerWhyDrop } from './why-drop.ts';
+import { registerWhyDrop } from './why-drop.ts';
 
 const PACKETS = 40;
 /** 1600 packets; all 10 000 of the proof with SIGNALBOX_JOURNEYS=10000. */

@@ -6,23 +6,9 @@ import { registerCommand, UnixctlError } from '../../base/commands.ts';
 import { DROP, DROP_REASON } from '../../datapath/drop-reason.ts';
 import type { Backer } from '../backer.ts';
 import type { Backers } from '../commands/find.ts';
+import type { DropRow } from './drop-row.ts';
 import type { Story } from './story.ts';
 import { storyText } from './text.ts';
-
-export interface DropRow {
-  readonly reason: string;
-  readonly text: string;
-  /** `rule`: the tables; `datapath`: a PMD; `port`: a device; `upcall`: the slow path's queues. */
-  readonly at: 'rule' | 'datapath' | 'port' | 'upcall';
-  readonly bridge: string | null;
-  /** Where the packets came from; for `port` rows, the device itself. */
-  readonly port: string | null;
-  readonly table: number | null;
-  readonly cookie: string | null;
-  readonly packets: number;
-  readonly per_second: number;
-  readonly journey: Story | null;
-}
 
 type Count = Omit<DropRow, 'per_second' | 'journey'>;
 

@@ -6,7 +6,8 @@ import { createInterface } from 'node:readline';
 import { ovsFatal } from '../../base/fatal.ts';
 import { getoptOrExit, type OptionSpec } from '../../base/getopt.ts';
 import { unixctlRequest } from '../../base/unixctl-client.ts';
-import { type BreakpointState, type HeldState, heldText } from '../../ofproto/journey/break-state.ts';
+import { heldText } from '../../ofproto/journey/break-state.ts';
+import type { BreakpointState, HeldState } from '../../ofproto/journey/held.ts';
 import type { Story } from '../../ofproto/journey/story.ts';
 import { storyText } from '../../ofproto/journey/text.ts';
 

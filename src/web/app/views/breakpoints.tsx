@@ -1,7 +1,7 @@
 /** Breakpoints: packets wait before a stage of their way, are looked at, changed, and let go, by buttons. */
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import type { BreaksData, HeldRow, NetData, Status } from '../../api.ts';
+import type { BreaksData, HeldState, NetData, Status } from '../../api.ts';
 import { bytesOfHex, summary } from '../../headers.ts';
 import { duration } from '../format.ts';
 import { errorOf, post, useTopic } from '../live.ts';
@@ -171,7 +171,7 @@ function Breakpoints(): JSX.Element {
 }
 
 /** How long it waits yet. */
-function Countdown({ held, at }: { readonly held: HeldRow; readonly at: number }): JSX.Element {
+function Countdown({ held, at }: { readonly held: HeldState; readonly at: number }): JSX.Element {
   const [now, setNow] = useState(Date.now());
   useEffect(() => {
     const timer = setInterval(() => setNow(Date.now()), 500);
@@ -185,7 +185,7 @@ function HeldView({
   held,
   order,
 }: {
-  readonly held: HeldRow;
+  readonly held: HeldState;
   readonly order: (what: Order) => Promise<void>;
 }): JSX.Element {
   const packet = String(held.packet);
