@@ -3,131 +3,34 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { clock } from '../base/clock.ts';
 import { type Bpdu, buildBpdu, readBpdu } from '../packet/bpdu.ts';
+import { leavesOneWay, type Makes, Network, TWO_LINKS } from './spanning-testing.ts';
 import { Stp } from './stp.ts';
 
-interface Link {
-  readonly ends: readonly [bridge: number, port: number][];
-}
-
-/** Bridges joined by links; BPDUs arrive in the same instant, in order. */
-class Network {
-  readonly bridges: Stp[];
-  private readonly queue: (() => void)[] = [];
-
-  constructor(priorities: readonly number[], links: readonly Link[]) {
-    this.bridges = priorities.map(
-      (priority, i) =>
-        new Stp(
-          {
-            priority,
-            systemId: Uint8Array.of(2, 0, 0, 0, 0, i + 1),
-            helloTimeMs: 2000,
-            maxAgeMs: 20_000,
-            forwardDelayMs: 15_000,
-          },
-          {
-            send: (port, bpdu) => {
-              const link = links.find(({ ends }) => ends.some(([b, p]) => b === i && p === port.ofport));
-              for (const [b, p] of link?.ends ?? []) {
-                if (b === i && p === port.ofport) continue;
-                const heard = readBpdu(buildBpdu(new Uint8Array(6), bpdu));
-                this.queue.push(() => this.bridges[b].receive(p, heard));
-              }
-            },
-            stateChanged: () => {},
-            flush: () => {},
-          },
-        ),
-    );
-    for (const { ends } of links)
-      for (const [b, p] of ends) this.bridges[b].setPort(p, `p${p}`, { number: p, priority: 128, pathCost: 19 }, true);
-    this.deliver();
-  }
-
-  private deliver(): void {
-    for (let n = 0; this.queue.length > 0; n++) {
-      assert.ok(n < 10_000, 'BPDUs without end');
-      this.queue.shift()?.();
-    }
-  }
-
-  async pass(seconds: number): Promise<void> {
-    for (let i = 0; i < seconds; i++) {
-      await clock.warp(1000, 250);
-      this.deliver();
-    }
-  }
-
-  close(): void {
-    for (const b of this.bridges) b.close();
-  }
-}
+const plug = (bridge: Stp, p: number, isUp: boolean): void =>
+  bridge.setPort(p, `p${p}`, { number: p, priority: 128, pathCost: 19 }, isUp);
+const makes: Makes<Stp> = {
+  bridge: (priority, systemId, wires) =>
+    new Stp({ priority, systemId, helloTimeMs: 2000, maxAgeMs: 20_000, forwardDelayMs: 15_000 }, wires),
+  plug,
+};
 
 describe('STP', () => {
   beforeEach(() => clock.stop());
   afterEach(() => clock.resume());
 
   it('leaves one way between any two bridges, in whatever network', async () => {
-    const network = fc.record({
-      priorities: fc.array(fc.constantFrom(0x1000, 0x8000), { minLength: 2, maxLength: 5 }),
-      pairs: fc.array(fc.tuple(fc.nat(4), fc.nat(4)), { minLength: 1, maxLength: 8 }),
-    });
-    await fc.assert(
-      fc.asyncProperty(network, async ({ priorities, pairs }) => {
-        const n = priorities.length;
-        const links = pairs
-          .map(([a, b]): [number, number] => [a % n, b % n])
-          .filter(([a, b]) => a !== b)
-          .map(
-            ([a, b], i): Link => ({
-              ends: [
-                [a, i + 1],
-                [b, i + 1],
-              ],
-            }),
-          );
-        const net = new Network(priorities, links);
-        await net.pass(60);
-        const passes = (b: number, p: number): boolean => net.bridges[b].port(p)?.state === 'forwarding';
-        // As many bridges are connected by what forwards as by the links, and by exactly one way.
-        const open = links.filter(({ ends }) => ends.every(([b, p]) => passes(b, p)));
-        const parts = (list: readonly Link[]): number => {
-          const group = priorities.map((_, i) => i);
-          const find = (i: number): number => (group[i] === i ? i : find(group[i]));
-          for (const { ends } of list) group[find(ends[0][0])] = find(ends[1][0]);
-          return new Set(group.map((_, i) => find(i))).size;
-        };
-        assert.equal(parts(open), parts(links));
-        assert.equal(open.length, n - parts(links));
-        net.close();
-      }),
-      { numRuns: 40 },
-    );
+    await leavesOneWay(makes, (bridge, p) => bridge.port(p)?.state === 'forwarding');
   });
 
   it('finds another way when a link goes', async () => {
-    const links: Link[] = [
-      {
-        ends: [
-          [0, 1],
-          [1, 1],
-        ],
-      },
-      {
-        ends: [
-          [0, 2],
-          [1, 2],
-        ],
-      },
-    ];
-    const net = new Network([0x1000, 0x8000], links);
+    const net = new Network(makes, [0x1000, 0x8000], TWO_LINKS);
     await net.pass(40);
     const [, other] = net.bridges;
     assert.deepEqual(
       other.ports.map((p) => `${other.role(p)} ${p.state}`),
       ['root forwarding', 'alternate blocking'],
     );
-    other.setPort(1, 'p1', { number: 1, priority: 128, pathCost: 19 }, false);
+    plug(other, 1, false);
     await net.pass(40);
     assert.deepEqual(
       other.ports.map((p) => `${other.role(p)} ${p.state}`),
