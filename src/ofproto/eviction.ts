@@ -7,24 +7,23 @@
  */
 
 import type { Subfield } from '../flow/field.ts';
-import { FlowKey } from '../flow/key.ts';
+import { Match } from '../flow/match.ts';
 import { getBits } from '../flow/subfield.ts';
 import type { Rule } from './rule.ts';
 
-const scratch = new FlowKey();
+const scratch = new Match();
 
 /** Null when every rule is to stay. */
 export function evictable(rules: Iterable<Rule>, groups: readonly Subfield[], nowMs: number): Rule | null {
-  const sizes = new Map<string, Rule[]>();
+  const members = new Map<string, Rule[]>();
   let largest: Rule[] = [];
   for (const rule of rules) {
     if (rule.isHidden || (rule.idleTimeout === 0 && rule.hardTimeout === 0)) continue;
     const name = groups.length === 0 ? '' : groupOf(rule, groups);
-    const group = sizes.get(name);
-    if (group) group.push(rule);
-    else sizes.set(name, [rule]);
-    const members = group ?? sizes.get(name)!; // put there above
-    if (members.length > largest.length) largest = members;
+    let group = members.get(name);
+    if (!group) members.set(name, (group = []));
+    group.push(rule);
+    if (group.length > largest.length) largest = group;
   }
   let best: Rule | null = null;
   for (const rule of largest) if (best === null || isBefore(rule, best, nowMs)) best = rule;
@@ -32,10 +31,10 @@ export function evictable(rules: Iterable<Rule>, groups: readonly Subfield[], no
 }
 
 function groupOf(rule: Rule, groups: readonly Subfield[]): string {
-  scratch.clear();
-  const { index } = rule.shape;
-  for (let i = 0; i < index.length; i++) scratch.w[index[i]] = rule.values[i];
-  return groups.map((field) => getBits(scratch, field)).join();
+  scratch.key.clear();
+  scratch.mask.clear();
+  const { key } = rule.writeMatch(scratch);
+  return groups.map((field) => getBits(key, field)).join();
 }
 
 function isBefore(a: Rule, b: Rule, nowMs: number): boolean {

@@ -167,10 +167,7 @@ export class LearningSwitch {
     if (this.settings.mode === 'hub') return OFPP.FLOOD;
     const now = clock.nowMs();
     const src = macText(key.u8, OFS.eth_src);
-    if (this.macs.needsLearning(src, 0, inPort, false, false, now)) {
-      log.dbg(`learned that ${src} is on port ${inPort}`);
-    }
-    this.macs.learn(src, 0, inPort, false, false, now);
+    if (this.macs.learn(src, 0, inPort, false, false, now)) log.dbg(`learned that ${src} is on port ${inPort}`);
     const found = this.macs.lookup(macText(key.u8, OFS.eth_dst), 0, now);
     if (found === null) return OFPP.FLOOD;
     if (found.port === inPort) return null;
