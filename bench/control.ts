@@ -2,14 +2,13 @@
  * What a person or a controller waits for: loading rules, adding ports, starting a command, the first packet of a flow.
  * Both makes run with simulated devices where the figure is not about devices, so that only the switch is measured.
  */
-import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { MSG } from '../src/linux/constants.ts';
 import { addressOf, libc } from '../src/linux/libc.ts';
 import { getLink } from '../src/linux/link.ts';
 import { openReceiveSocket, openSendSocket } from '../src/linux/packet-socket.ts';
-import { type Make, machine, median, percentile, printTable, ratio, Switch } from './support.ts';
+import { comparing, type Make, machine, median, percentile, printTable, Switch, withVeths } from './support.ts';
 
 const RULES = Number(process.env.BENCH_RULES ?? 100000);
 const PORTS = Number(process.env.BENCH_PORTS ?? 100);
@@ -43,48 +42,40 @@ interface Figures {
   firstPacket: number[];
 }
 
-async function firstPackets(make: Make): Promise<number[]> {
-  const ip = (...args: string[]): void => void execFileSync('ip', args);
-  const names = ['sbl0', 'sbl1', 'sbm0', 'sbm1'];
-  const cleanUp = (): void => {
-    for (const n of ['sbl0', 'sbm0']) if (getLink(n)) ip('link', 'del', n);
-  };
-  cleanUp();
-  ip('link', 'add', 'sbl0', 'type', 'veth', 'peer', 'name', 'sbl1');
-  ip('link', 'add', 'sbm0', 'type', 'veth', 'peer', 'name', 'sbm1');
-  for (const n of names) {
-    execFileSync('sysctl', ['-qw', `net.ipv6.conf.${n}.disable_ipv6=1`]);
-    ip('link', 'set', n, 'up');
-  }
-  try {
-    await using s = await Switch.start(make);
-    const bridge = ['add-br', BRIDGE, '--', 'set', 'bridge', BRIDGE, 'datapath_type=netdev'];
-    s.run('ovs-vsctl', ...bridge, '--', 'add-port', BRIDGE, 'sbl1', '--', 'add-port', BRIDGE, 'sbm1');
-    const send = openSendSocket(getLink('sbl0')?.ifindex ?? 0);
-    const receive = openReceiveSocket(getLink('sbm0')?.ifindex ?? 0);
-    const c = libc();
-    const packet = new Uint8Array(60);
-    packet.set([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 0, 0x88, 0xb5]);
-    const buffer = new Uint8Array(2048);
-    const [out, into] = [addressOf(packet), addressOf(buffer)];
-    const latencies: number[] = [];
-    for (let i = 0; i < FLOWS; i++) {
-      packet[10] = i >> 8;
-      packet[11] = i;
-      const t0 = performance.now();
-      c.sendto(send, out, packet.length, 0, 0, 0);
-      while (Number(c.recvfrom(receive, into, buffer.length, MSG.DONTWAIT, 0, 0)) < 0) {
-        if (performance.now() - t0 > 1000) throw new Error(`${make}: packet ${i} did not arrive`);
+function firstPackets(make: Make): Promise<number[]> {
+  return withVeths(
+    [
+      ['sbl0', 'sbl1'],
+      ['sbm0', 'sbm1'],
+    ],
+    async () => {
+      await using s = await Switch.start(make);
+      const bridge = ['add-br', BRIDGE, '--', 'set', 'bridge', BRIDGE, 'datapath_type=netdev'];
+      s.run('ovs-vsctl', ...bridge, '--', 'add-port', BRIDGE, 'sbl1', '--', 'add-port', BRIDGE, 'sbm1');
+      const send = openSendSocket(getLink('sbl0')?.ifindex ?? 0);
+      const receive = openReceiveSocket(getLink('sbm0')?.ifindex ?? 0);
+      const c = libc();
+      const packet = new Uint8Array(60);
+      packet.set([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 0, 0x88, 0xb5]);
+      const buffer = new Uint8Array(2048);
+      const [out, into] = [addressOf(packet), addressOf(buffer)];
+      const latencies: number[] = [];
+      for (let i = 0; i < FLOWS; i++) {
+        packet[10] = i >> 8;
+        packet[11] = i;
+        const t0 = performance.now();
+        c.sendto(send, out, packet.length, 0, 0, 0);
+        while (Number(c.recvfrom(receive, into, buffer.length, MSG.DONTWAIT, 0, 0)) < 0) {
+          if (performance.now() - t0 > 1000) throw new Error(`${make}: packet ${i} did not arrive`);
+        }
+        // The first hundred warm both makes up.
+        if (i >= 100) latencies.push((performance.now() - t0) * 1000);
       }
-      // The first hundred warm both makes up.
-      if (i >= 100) latencies.push((performance.now() - t0) * 1000);
-    }
-    c.close(send);
-    c.close(receive);
-    return latencies;
-  } finally {
-    cleanUp();
-  }
+      c.close(send);
+      c.close(receive);
+      return latencies;
+    },
+  );
 }
 
 async function figures(make: Make): Promise<Figures> {
@@ -121,12 +112,7 @@ console.log(`Control (${machine()}); less is better\n`);
 const s = (v: number): string => `${v.toFixed(2)} s`;
 const ms = (v: number): string => `${(v * 1000).toFixed(0)} ms`;
 const us = (v: number): string => `${v.toFixed(0)} µs`;
-const row = (name: string, get: (f: Figures) => number, unit: (v: number) => string): string[] => [
-  name,
-  unit(get(theirs)),
-  unit(get(ours)),
-  ratio(get(ours), get(theirs)),
-];
+const row = comparing(theirs, ours);
 printTable(
   ['', 'Open vSwitch', 'Signalbox', 'ours / theirs'],
   [

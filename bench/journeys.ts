@@ -19,10 +19,9 @@ import { CMD } from '../src/datapath/commands.ts';
 import { STOP } from '../src/datapath/hold.ts';
 import { WANT, WANT_STOPS_SHIFT, WATCH_FILTERS } from '../src/datapath/journey.ts';
 import { TestBed } from '../src/datapath/testing.ts';
-import { FlowKey } from '../src/flow/key.ts';
-import { OFS } from '../src/flow/layout.ts';
 import { nullKind } from '../src/netdev/null.ts';
 import { generator, install } from './datapath.ts';
+import { noSuchPacket } from './memory.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const FLOWS = 1000;
@@ -88,23 +87,6 @@ function plain(): number {
   return best;
 }
 
-/** Words of a filter for packets that never come: TCP to 10.9.9.9 port 99. */
-function noSuchPacket(wants: number): number[] {
-  const key = new FlowKey();
-  const mask = new FlowKey();
-  key.set16(OFS.eth_type, 0x0800);
-  mask.set16(OFS.eth_type, 0xffff);
-  key.set32(OFS.ip_dst, 0x0a090909);
-  mask.set32(OFS.ip_dst, 0xffffffff);
-  key.set8(OFS.ip_proto, 6);
-  mask.set8(OFS.ip_proto, 0xff);
-  key.set16(OFS.tp_dst, 99);
-  mask.set16(OFS.tp_dst, 0xffff);
-  const words: number[] = [];
-  for (let w = 0; w < mask.w.length; w++) if (mask.w[w] !== 0) words.push(w, key.w[w], mask.w[w]);
-  return [wants, 1000, words.length / 3, ...words];
-}
-
 /** The same PMD, with and without, in turns. */
 function watched(wants: number): { without: number; with: number } {
   const { bed: made, run } = bed();
@@ -113,7 +95,7 @@ function watched(wants: number): { without: number; with: number } {
   const watch = (filter: readonly number[]): void =>
     made.command(CMD.WATCH, ring, RING_WORDS, 1 << 24, 1, WATCH_FILTERS + filter.length, ...filter);
   const best = { without: Number.POSITIVE_INFINITY, with: Number.POSITIVE_INFINITY };
-  const filter = noSuchPacket(wants);
+  const filter = [wants, 1000, ...noSuchPacket()];
   for (const isWarm of [false, true]) {
     for (let n = 0; n < (isWarm ? 60 : 10); n++) {
       for (const which of ['without', 'with'] as const) {

@@ -173,8 +173,8 @@ function installAttack(bed: TestBed): void {
   bed.flow(key, mask, OUTPUT);
 }
 
-/** Somebody looks for packets that never come: TCP to 10.9.9.9 port 99. */
-function watch(bed: TestBed): void {
+/** A filter, its words counted in front, for packets that never come: TCP to 10.9.9.9 port 99. */
+export function noSuchPacket(): number[] {
   const key = new FlowKey();
   const mask = new FlowKey();
   key.set16(OFS.eth_type, 0x0800);
@@ -185,12 +185,18 @@ function watch(bed: TestBed): void {
   mask.set8(OFS.ip_proto, 0xff);
   key.set16(OFS.tp_dst, 99);
   mask.set16(OFS.tp_dst, 0xffff);
-  const filter = [];
-  for (let w = 0; w < mask.w.length; w++) if (mask.w[w] !== 0) filter.push(w, key.w[w], mask.w[w]);
+  const words: number[] = [];
+  for (let w = 0; w < mask.w.length; w++) if (mask.w[w] !== 0) words.push(w, key.w[w], mask.w[w]);
+  return [words.length / 3, ...words];
+}
+
+/** Somebody looks for packets that never come. */
+function watch(bed: TestBed): void {
+  const filter = noSuchPacket();
   const ringWords = 1 << 17;
   const ring = bed.arena.alloc(ringBytes(ringWords));
-  const words = WATCH_FILTERS + 3 + filter.length;
-  bed.command(CMD.WATCH, ring, ringWords, 1 << 24, 1, words, WANT.ALL, 1000, filter.length / 3, ...filter);
+  const words = WATCH_FILTERS + 2 + filter.length;
+  bed.command(CMD.WATCH, ring, ringWords, 1 << 24, 1, words, WANT.ALL, 1000, ...filter);
 }
 
 /** Every other packet an answer to the one before; headers with their checksums, for connection tracking looks at them. */

@@ -2,17 +2,27 @@
  * The slow path: loading many rules, what they take of memory, flow-mods and barriers of a controller, new flows a second through a
  * pipeline of ten tables, and what one core looks up in the classifier.
  */
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FlowKey } from '../src/flow/key.ts';
 import { OFS } from '../src/flow/layout.ts';
-import { getLink } from '../src/linux/link.ts';
 import { Classifier } from '../src/ofproto/classifier.ts';
 import { Rule } from '../src/ofproto/rule.ts';
 import { parseFlow } from '../src/openflow/flow-text.ts';
 import { Vconn } from '../src/openflow/vconn.ts';
-import { type Make, machine, median, percentile, printTable, ROOT, ratio, Switch, until } from './support.ts';
+import {
+  comparing,
+  type Make,
+  machine,
+  median,
+  percentile,
+  printTable,
+  ROOT,
+  Switch,
+  until,
+  withVeths,
+} from './support.ts';
 
 const RULES = Number(process.env.BENCH_RULES ?? 100_000);
 const MANY = Number(process.env.BENCH_MANY ?? 1_000_000);
@@ -55,7 +65,7 @@ function plainRule(i: number): string {
 const kilobytes = (pid: number): number =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0);
 
-/** The process of the switch itself, under whatever started it. */
+/** Seconds to put a file of flows into an empty table. */
 function load(s: Switch, file: string): number {
   s.runOriginal('ovs-ofctl', 'del-flows', BRIDGE);
   const t0 = performance.now();
@@ -87,50 +97,42 @@ async function barriers(s: Switch): Promise<{ rate: number; ms: number[] }> {
 }
 
 /** New flows a second: every packet has another source address, which the pipeline looks at. */
-async function setups(make: Make): Promise<number> {
-  const ip = (...args: string[]): void => void execFileSync('ip', args);
-  const cleanUp = (): void => {
-    for (const n of ['sbn0', 'sbo0']) if (getLink(n)) ip('link', 'del', n);
-  };
-  cleanUp();
-  for (const [a, b] of [
-    ['sbn0', 'sbn1'],
-    ['sbo0', 'sbo1'],
-  ]) {
-    ip('link', 'add', a, 'type', 'veth', 'peer', 'name', b);
-    for (const n of [a, b]) ip('link', 'set', n, 'up');
-  }
-  try {
-    await using s = await Switch.start(make);
-    const bridge = ['add-br', BRIDGE, '--', 'set', 'bridge', BRIDGE, 'datapath_type=netdev', 'fail-mode=secure'];
-    s.run('ovs-vsctl', ...bridge, '--', 'add-port', BRIDGE, 'sbn1', '--', 'add-port', BRIDGE, 'sbo1');
-    const pipeline = Array.from({ length: 10 }, (_, i) => {
-      const next = i === 9 ? 'output:sbo1' : `load:${i}->NXM_NX_REG1[],resubmit(,${i + 1})`;
-      return [
-        `table=${i},priority=10,ip,nw_dst=10.${i}.0.0/16,tp_dst=${i},udp,actions=drop`,
-        `table=${i},priority=5,ip,actions=${i === 0 ? 'move:NXM_OF_IP_SRC[]->NXM_NX_REG0[],' : ''}${next}`,
-      ];
-    });
-    writeFileSync(join(s.dir, 'pipeline'), pipeline.flat().join('\n'));
-    s.run('ovs-ofctl', '--names', 'add-flows', BRIDGE, join(s.dir, 'pipeline'));
-    const flows = (): number => Number(/flows: (\d+)/.exec(s.appctl('dpctl/show'))?.[1] ?? 0);
-    const sender = spawn(
-      join(ROOT, 'scripts/node26'),
-      [join(ROOT, 'bench/sender.ts'), 'sbn0', '65536', `${SETUP_SECONDS + 3}`],
-      {
-        stdio: 'ignore',
-      },
-    );
-    await until(() => flows() > 100, 'the first flows');
-    const before = flows();
-    const t0 = performance.now();
-    await new Promise((resolve) => setTimeout(resolve, SETUP_SECONDS * 1000));
-    const rate = ((flows() - before) * 1000) / (performance.now() - t0);
-    sender.kill();
-    return rate;
-  } finally {
-    cleanUp();
-  }
+function setups(make: Make): Promise<number> {
+  return withVeths(
+    [
+      ['sbn0', 'sbn1'],
+      ['sbo0', 'sbo1'],
+    ],
+    async () => {
+      await using s = await Switch.start(make);
+      const bridge = ['add-br', BRIDGE, '--', 'set', 'bridge', BRIDGE, 'datapath_type=netdev', 'fail-mode=secure'];
+      s.run('ovs-vsctl', ...bridge, '--', 'add-port', BRIDGE, 'sbn1', '--', 'add-port', BRIDGE, 'sbo1');
+      const pipeline = Array.from({ length: 10 }, (_, i) => {
+        const next = i === 9 ? 'output:sbo1' : `load:${i}->NXM_NX_REG1[],resubmit(,${i + 1})`;
+        return [
+          `table=${i},priority=10,ip,nw_dst=10.${i}.0.0/16,tp_dst=${i},udp,actions=drop`,
+          `table=${i},priority=5,ip,actions=${i === 0 ? 'move:NXM_OF_IP_SRC[]->NXM_NX_REG0[],' : ''}${next}`,
+        ];
+      });
+      writeFileSync(join(s.dir, 'pipeline'), pipeline.flat().join('\n'));
+      s.run('ovs-ofctl', '--names', 'add-flows', BRIDGE, join(s.dir, 'pipeline'));
+      const flows = (): number => Number(/flows: (\d+)/.exec(s.appctl('dpctl/show'))?.[1] ?? 0);
+      const sender = spawn(
+        join(ROOT, 'scripts/node26'),
+        [join(ROOT, 'bench/sender.ts'), 'sbn0', '65536', `${SETUP_SECONDS + 3}`],
+        {
+          stdio: 'ignore',
+        },
+      );
+      await until(() => flows() > 100, 'the first flows');
+      const before = flows();
+      const t0 = performance.now();
+      await new Promise((resolve) => setTimeout(resolve, SETUP_SECONDS * 1000));
+      const rate = ((flows() - before) * 1000) / (performance.now() - t0);
+      sender.kill();
+      return rate;
+    },
+  );
 }
 
 async function figures(make: Make): Promise<Figures> {
@@ -189,12 +191,7 @@ const theirs = await figures('original');
 const ours = await figures('signalbox');
 console.log(`Rules (${machine()})\n`);
 const seconds = (v: number): string => `${v.toFixed(2)} s`;
-const row = (name: string, get: (f: Figures) => number, unit: (v: number) => string): string[] => [
-  name,
-  unit(get(theirs)),
-  unit(get(ours)),
-  ratio(get(ours), get(theirs)),
-];
+const row = comparing(theirs, ours);
 printTable(
   ['', 'Open vSwitch', 'Signalbox', 'ours / theirs'],
   [

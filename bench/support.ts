@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { getLink } from '../src/linux/link.ts';
 
 export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const GENERATED = join(ROOT, 'schema', 'vswitch.ovsschema');
@@ -117,6 +118,37 @@ export function printTable(head: readonly string[], rows: readonly (readonly str
   const all = [head, head.map(() => '---'), ...rows];
   for (const row of all) console.log(`| ${row.join(' | ')} |`);
   console.log();
+}
+
+/** Makes rows that compare one figure of both makes. */
+export function comparing<F>(theirs: F, ours: F) {
+  return (name: string, get: (f: F) => number, unit: (v: number) => string): string[] => [
+    name,
+    unit(get(theirs)),
+    unit(get(ours)),
+    ratio(get(ours), get(theirs)),
+  ];
+}
+
+/** Veth pairs, up and quiet, for as long as `body` runs. */
+export async function withVeths<T>(pairs: readonly (readonly [string, string])[], body: () => Promise<T>): Promise<T> {
+  const ip = (...args: string[]): void => void execFileSync('ip', args);
+  const cleanUp = (): void => {
+    for (const [a] of pairs) if (getLink(a)) ip('link', 'del', a);
+  };
+  cleanUp();
+  try {
+    for (const [a, b] of pairs) {
+      ip('link', 'add', a, 'type', 'veth', 'peer', 'name', b);
+      for (const n of [a, b]) {
+        execFileSync('sysctl', ['-qw', `net.ipv6.conf.${n}.disable_ipv6=1`]);
+        ip('link', 'set', n, 'up');
+      }
+    }
+    return await body();
+  } finally {
+    cleanUp();
+  }
 }
 
 export const mpps = (pps: number): string => `${(pps / 1e6).toFixed(2)} Mpps`;
